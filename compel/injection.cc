@@ -334,6 +334,12 @@ Result<void> Injection::leave() {
     return memory_->write(site_.boot_code, zero);
 }
 
+Injection::Injection(Injection &&other) noexcept
+    : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
+      code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_), frame_(other.frame_),
+      sigmask_(other.sigmask_), agent_socket_(other.agent_socket_), socket_(std::move(other.socket_)),
+      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), serving_(other.serving_) {}
+
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {
     if (inside_)

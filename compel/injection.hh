@@ -75,7 +75,7 @@ public:
     /// Enters the process of `leader`. `registers` are its registers as of the stop.
     static Result<Injection> enter(StoppedThread leader, const Registers &registers, const RemoteMemory &memory,
                                    InjectionSite site, size_t threads);
-    Injection(Injection &&) = default;
+    Injection(Injection &&other) noexcept;
     Injection &operator=(Injection &&) = delete;
     ~Injection();
 

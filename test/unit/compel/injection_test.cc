@@ -18,6 +18,13 @@
 
 using namespace compel;
 
+#define REQUIRE_OK(expr)                                                                                              \
+    do {                                                                                                               \
+        auto &&outcome = (expr);                                                                                       \
+        INFO((outcome ? std::string() : outcome.error().message()));                                                   \
+        REQUIRE(outcome.has_value());                                                                                  \
+    } while (0)
+
 namespace {
 
 std::string file(const std::string &path) {
@@ -102,18 +109,18 @@ TEST_CASE("a batch runs inside a sleeping process, which never notices") {
     std::string before = picture(child.pid());
     {
         auto tree = FrozenTree::freeze(child.pid(), {});
-        REQUIRE(tree);
+        REQUIRE_OK(tree);
         auto &thread = tree->processes()[0].threads[0];
         auto memory = RemoteMemory::open(child.pid());
-        REQUIRE(memory);
+        REQUIRE_OK(memory);
         auto agent = Injection::enter(StoppedThread(thread.tid), thread.registers, *memory, site_of(child.pid(), *memory), 0);
-        REQUIRE(agent);
+        REQUIRE_OK(agent);
         Batch batch = agent->batch();
         size_t pid = batch.call(SYS_getpid, {});
         uint64_t name = batch.out(16);
         size_t comm = batch.call(SYS_prctl, {PR_GET_NAME, name});
         size_t bad = batch.call(SYS_close, {12345});
-        REQUIRE(agent->run(batch));
+        REQUIRE_OK(agent->run(batch));
         CHECK(batch.result(pid) == child.pid().value);
         CHECK(batch.result(comm) == 0);
         CHECK(std::string(reinterpret_cast<const char *>(batch.bytes(name, 16).data())) == "unit");
@@ -121,17 +128,17 @@ TEST_CASE("a batch runs inside a sleeping process, which never notices") {
         int fd[2];
         REQUIRE(pipe(fd) == 0);
         auto remote = agent->give_fd(fd[1]);
-        REQUIRE(remote);
+        REQUIRE_OK(remote);
         Batch second = agent->batch();
         std::string_view text = "hello";
         uint64_t at = second.in(std::as_bytes(std::span(text)));
         second.call(SYS_write, {uint64_t(*remote), at, text.size()});
         second.call(SYS_close, {uint64_t(*remote)});
-        REQUIRE(agent->run(second));
+        REQUIRE_OK(agent->run(second));
         char got[6] = {};
         CHECK(read(fd[0], got, 5) == 5);
         CHECK(std::string(got) == "hello");
-        REQUIRE(agent->leave());
+        REQUIRE_OK(agent->leave());
     }
     child.until_state('S');
     // It sleeps in restart_syscall now; everything else is as before.
@@ -157,22 +164,22 @@ TEST_CASE("threads run their own batches at once") {
         sched_yield();
     {
         auto tree = FrozenTree::freeze(child.pid(), {});
-        REQUIRE(tree);
+        REQUIRE_OK(tree);
         auto &threads = tree->processes()[0].threads;
         REQUIRE(threads.size() == 21);
         auto memory = RemoteMemory::open(child.pid());
         auto agent = Injection::enter(StoppedThread(threads[0].tid), threads[0].registers, *memory,
                                       site_of(child.pid(), *memory), 20);
-        REQUIRE(agent);
+        REQUIRE_OK(agent);
         std::vector<Injection::ThreadRun> runs;
         for (size_t i = 1; i < threads.size(); i++) {
             runs.push_back({StoppedThread(threads[i].tid), threads[i].registers, agent->thread_batch(i - 1)});
             runs.back().batch.call(SYS_gettid, {});
         }
-        REQUIRE(agent->run_threads(runs));
+        REQUIRE_OK(agent->run_threads(runs));
         for (auto &run : runs)
             CHECK(run.batch.result(0) == run.thread.tid().value);
-        REQUIRE(agent->leave());
+        REQUIRE_OK(agent->leave());
     }
     CHECK(child.status() == 0);
 }
