@@ -36,7 +36,7 @@ int64_t copy(uint64_t to, uint64_t from, uint64_t bytes) {
 // Kernels before PR_TIMER_CREATE_RESTORE_IDS (6.16) hand out ids in ascending order per process.
 int64_t timer_create(uint64_t clock, uint64_t event, uint64_t wanted) {
     for (;;) {
-        int32_t id = -1;
+        auto id = static_cast<int32_t>(wanted); // read by kernels that let us choose
         if (int64_t r = raw_syscall(__NR_timer_create, clock, event, addr(&id)); r < 0)
             return r;
         if (static_cast<uint64_t>(id) == wanted)
