@@ -1,1 +1,7 @@
-int main() { return 0; }
+// criu: which engine stands behind which command. Everything else about the start is in criu/cli.
+
+#include "criu/cli/program.hh"
+
+int main(int argc, char **argv) {
+    return cli::program(argc, argv, cli::Engines{});
+}

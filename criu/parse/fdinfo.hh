@@ -103,7 +103,7 @@ struct FdInfo {
     std::optional<uint32_t> tty_index;
     std::optional<std::string> tun_interface; ///< empty: not attached
     std::vector<FileLock> locks;
-    std::vector<std::string> io_uring; ///< the ring's lines as they are
+    std::vector<std::string> io_uring;                      ///< the ring's lines as they are
     std::vector<std::pair<std::string, std::string>> other; ///< keys nobody here knows
     bool operator==(const FdInfo &) const = default;
 };

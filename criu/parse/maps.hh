@@ -70,9 +70,9 @@ struct Vma {
     uint64_t start = 0, end = 0;
     uint32_t prot = 0; ///< PROT_READ | PROT_WRITE | PROT_EXEC
     bool shared = false;
-    bool deleted = false;  ///< name ends in " (deleted)"
+    bool deleted = false;   ///< name ends in " (deleted)"
     bool has_smaps = false; ///< the fields below `name` were given
-    uint64_t pgoff = 0;    ///< offset in the file, bytes
+    uint64_t pgoff = 0;     ///< offset in the file, bytes
     uint32_t dev_major = 0, dev_minor = 0;
     uint64_t inode = 0;
     std::string name; ///< as printed, newlines unescaped, " (deleted)" kept: "/usr/bin/cat", "[heap]", ""
