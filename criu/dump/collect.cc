@@ -53,7 +53,7 @@ public:
         (void)fd.release();
         std::vector<int> found;
         while (dirent *entry = readdir(dir.get())) {
-            int number;
+            int number = 0;
             const char *end = entry->d_name + strlen(entry->d_name);
             if (std::from_chars(entry->d_name, end, number).ptr == end)
                 found.push_back(number);
