@@ -1,0 +1,66 @@
+#include "criu/image/image_dir.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+namespace image {
+
+base::Result<ImageDir> ImageDir::open(int dirfd) {
+    base::UniqueFd dir(fcntl(dirfd, F_DUPFD_CLOEXEC, 3));
+    if (!dir)
+        return base::fail_sys("image directory");
+    return ImageDir(std::move(dir));
+}
+
+base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, uint64_t id) const {
+    std::string name = image_file_name(kind, id);
+    // O_NONBLOCK: a FIFO with the name of an image must not hang us.
+    base::UniqueFd file(openat(dir_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file && errno == ENOENT)
+        return std::nullopt;
+    if (!file)
+        return base::fail_sys(name);
+    struct stat st {};
+    if (fstat(file.get(), &st) < 0)
+        return base::fail_sys(name);
+    if (!S_ISREG(st.st_mode))
+        return base::bad_image(name + ": not a regular file");
+    return file;
+}
+
+bool ImageDir::exists(ImageKind kind, uint64_t id) const {
+    return faccessat(dir_.get(), image_file_name(kind, id).c_str(), F_OK, 0) == 0;
+}
+
+base::Result<uint64_t> ImageDir::file_size(ImageKind kind, uint64_t id) const {
+    struct stat st {};
+    std::string name = image_file_name(kind, id);
+    if (fstatat(dir_.get(), name.c_str(), &st, 0) < 0)
+        return errno == ENOENT ? base::Result<uint64_t>(0) : base::fail_sys(name);
+    return static_cast<uint64_t>(st.st_size);
+}
+
+base::Result<std::optional<ImageDir>> ImageDir::parent() const {
+    base::UniqueFd dir(openat(dir_.get(), "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir && errno == ENOENT)
+        return std::nullopt;
+    if (!dir)
+        return base::fail_sys("parent");
+    return ImageDir(std::move(dir));
+}
+
+base::Result<std::optional<OpenImage>> ImageDir::open_entries(ImageKind kind, uint64_t id) const {
+    auto file = TRY(open_raw(kind, id));
+    if (!file)
+        return std::nullopt;
+    std::string name = image_file_name(kind, id);
+    struct stat st {};
+    if (fstat(file->get(), &st) < 0)
+        return base::fail_sys(name);
+    auto source = std::make_unique<FileSource>(std::move(*file), static_cast<uint64_t>(st.st_size));
+    auto reader = TRY(EntryReader::open(*source, std::move(name), kind));
+    return OpenImage{std::move(source), std::move(reader)};
+}
+
+} // namespace image

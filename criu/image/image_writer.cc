@@ -1,0 +1,285 @@
+#include "criu/image/image_writer.hh"
+
+#include "core.pb.h"
+#include "criu/image/entry_reader.hh"
+#include "criu/image/payload.hh"
+#include "ghost-file.pb.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+namespace image {
+namespace {
+
+using google::protobuf::Message;
+
+constexpr size_t kBuffer = 64 << 10;
+constexpr size_t kMaxActive = 48;
+
+base::Result<void> write_all(int fd, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        ssize_t n = ::write(fd, bytes.data(), bytes.size());
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return base::fail_sys("write");
+        bytes = bytes.subspan(static_cast<size_t>(n));
+    }
+    return {};
+}
+
+void put_word(std::string &out, uint32_t word) { out.append(reinterpret_cast<const char *>(&word), sizeof word); }
+
+void put_head(std::string &out, const ImageInfo &info) {
+    if (info.head == Head::Common)
+        put_word(out, kCommonWord);
+    if (info.head == Head::Service)
+        put_word(out, kServiceWord);
+    put_word(out, info.magic);
+}
+
+/// Written by other runs than a dump, or into the same directory after it: they say nothing about the checkpoint.
+bool belongs_to_checkpoint(ImageKind kind) {
+    return image_info(kind).head != Head::Service && kind != ImageKind::Cpuinfo;
+}
+
+bool accepts(const ImageInfo &info, const Message &message, bool first) {
+    const auto *given = message.GetDescriptor();
+    if (info.payload == Payload::Ghost && !first)
+        return given == img::ghost_chunk_entry::descriptor();
+    Prototype wanted = first && info.first_entry ? info.first_entry : info.entry;
+    return wanted && given == wanted().GetDescriptor();
+}
+
+/// Padding behind the payload, after a check that its length is the one in the message.
+base::Result<uint64_t> padding(const ImageInfo &info, const Message &message, std::span<const std::byte> payload) {
+    MemorySource bytes(payload);
+    PayloadShape shape{payload.size(), payload.size()};
+    if (const auto *chunk = dynamic_cast<const img::ghost_chunk_entry *>(&message))
+        shape.size = payload.empty() ? 0 : chunk->len(); // empty: the caller writes the data to raw()
+    else
+        shape = TRY(payload_shape(info.payload, message, bytes, 0));
+    if (shape.size != payload.size())
+        return base::fail(base::ErrorKind::Bug, fmt::format("{}: payload of {} bytes, the entry says {}", info.name,
+                                                            payload.size(), shape.size));
+    return shape.stored - shape.size;
+}
+
+} // namespace
+
+base::Result<ImageDirWriter> ImageDirWriter::open(int dirfd, Layout layout) {
+    base::UniqueFd dir(fcntl(dirfd, F_DUPFD_CLOEXEC, 3));
+    if (!dir)
+        return base::fail_sys("image directory");
+    return ImageDirWriter(std::move(dir), layout);
+}
+
+base::Result<void> ImageDirWriter::add(ImageKind kind, uint64_t id, const Message &message,
+                                       std::span<const std::byte> payload) {
+    if (layout_ == Layout::Split && message.GetDescriptor() == img::core_entry::descriptor())
+        return add_split_core(id, message);
+    if (layout_ == Layout::Split && message.GetDescriptor() == img::file_entry::descriptor())
+        return add_split_file(id, message);
+    return add_stored(kind, id, message, payload);
+}
+
+base::Result<void> ImageDirWriter::add_split_core(uint64_t id, const Message &message) {
+    img::core_entry core = static_cast<const img::core_entry &>(message);
+    if (core.has_tc()) { // of a leader; credentials of other threads have no image of their own
+        if (core.has_thread_core() && core.thread_core().has_creds()) {
+            TRY(add_stored(ImageKind::Creds, id, core.thread_core().creds(), {}));
+            core.mutable_thread_core()->clear_creds();
+        }
+        for (const img::sa_entry &action : core.tc().sigactions())
+            TRY(add_stored(ImageKind::Sigact, id, action, {}));
+        core.mutable_tc()->clear_sigactions();
+    }
+    return add_stored(ImageKind::Core, id, core, {});
+}
+
+base::Result<void> ImageDirWriter::add_split_file(uint64_t id, const Message &message) {
+    const auto &file = static_cast<const img::file_entry &>(message);
+    const SplitFileKind *kind = find_split_file_kind(file.type());
+    if (!kind)
+        return add_stored(ImageKind::Files, id, message, {});
+    const Message *inner = inner_message(file, *kind);
+    if (!inner)
+        return base::fail(base::ErrorKind::Bug, fmt::format("file {} has no message of its type", file.id()));
+    return add_stored(kind->kind, 0, *inner, {});
+}
+
+base::Result<void> ImageDirWriter::add_stored(ImageKind kind, uint64_t id, const Message &message,
+                                              std::span<const std::byte> payload) {
+    const ImageInfo &info = image_info(kind);
+    File &file = *TRY(use({kind, id}));
+    if (!accepts(info, message, !file.started))
+        return base::fail(base::ErrorKind::Bug,
+                          fmt::format("{}: entries are not {}", file.name, message.GetDescriptor()->name()));
+    if (!message.IsInitialized())
+        return base::fail(base::ErrorKind::Bug, fmt::format("{}: entry lacks the required {}", file.name,
+                                                            message.InitializationErrorString()));
+    uint64_t pad = TRY(padding(info, message, payload));
+    size_t length = message.ByteSizeLong();
+    if (length > kMaxEntry)
+        return base::unsupported(fmt::format("{}: an entry of {} bytes", file.name, length));
+
+    size_t before = file.buffer.size();
+    if (!file.started)
+        put_head(file.buffer, info);
+    file.started = true;
+    put_word(file.buffer, static_cast<uint32_t>(length));
+    message.AppendPartialToString(&file.buffer);
+    count(file, file.buffer.size() - before);
+    TRY(append({kind, id}, file, payload));
+    constexpr std::byte kZeros[8]{};
+    return append({kind, id}, file, std::span(kZeros, pad));
+}
+
+/// What goes into a file whose descriptor was handed out must not count again when its size is taken.
+void ImageDirWriter::count(File &file, uint64_t bytes) {
+    bytes_ += bytes;
+    if (file.pinned)
+        file.raw_from += bytes;
+}
+
+base::Result<void> ImageDirWriter::append(Key key, File &file, std::span<const std::byte> bytes) {
+    count(file, bytes.size());
+    bool large = bytes.size() > kBuffer;
+    if (!large)
+        file.buffer.append(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    if (key.kind != ImageKind::Inventory && (large || file.buffer.size() > kBuffer))
+        TRY(flush(key, file));
+    if (large)
+        TRY_CTX(write_all(file.fd.get(), bytes), file.name);
+    return {};
+}
+
+base::Result<int> ImageDirWriter::raw(ImageKind kind, uint64_t id) {
+    Key key{kind, id};
+    File &file = *TRY(use(key));
+    TRY(flush(key, file));
+    if (!file.pinned) {
+        struct stat st {};
+        if (fstat(file.fd.get(), &st) < 0)
+            return base::fail_sys(file.name);
+        file.raw_from = static_cast<uint64_t>(st.st_size);
+        file.pinned = true;
+    }
+    return file.fd.get();
+}
+
+base::Result<ImageDirWriter::File *> ImageDirWriter::use(Key key) {
+    if (finished_)
+        return base::fail(base::ErrorKind::Bug, image_file_name(key.kind, key.id) + ": written after the end");
+    File &file = files_[key];
+    if (file.active) {
+        active_.splice(active_.begin(), active_, file.place);
+        return &file;
+    }
+    if (file.name.empty())
+        file.name = image_file_name(key.kind, key.id);
+    active_.push_front(key);
+    file.place = active_.begin();
+    file.active = true;
+    TRY(make_room());
+    return &file;
+}
+
+/// Closes the file that has not been used for the longest time, if too many are active.
+base::Result<void> ImageDirWriter::make_room() {
+    if (active_.size() <= kMaxActive)
+        return {};
+    for (auto it = std::prev(active_.end()); it != active_.begin(); --it) {
+        Key key = *it;
+        File &file = files_.at(key);
+        if (!file.pinned && key.kind != ImageKind::Inventory)
+            return close(key, file);
+    }
+    return {};
+}
+
+base::Result<void> ImageDirWriter::create(Key key, File &file) {
+    if (belongs_to_checkpoint(key.kind) && !old_inventory_gone_) {
+        std::string inventory = image_file_name(ImageKind::Inventory, 0);
+        if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0 && errno != ENOENT)
+            return base::fail_sys("removing the old " + inventory);
+        old_inventory_gone_ = true;
+    }
+    constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    file.fd.reset(openat(dir_.get(), file.name.c_str(), kFlags, 0600));
+    if (!file.fd && errno == EEXIST) { // of an earlier dump, or a symbolic link: never written through
+        if (unlinkat(dir_.get(), file.name.c_str(), 0) < 0)
+            return base::fail_sys(file.name);
+        file.fd.reset(openat(dir_.get(), file.name.c_str(), kFlags, 0600));
+    }
+    if (!file.fd)
+        return base::fail_sys(file.name);
+    file.created = true;
+    return {};
+}
+
+base::Result<void> ImageDirWriter::reopen(File &file) {
+    file.fd.reset(openat(dir_.get(), file.name.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+    if (!file.fd)
+        return base::fail_sys(file.name);
+    return {};
+}
+
+base::Result<void> ImageDirWriter::flush(Key key, File &file) {
+    if (!file.created)
+        TRY(create(key, file));
+    if (!file.fd)
+        TRY(reopen(file));
+    TRY_CTX(write_all(file.fd.get(), std::as_bytes(std::span(file.buffer))), file.name);
+    file.buffer.clear();
+    return {};
+}
+
+base::Result<void> ImageDirWriter::close(Key key, File &file) {
+    if (!file.active)
+        return {};
+    if (!file.buffer.empty())
+        TRY(flush(key, file));
+    struct stat st {};
+    if (file.pinned && fstat(file.fd.get(), &st) == 0)
+        bytes_ += static_cast<uint64_t>(st.st_size) - file.raw_from;
+    file.buffer = {};
+    file.fd.reset();
+    file.pinned = file.active = false;
+    active_.erase(file.place);
+    return {};
+}
+
+base::Result<void> ImageDirWriter::close_file(ImageKind kind, uint64_t id) {
+    auto found = files_.find({kind, id});
+    return found == files_.end() ? base::Result<void>{} : close(found->first, found->second);
+}
+
+base::Result<void> ImageDirWriter::finish() {
+    const Key inventory{ImageKind::Inventory, 0};
+    for (auto &[key, file] : files_)
+        if (key != inventory)
+            TRY(close(key, file));
+    TRY(close_file(inventory.kind, inventory.id));
+    finished_ = true;
+    return {};
+}
+
+void ImageDirWriter::discard() {
+    for (auto &[key, file] : files_)
+        if (file.created)
+            unlinkat(dir_.get(), file.name.c_str(), 0);
+    files_.clear();
+    active_.clear();
+    finished_ = true;
+}
+
+size_t ImageDirWriter::open_files() const {
+    size_t n = 0;
+    for (const Key &key : active_)
+        n += files_.at(key).fd ? 1 : 0;
+    return n;
+}
+
+} // namespace image

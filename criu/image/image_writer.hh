@@ -1,0 +1,88 @@
+// Writes the images of one checkpoint. Nothing exists on disk before the first entry of a file; entries are gathered in
+// memory and written in few calls; only a bounded number of descriptors is open at a time. The inventory is written
+// last, by finish(): until then the directory is not a checkpoint, and the inventory of an earlier one in the same
+// directory is removed together with the first file that is replaced.
+#pragma once
+
+#include "base/result.hh"
+#include "base/unique_fd.hh"
+#include "criu/image/layout.hh"
+#include "criu/image/registry.hh"
+
+#include <cstddef>
+#include <google/protobuf/message.h>
+#include <list>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace image {
+
+class ImageDirWriter {
+public:
+    /// Works on a duplicate of `dirfd`, which stays the caller's. Touches nothing yet.
+    static base::Result<ImageDirWriter> open(int dirfd, Layout layout = Layout::Current);
+
+    /// Appends an entry, in the current layout; the split layout is made from it here.
+    /// `message` is of the type of the kind (pagemaps: first a pagemap_head). `payload` comes without padding and has
+    /// the length that the message says. Ghosts: the contents may be written to raw() instead.
+    /// Errors: Bug if message or payload do not fit the kind; System if the file cannot be written.
+    base::Result<void> add(ImageKind kind, uint64_t id, const google::protobuf::Message &message,
+                           std::span<const std::byte> payload = {});
+    /// The descriptor of a file, everything added before written to it. It stays the writer's, and open until
+    /// close_file() or finish(). Created (read-write) if it does not exist yet.
+    base::Result<int> raw(ImageKind kind, uint64_t id);
+    /// Writes out and closes a file; adding to it later goes on at its end.
+    base::Result<void> close_file(ImageKind kind, uint64_t id);
+    /// Writes out everything, the inventory last. Nothing may be added afterwards.
+    base::Result<void> finish();
+    /// Removes every file that was created: a checkpoint that failed leaves nothing.
+    void discard();
+
+    /// Bytes handed over so far; those of raw() files count when they are closed.
+    uint64_t bytes_written() const { return bytes_; }
+    size_t open_files() const; ///< descriptors held at the moment
+
+private:
+    struct Key {
+        ImageKind kind;
+        uint64_t id;
+        auto operator<=>(const Key &) const = default;
+    };
+    struct File {
+        std::string name;
+        std::string buffer;
+        base::UniqueFd fd;
+        bool started = false; ///< the head has been put into the buffer
+        bool created = false; ///< exists on disk
+        bool pinned = false;  ///< its descriptor was handed out
+        bool active = false;  ///< holds a buffer or a descriptor, and is in active_
+        uint64_t raw_from = 0; ///< size when the descriptor was handed out, and what add() put in since
+        std::list<Key>::iterator place;
+    };
+
+    explicit ImageDirWriter(base::UniqueFd dir, Layout layout) : dir_(std::move(dir)), layout_(layout) {}
+    base::Result<void> add_stored(ImageKind kind, uint64_t id, const google::protobuf::Message &message,
+                                  std::span<const std::byte> payload);
+    base::Result<void> add_split_core(uint64_t id, const google::protobuf::Message &message);
+    base::Result<void> add_split_file(uint64_t id, const google::protobuf::Message &message);
+    base::Result<File *> use(Key key);
+    base::Result<void> make_room();
+    base::Result<void> create(Key key, File &file);
+    base::Result<void> reopen(File &file);
+    base::Result<void> flush(Key key, File &file);
+    base::Result<void> close(Key key, File &file);
+    void count(File &file, uint64_t bytes);
+    base::Result<void> append(Key key, File &file, std::span<const std::byte> bytes);
+
+    base::UniqueFd dir_;
+    Layout layout_;
+    std::map<Key, File> files_;
+    std::list<Key> active_; ///< most recently used first
+    uint64_t bytes_ = 0;
+    bool old_inventory_gone_ = false;
+    bool finished_ = false;
+};
+
+} // namespace image
