@@ -260,6 +260,8 @@ TEST_CASE("privileges: the gate", "[cli]") {
 TEST_CASE("help names every option; the checked-in texts are current", "[cli]") {
     std::string help = full_help();
     for (const OptionRow &row : option_table())
+        CHECK((row.set != nullptr) == (row.support == Support::Now));
+    for (const OptionRow &row : option_table())
         if (row.support != Support::Removed)
             CHECK(help.find(std::string(row.name)) != std::string::npos);
     auto file = [](const std::string &name) {
