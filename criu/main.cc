@@ -1,7 +1,8 @@
 // criu: which engine stands behind which command. Everything else about the start is in criu/cli.
 
 #include "criu/cli/program.hh"
+#include "criu/dump/dump.hh"
 
 int main(int argc, char **argv) {
-    return cli::program(argc, argv, cli::Engines{});
+    return cli::program(argc, argv, cli::Engines{.dump = dump::run});
 }
