@@ -35,8 +35,9 @@ SIBLINGS = {
     ("criu/resource", "criu/pages"),
     ("criu/plan", "criu/pages"),
 }
-# Plain values that the engines take as input; includes nothing of the program.
-VALUE_HEADERS = {"criu/cli/options.hh": "include"}
+# Headers of plain values that count as a part of a lower layer: what the engines take as input, and the numbers of the
+# image format that stand beside the resource they belong to.
+VALUE_HEADERS = {"criu/cli/options.hh": "include", "criu/resource/mm/vma_status.hh": "criu/image"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
