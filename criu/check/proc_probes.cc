@@ -203,7 +203,9 @@ Result<void> overlayfs_maps() {
         _exit(compare_overlay_device(dir));
     auto code = kernel::exit_code(pid);
     rmdir(dir.c_str());
-    if (TRY(std::move(code)) != 0)
+    if (!code)
+        return base::fail(std::move(code).error());
+    if (*code != 0)
         return base::fail_sys(*code, "maps of files on overlayfs");
     return {};
 }

@@ -89,6 +89,26 @@ std::string roff(std::string_view text) {
     return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
 
+/// "For dump and restore.", nothing if an option concerns every command.
+std::string concerns(uint16_t where) {
+    constexpr std::array<std::pair<Where, std::string_view>, 9> kNames{{{kDump, "dump"},
+                                                                        {kPreDump, "pre-dump"},
+                                                                        {kRestore, "restore"},
+                                                                        {kCheck, "check"},
+                                                                        {kPageServer, "page-server"},
+                                                                        {kLazyPages, "lazy-pages"},
+                                                                        {kService, "service"},
+                                                                        {kCpuinfo, "cpuinfo"},
+                                                                        {kDedup, "dedup"}}};
+    if (where == kAny)
+        return {};
+    std::string out;
+    for (auto [bit, name] : kNames)
+        if (where & bit)
+            out += fmt::format("{}{}", out.empty() ? " For " : ", ", name);
+    return out + '.';
+}
+
 void man_commands(std::string &out) {
     out += ".SH COMMANDS\n";
     for (const CommandRow &row : command_table()) {
@@ -109,8 +129,9 @@ void man_options(std::string &out) {
                 continue;
             std::string shown = forms(row);
             shown.erase(0, shown.find_first_not_of(' '));
-            fmt::format_to(std::back_inserter(out), ".TP\n.B {}\n{}\n", roff(shown),
-                           roff(fmt::format("{}{}", row.help, later_note(row.support, row.reason))));
+            fmt::format_to(
+                std::back_inserter(out), ".TP\n.B {}\n{}\n", roff(shown),
+                roff(fmt::format("{}{}{}", row.help, concerns(row.where), later_note(row.support, row.reason))));
         }
     }
 }

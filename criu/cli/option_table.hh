@@ -52,6 +52,7 @@ enum class Support : uint8_t {
 struct OptionRow {
     std::string_view name;
     char letter = '\0';
+    bool extension = false; ///< not an option of CRIU: must be written out, so that CRIU's prefixes stay unambiguous
     Arg arg = Arg::None;
     bool negatable = false; ///< --no-NAME exists
     std::string_view metavar;

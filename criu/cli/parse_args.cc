@@ -27,7 +27,7 @@ struct Candidate {
 std::vector<Candidate> candidates(std::string_view prefix) {
     std::vector<Candidate> out;
     for (const OptionRow &row : option_table()) {
-        if (row.name.starts_with(prefix))
+        if (row.extension ? row.name == prefix : row.name.starts_with(prefix))
             out.push_back({std::string(row.name), {&row, true}});
         std::string negated = fmt::format("no-{}", row.name);
         if (row.negatable && negated.starts_with(prefix))

@@ -315,7 +315,7 @@ constexpr std::array<Row, kFeatureCount> kRows{{
 
 static_assert([] {
     for (size_t i = 0; i < kRows.size(); ++i)
-        if (static_cast<size_t>(kRows[i].feature) != i || !kRows[i].probe)
+        if (static_cast<size_t>(kRows[i].feature) != i)
             return false;
     return true;
 }());

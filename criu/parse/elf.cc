@@ -198,6 +198,7 @@ Result<std::vector<ElfSymbol>> read_symbols(std::string_view image, const Layout
 /// Walks the notes in one PT_NOTE segment.
 std::vector<uint8_t> find_build_id(std::string_view notes) {
     constexpr uint64_t kAlign = 4;
+    constexpr std::string_view kGnu("GNU\0", 4); // owners are counted with their terminating zero
     auto aligned = [](uint64_t n) { return (n + kAlign - 1) / kAlign * kAlign; };
     for (uint64_t at = 0;;) {
         auto head = load<Elf64_Nhdr>(notes, at); // the same in both classes
@@ -208,7 +209,7 @@ std::vector<uint8_t> find_build_id(std::string_view notes) {
         auto data = slice(notes, at + aligned(head->n_namesz), head->n_descsz);
         if (!name || !data)
             return {};
-        if (head->n_type == NT_GNU_BUILD_ID && *name == std::string_view("GNU", 4))
+        if (head->n_type == NT_GNU_BUILD_ID && *name == kGnu)
             return {data->begin(), data->end()};
         at += aligned(head->n_namesz) + aligned(head->n_descsz);
     }

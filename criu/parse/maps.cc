@@ -21,12 +21,20 @@ constexpr std::array<std::string_view, 40> kFlagCodes{"rd", "wr", "ex", "sh", "m
                                                       "mg", "bt", "mt", "um", "uw", "ui", "ss", "sl", "dp", "gu"};
 static_assert(kFlagCodes.size() == static_cast<size_t>(VmFlag::Gu) + 1);
 
+constexpr size_t kLetters = 26;
+
+/// Where a code of two lower-case letters stands in a table of all of them.
+constexpr size_t code_slot(std::string_view code) {
+    auto letter = [](char c) { return static_cast<size_t>(c - 'a'); };
+    return letter(code[0]) * kLetters + letter(code[1]);
+}
+
 /// Index by both letters, so that 50000 lines of flags cost nothing.
 constexpr auto kFlagIndex = [] {
-    std::array<int8_t, 26 * 26> index{};
+    std::array<int8_t, kLetters * kLetters> index{};
     index.fill(-1);
     for (size_t i = 0; i < kFlagCodes.size(); ++i)
-        index[static_cast<size_t>((kFlagCodes[i][0] - 'a') * 26 + (kFlagCodes[i][1] - 'a'))] = static_cast<int8_t>(i);
+        index[code_slot(kFlagCodes[i])] = static_cast<int8_t>(i);
     return index;
 }();
 
@@ -34,7 +42,7 @@ int flag_index(std::string_view code) {
     auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
     if (code.size() != 2 || !letter(code[0]) || !letter(code[1]))
         return -1;
-    return kFlagIndex[static_cast<size_t>((code[0] - 'a') * 26 + (code[1] - 'a'))];
+    return kFlagIndex[code_slot(code)];
 }
 
 bool scan_perms(Scan &s, Vma &vma) {
