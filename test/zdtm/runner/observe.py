@@ -161,7 +161,7 @@ def _task(pid, numbers):
     # A running timer shows its remaining time nowhere in this file, so all of it compares.
     for name in ("ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts", "cgroup"):
         values[f"ns.{name}"] = _link(f"{path}/ns/{name}")
-    values["threads"] = {tid: _thread(pid, tid) for tid in sorted(os.listdir(f"{path}/task"), key=int)}
+    values["threads"] = {tid: _thread(pid, tid) for tid in sorted(map(int, os.listdir(f"{path}/task")))}
     return values
 
 
