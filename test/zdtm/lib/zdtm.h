@@ -146,3 +146,15 @@ void write_file(const char *path, const void *data, size_t length);
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB (1024UL * 1024UL)
 #define PAGE 4096UL
+
+/* Private anonymous memory, readable and writable, or the end of the program. */
+static inline void *map_private(size_t length)
+{
+    return (void *)must(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
+/* Shared anonymous memory. */
+static inline void *map_shared(size_t length)
+{
+    return (void *)must(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+}
