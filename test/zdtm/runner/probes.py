@@ -11,6 +11,7 @@ _REQUIRED_KERNELS = {
     "guard_pages": (6, 13, "MADV_GUARD_INSTALL"),
     "mseal": (6, 10, "mseal"),
     "droppable": (6, 11, "MAP_DROPPABLE"),
+    "pidfd_thread": (6, 9, "PIDFD_THREAD"),
     "mdwe": (6, 3, "PR_SET_MDWE"),
     "memory_merge": (6, 4, "PR_SET_MEMORY_MERGE"),
 }
