@@ -6,4 +6,5 @@ from runner import description
 
 if __name__ == "__main__":
     for test in description.discover(pathlib.Path(__file__).resolve().parent):
-        print(test.name)
+        if not test.program:
+            print(test.name)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from . import isolate, observe
+from . import accidents, isolate, observe
 
 
 class Failure(Exception):
@@ -27,7 +27,7 @@ class Cycle:
         self.options = options
         self.scratch = pathlib.Path(scratch)
         self.work = self.scratch / "work"
-        self.program = programs / test.name.replace("/", "_") if test.source else None
+        self.program = programs / test.executable if test.source else None
         self.outfile = self.work / "out"
         self.timeout = test.timeout or options.timeout
         self.times = {}
@@ -128,6 +128,8 @@ class Cycle:
             if self.test.expect_dump_fail:
                 self._refused_dump(round_, before)
                 return
+            if self.options.kill_tool:
+                self._killed_dumps(round_, before)
             if self.options.leave_running:
                 self._dump(f"{round_}r", ["-R"])
                 self._compare(before, observe.observe(self.root), "after dump --leave-running")
@@ -140,6 +142,11 @@ class Cycle:
             self._decode(images)
             if self.real:
                 self.real.while_dead()
+            if self.test.while_dead:
+                self._refused_restore(images)
+            if self.options.kill_tool:
+                if self._killed_restores(images, before):
+                    continue
             self._restore(round_, images, before, files)
             if self.real:
                 self.real.after_restore(self.root)
@@ -229,8 +236,6 @@ class Cycle:
         if sibling:
             options.append("-S")
         status = self._criu("restore", images, log, options, self._through_keeper if sibling else None)
-        if self.test.expect_restore_fail:
-            self._refused_restore(status, images, log)
         if status:
             raise Failure(f"restore exited with {status}:\n  {self._log_tail(images, log)}")
         restored = int(pidfile.read_text())
@@ -245,13 +250,45 @@ class Cycle:
         if self._listing() != files:
             raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
 
-    def _refused_restore(self, status, images, log):
-        text = self._log_tail(images, log)
-        if status == 0:
-            raise Failure("restore succeeded although it has to refuse")
-        if not re.search(self.test.expect_restore_fail, text):
-            raise Failure(f"restore does not say '{self.test.expect_restore_fail}':\n  {text}")
-        raise Failure("expect_restore_fail needs a driver")
+    def _refused_restore(self, images):
+        """The world has changed: restore must say so, by name, and leave nothing."""
+        with accidents.happen(self.test.while_dead, self.work, self.root):
+            files = self._listing()
+            status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
+            text = self._log_tail(images, "refused.log")
+            if status == 0:
+                raise Failure("restore succeeded although it has to refuse")
+            if status < 0 or not re.search(self.test.expect_restore_fail, text):
+                raise Failure(f"restore exited with {status} and does not say '{self.test.expect_restore_fail}':\n  {text}")
+            if self._listing() != files:
+                raise Failure(f"the refused restore has left {sorted(self._listing() ^ files)}")
+        strays = [pid for pid in isolate.descendants(os.getpid()) if _state(pid) not in ("Z", "gone")]
+        if strays:
+            raise Failure(f"the refused restore has left processes {strays}")
+
+    def _killed_dumps(self, round_, before):
+        """SIGKILL to the tool at times spread over a whole dump: the tree goes on as it was."""
+        began = time.monotonic()
+        self._dump(f"{round_}-whole", ["-R"])
+        whole = time.monotonic() - began
+        for number in range(self.options.kill_tool):
+            images = self.scratch / f"images-{round_}-killed-{number}"
+            images.mkdir()
+            options = ["-t", str(self.root), "-R"] + self.test.dopts
+            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
+            self._compare(before, observe.observe(self.root), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            shutil.rmtree(images)
+
+    def _killed_restores(self, images, before):
+        """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
+        for number in range(self.options.kill_tool):
+            limit = self.times["dump"] * (number + 0.5) / self.options.kill_tool
+            done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
+            if done == 0:
+                self._compare(before, observe.observe(self.root), "after restore")
+                return True
+            self._expect_dead(before)
+        return False
 
     def _through_keeper(self, command, **settings):
         """criu as the child of a process of our own, which then is what --restore-sibling makes the parent."""

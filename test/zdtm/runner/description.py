@@ -1,7 +1,7 @@
 """What the suite knows about a program before it runs: its source, and the .desc file beside it.
 
 A .desc file is a JSON object; a program without one is run with nothing special. Unknown keys are errors, so that a
-misspelt key cannot silently switch a check off.
+misspelt key cannot silently switch a check off. A .desc file without a source names another test's program.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 
-AREAS = ("tree", "thread", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket")
+AREAS = ("tree", "thread", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket", "refuse")
 FLAGS = {
     "noauto": "only run when named with -t",
     "host": "cannot run in namespaces of its own",
@@ -32,16 +32,25 @@ class Description:
     flags: list = dataclasses.field(default_factory=list)
     skip_observe: list = dataclasses.field(default_factory=list)  # facts that may differ after restore
     expect_dump_fail: str = ""  # regular expression that the log of the refused dump contains
+    while_dead: list = dataclasses.field(default_factory=list)  # what changes before a restore that has to refuse
     expect_restore_fail: str = ""
+    program: str = ""  # name of the test whose program this one runs
     timeout: float = 0.0  # seconds; 0 = the runner's default
     env: dict = dataclasses.field(default_factory=dict)
     real: object = None  # driver of a real program instead of a source
+
+    @property
+    def executable(self):
+        """Name of the built program."""
+        return (self.program or self.name).replace("/", "_")
 
     @property
     def summary(self):
         """First sentence of the comment that the source starts with."""
         if self.real:
             return (self.real.__doc__ or "").strip().split("\n")[0]
+        if not self.source.exists():
+            return f"{self.program}, and then {self.while_dead}"
         text = self.source.read_text()
         match = re.match(r"/\*(.*?)\*/", text, re.S)
         if not match:
@@ -64,7 +73,7 @@ def load(name, source):
         values = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise DescriptionError(f"{path}: {error}") from error
-    known = {field.name: field.type for field in dataclasses.fields(Description)} | {}
+    known = {field.name for field in dataclasses.fields(Description)}
     for key, value in values.items():
         if key not in known or key in ("name", "source", "real"):
             raise DescriptionError(f"{path}: unknown key '{key}'")
@@ -72,6 +81,10 @@ def load(name, source):
     for flag in description.flags:
         if flag not in FLAGS:
             raise DescriptionError(f"{path}: unknown flag '{flag}'")
+    if bool(description.program) == source.exists():
+        raise DescriptionError(f"{path}: needs either a source beside it or 'program'")
+    if bool(description.while_dead) != bool(description.expect_restore_fail):
+        raise DescriptionError(f"{path}: 'while_dead' and 'expect_restore_fail' belong together")
     return description
 
 
@@ -79,6 +92,7 @@ def discover(suite):
     """All programs, in the order of the areas."""
     found = []
     for area in AREAS:
-        for source in sorted((suite / area).glob("*.c")):
+        sources = {path.with_suffix(".c") for path in (suite / area).iterdir() if path.suffix in (".c", ".desc")}
+        for source in sorted(sources):
             found.append(load(f"{area}/{source.stem}", source))
     return found
