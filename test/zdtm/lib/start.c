@@ -105,6 +105,17 @@ static void write_pidfile(pid_t pid)
     must(rename(temporary, pidfile));
 }
 
+/* True while the daemon still maps the page. */
+static bool still_maps(pid_t daemon)
+{
+    char path[64], key[64];
+    snprintf(path, sizeof(path), "/proc/%d/maps", daemon);
+    snprintf(key, sizeof(key), "%lx-", (unsigned long)ready_word);
+    char *line = proc_value(path, key);
+    free(line);
+    return line != NULL;
+}
+
 /* Exits: 0 once the daemon is ready, 1 if it died before that. */
 static void wait_for_daemon(pid_t daemon)
 {
@@ -112,6 +123,8 @@ static void wait_for_daemon(pid_t daemon)
     for (;;) {
         syscall(SYS_futex, ready_word, FUTEX_WAIT, 0, &kPoll, NULL, 0);
         if (__atomic_load_n(ready_word, __ATOMIC_SEQ_CST)) {
+            while (still_maps(daemon))
+                sleep_ms(1);
             write_pidfile(daemon);
             _exit(0);
         }

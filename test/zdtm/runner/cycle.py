@@ -130,9 +130,11 @@ class Cycle:
                 return
             if self.options.kill_tool:
                 self._killed_dumps(round_, before)
-            if self.options.leave_running:
-                self._dump(f"{round_}r", ["-R"])
+            if self.options.leave_running or self.options.dump_only:
+                self._decode(self._dump(f"{round_}r", ["-R"]))
                 self._compare(before, observe.observe(self.root), "after dump --leave-running")
+                if self.options.dump_only:
+                    continue
                 if self.real:
                     self.real.before_dump(self.root)
                     before = observe.observe(self.root)
@@ -319,7 +321,7 @@ class Cycle:
             skip += [f"{self.root}.*status.PPid"]
         lines = observe.differences(before, after, skip)
         # A program that just woke up may be between two states; look again before judging.
-        for _ in range(3):
+        for _ in range(20):
             if not lines:
                 return
             time.sleep(0.05)

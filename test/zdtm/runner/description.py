@@ -34,6 +34,7 @@ class Description:
     expect_dump_fail: str = ""  # regular expression that the log of the refused dump contains
     while_dead: list = dataclasses.field(default_factory=list)  # what changes before a restore that has to refuse
     expect_restore_fail: str = ""
+    later: str = ""  # why the tool cannot do it yet; skipped with this reason
     program: str = ""  # name of the test whose program this one runs
     timeout: float = 0.0  # seconds; 0 = the runner's default
     env: dict = dataclasses.field(default_factory=dict)
