@@ -219,6 +219,14 @@ class Cycle:
                 if time.monotonic() > deadline:
                     raise Failure(f"task {pid} is still there after the dump, state {_state(pid)}")
                 time.sleep(0.001)
+        strays = self._strays()
+        if strays:
+            raise Failure(f"the dump has left processes: {strays}")
+
+    def _strays(self):
+        """Living tasks below us that are not the runner's own."""
+        own = self.keeper.pid if self.keeper else 0
+        return [pid for pid in isolate.descendants(os.getpid()) if pid != own and _state(pid) not in ("Z", "gone")]
 
     def _decode(self, images):
         if self.options.no_crit:
@@ -264,7 +272,7 @@ class Cycle:
                 raise Failure(f"restore exited with {status} and does not say '{self.test.expect_restore_fail}':\n  {text}")
             if self._listing() != files:
                 raise Failure(f"the refused restore has left {sorted(self._listing() ^ files)}")
-        strays = [pid for pid in isolate.descendants(os.getpid()) if _state(pid) not in ("Z", "gone")]
+        strays = self._strays()
         if strays:
             raise Failure(f"the refused restore has left processes {strays}")
 

@@ -67,6 +67,8 @@ def end_strays():
 
 
 def _supervise(function, channel):
+    # A session that can be seen from inside, for programs that do not make one of their own.
+    os.setsid()
     try:
         result = function()
     except BaseException:  # the report of a broken runner must reach the terminal
