@@ -5,22 +5,19 @@
 
 static const unsigned long kPersonality = ADDR_NO_RANDOMIZE | READ_IMPLIES_EXEC | MMAP_PAGE_ZERO | UNAME26;
 
-static void put(const char *path, const char *value)
-{
+static void put(const char *path, const char *value) {
     int fd = must(open(path, O_WRONLY | O_CLOEXEC));
     check(write(fd, value, strlen(value)) == (ssize_t)strlen(value), "write %s to %s", value, path);
     close(fd);
 }
 
-static void expect(const char *path, const char *value)
-{
+static void expect(const char *path, const char *value) {
     char *found = proc_value(path, "");
     check(found && !strcmp(found, value), "%s is %s instead of %s", path, found, value);
     free(found);
 }
 
-static int not_dumpable(void *unused)
-{
+static int not_dumpable(void *unused) {
     (void)unused;
     must(prctl(PR_SET_DUMPABLE, 0));
     child_wait();
@@ -28,8 +25,7 @@ static int not_dumpable(void *unused)
     return 0;
 }
 
-static int with_personality(void *unused)
-{
+static int with_personality(void *unused) {
     (void)unused;
     must(personality(kPersonality));
     child_wait();
@@ -37,8 +33,7 @@ static int with_personality(void *unused)
     return 0;
 }
 
-static int with_scores(void *unused)
-{
+static int with_scores(void *unused) {
     (void)unused;
     put("/proc/self/oom_score_adj", "321");
     put("/proc/self/coredump_filter", "0x7a");
@@ -56,8 +51,7 @@ static int with_scores(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char *loginuid = proc_value("/proc/self/loginuid", ""), *oom = proc_value("/proc/self/oom_score_adj", "");
     pid_t children[] = {spawn(not_dumpable, NULL), spawn(with_personality, NULL), spawn(with_scores, NULL)};

@@ -4,8 +4,7 @@
 #include <grp.h>
 #include <sys/fsuid.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static const gid_t kGroups[] = {5, 77, 1000, 65533, 4000000};
     must(setgroups(ARRAY_SIZE(kGroups), kGroups));

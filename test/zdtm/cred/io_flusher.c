@@ -6,8 +6,7 @@
 #define PR_GET_IO_FLUSHER 58
 #endif
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
     test_daemon();

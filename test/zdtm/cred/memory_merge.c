@@ -2,8 +2,7 @@
 #include "abi.h"
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0));
     test_daemon();

@@ -5,8 +5,7 @@
 
 static pthread_barrier_t barrier;
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
@@ -14,8 +13,7 @@ static void *body(void *unused)
     return unused;
 }
 
-static int child_body(void *unused)
-{
+static int child_body(void *unused) {
     (void)unused;
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     child_wait();
@@ -23,8 +21,7 @@ static int child_body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     pthread_barrier_init(&barrier, NULL, 2);

@@ -7,24 +7,21 @@
 #define NOBODY 65534
 static pthread_barrier_t barrier;
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     check(getuid() == NOBODY && geteuid() == NOBODY, "the thread's user is %d", getuid());
     return unused;
 }
 
-static int child_body(void *unused)
-{
+static int child_body(void *unused) {
     (void)unused;
     child_wait();
     check(getuid() == NOBODY && geteuid() == NOBODY, "the child's user is %d", getuid());
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int secret = must(open(test_filename, O_CREAT | O_RDWR, 0600));
     must(setgroups(0, NULL));

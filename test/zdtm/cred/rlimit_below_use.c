@@ -3,8 +3,7 @@
 
 #include <sys/resource.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(dup2(0, 500));
     void *locked = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -9,8 +9,7 @@ static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 static const int kCalls[THREADS] = {SYS_getppid, SYS_getuid, SYS_getgid, SYS_geteuid};
 
 /* Threads 1 and 2 add nothing, 0 one filter, 3 two. */
-static void add_filters(long thread)
-{
+static void add_filters(long thread) {
     if (thread == 0)
         must(deny(kCalls[0], 100, SECCOMP_FILTER_FLAG_LOG));
     if (thread == 3) {
@@ -20,8 +19,7 @@ static void add_filters(long thread)
     }
 }
 
-static void verify(long thread)
-{
+static void verify(long thread) {
     check(answer_of(SYS_getpgrp) == 99, "thread %ld: the common filter answers %d", thread, answer_of(SYS_getpgrp));
     check(answer_of(SYS_getppid) == (thread == 0 ? 100 : 0), "thread %ld: getppid", thread);
     check(answer_of(SYS_geteuid) == (thread == 3 ? 103 : 0), "thread %ld: geteuid", thread);
@@ -32,15 +30,13 @@ static void verify(long thread)
     check(!count || atoi(count) == (thread == 0 ? 2 : thread == 3 ? 3 : 1), "thread %ld: %s filters", thread, count);
 }
 
-static int child_body(void *argument)
-{
+static int child_body(void *argument) {
     child_wait();
     verify((long)argument);
     return 0;
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     add_filters((long)argument);
     /* spawn() is not for concurrent use. */
     pthread_mutex_lock(&one_at_a_time);
@@ -54,8 +50,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(deny(SYS_getpgrp, 99, 0));
     pthread_t threads[THREADS];

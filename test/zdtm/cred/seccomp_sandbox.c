@@ -1,11 +1,10 @@
 /* A sandbox that allows next to nothing, so that neither dump nor restore may depend on what the task can call. */
 #include "seccomp.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    static const int kAllowed[] = {SYS_read, SYS_write, SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_futex, SYS_restart_syscall,
-                                   SYS_munmap};
+    static const int kAllowed[] = {SYS_read,  SYS_write,           SYS_exit,  SYS_exit_group, SYS_rt_sigreturn,
+                                   SYS_futex, SYS_restart_syscall, SYS_munmap};
     struct sock_filter code[ARRAY_SIZE(kAllowed) + 3] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
     };

@@ -5,8 +5,7 @@
 
 static int to_child[2], from_child[2];
 
-static int body(void *deadly)
-{
+static int body(void *deadly) {
     char byte;
     child_ready();
     if (syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) == -1)
@@ -23,15 +22,13 @@ static int body(void *deadly)
     return 0;
 }
 
-static void ping(char byte)
-{
+static void ping(char byte) {
     char answer = 0;
     check(write(to_child[1], &byte, 1) == 1, "write");
     check(read(from_child[0], &answer, 1) == 1 && answer == byte + 1, "no answer from the child");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(pipe(to_child));
     must(pipe(from_child));

@@ -5,8 +5,7 @@
 
 static volatile int *go;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     char byte;
     int ends[2];
@@ -24,8 +23,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     go = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t child = spawn(body, NULL);

@@ -1,5 +1,5 @@
-/* A seccomp filter given to all threads at once (TSYNC), under no_new_privs and without privileges; a TSYNC that follows
- * after restore still works, which needs the threads to share their filters as before. */
+/* A seccomp filter given to all threads at once (TSYNC), under no_new_privs and without privileges; a TSYNC that
+ * follows after restore still works, which needs the threads to share their filters as before. */
 #include "seccomp.h"
 
 #include <pthread.h>
@@ -7,8 +7,7 @@
 #define THREADS 3
 static pthread_barrier_t barrier;
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     check(answer_of(SYS_getppid) == 77, "thread %ld: getppid is not denied", (long)argument);
@@ -17,8 +16,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(setresuid(1000, 1000, 1000));
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));

@@ -3,10 +3,10 @@
 
 #include <linux/securebits.h>
 
-static int locked(void *unused)
-{
+static int locked(void *unused) {
     (void)unused;
-    int bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE;
+    int bits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS_LOCKED |
+               SECBIT_NO_CAP_AMBIENT_RAISE;
     must(prctl(PR_SET_SECUREBITS, bits));
     child_wait();
     check(prctl(PR_GET_SECUREBITS) == bits, "secure bits %#x", prctl(PR_GET_SECUREBITS));
@@ -14,8 +14,7 @@ static int locked(void *unused)
     return 0;
 }
 
-static int keep(void *unused)
-{
+static int keep(void *unused) {
     (void)unused;
     must(prctl(PR_SET_KEEPCAPS, 1));
     child_wait();
@@ -23,8 +22,7 @@ static int keep(void *unused)
     return 0;
 }
 
-static int keep_as_other_user(void *unused)
-{
+static int keep_as_other_user(void *unused) {
     (void)unused;
     must(prctl(PR_SET_KEEPCAPS, 1));
     must(setresuid(1234, 1234, 1234));
@@ -32,12 +30,12 @@ static int keep_as_other_user(void *unused)
     child_wait();
     check(prctl(PR_GET_KEEPCAPS) == 1, "keep-capabilities of another user is lost");
     char *permitted = proc_value("/proc/self/status", "CapPrm"), *effective = proc_value("/proc/self/status", "CapEff");
-    check(strtoull(permitted, NULL, 16) != 0 && strtoull(effective, NULL, 16) == 0, "capabilities %s %s", permitted, effective);
+    check(strtoull(permitted, NULL, 16) != 0 && strtoull(effective, NULL, 16) == 0, "capabilities %s %s", permitted,
+          effective);
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t children[] = {spawn(locked, NULL), spawn(keep, NULL), spawn(keep_as_other_user, NULL)};
     test_daemon();

@@ -7,8 +7,7 @@
 #define THREADS 4
 static pthread_barrier_t barrier;
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     uid_t id = 1000 + (long)argument, r, e, s;
     gid_t groups[2] = {id + 5000, id + 6000}, found[4];
     must(syscall(SYS_setgroups, 2, groups));
@@ -22,8 +21,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS + 1);

@@ -5,15 +5,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-static void add(int epoll, int fd, uint32_t events, uint64_t data)
-{
+static void add(int epoll, int fd, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events, .data.u64 = data};
     must(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
 /* Events that are ready now, as a set of their data (below 64). */
-static uint64_t ready(int epoll)
-{
+static uint64_t ready(int epoll) {
     struct epoll_event events[64];
     int count = epoll_wait(epoll, events, 64, 0);
     uint64_t set = 0;
@@ -22,8 +20,7 @@ static uint64_t ready(int epoll)
     return count < 0 ? ~0ULL : set;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int epoll = must(epoll_create1(EPOLL_CLOEXEC)), outer = must(epoll_create1(0)), empty = must(epoll_create1(0));
     int level[2], edge[2], once[2], fired[2], quiet[2];

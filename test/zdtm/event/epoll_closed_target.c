@@ -4,8 +4,7 @@
 
 #include <sys/epoll.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int epoll = must(epoll_create1(0)), closed[2], reused[2];
     must(pipe(closed));

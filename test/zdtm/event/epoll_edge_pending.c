@@ -1,11 +1,10 @@
-/* Edge-triggered readiness at checkpoint time: an edge that was not fetched yet must be reported after restore; one that
- * was fetched may be reported once more, but data never gets lost. */
+/* Edge-triggered readiness at checkpoint time: an edge that was not fetched yet must be reported after restore; one
+ * that was fetched may be reported once more, but data never gets lost. */
 #include "zdtm.h"
 
 #include <sys/epoll.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int epoll = must(epoll_create1(0)), ends[2];
     must(pipe(ends));

@@ -5,8 +5,7 @@
 
 static int shared;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     uint64_t value;
     child_wait();
@@ -14,10 +13,10 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    int plain = must(eventfd(12, EFD_NONBLOCK | EFD_CLOEXEC)), semaphore = must(eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK));
+    int plain = must(eventfd(12, EFD_NONBLOCK | EFD_CLOEXEC)),
+        semaphore = must(eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK));
     int full = must(eventfd(0, EFD_NONBLOCK)), empty = must(eventfd(0, EFD_NONBLOCK));
     uint64_t value = UINT64_MAX - 1;
     must(write(full, &value, 8));

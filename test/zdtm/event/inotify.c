@@ -5,8 +5,7 @@
 #include <sys/inotify.h>
 
 /* The next event of the queue; one read may bring several. */
-static struct inotify_event *next(int fd)
-{
+static struct inotify_event *next(int fd) {
     static union {
         struct inotify_event event;
         char bytes[4096];
@@ -23,8 +22,7 @@ static struct inotify_event *next(int fd)
     return event;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     write_file("watched", "x", 1);
@@ -44,7 +42,8 @@ int main(int argc, char **argv)
     snprintf(path, sizeof(path), "%s/new", test_dirname);
     write_file(path, "y", 1);
     struct inotify_event *event = next(fd);
-    check(event && event->wd == dir && event->mask == IN_CREATE && !strcmp(event->name, "new"), "no event for the directory");
+    check(event && event->wd == dir && event->mask == IN_CREATE && !strcmp(event->name, "new"),
+          "no event for the directory");
     check(!next(fd), "the mask of the directory has grown");
     write_file("watched", "zz", 2);
     int seen = 0;

@@ -3,8 +3,7 @@
 
 #include <sys/inotify.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     int fd = must(inotify_init1(IN_NONBLOCK));

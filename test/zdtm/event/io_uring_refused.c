@@ -1,8 +1,7 @@
 /* An io_uring instance: refused by name while the program goes on. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char parameters[120] = {0};
     int fd = must(syscall(425 /* io_uring_setup */, 8, parameters));

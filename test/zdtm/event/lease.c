@@ -2,15 +2,13 @@
 #include "zdtm.h"
 
 static volatile int broken;
-static void on_break(int number, siginfo_t *info, void *context)
-{
+static void on_break(int number, siginfo_t *info, void *context) {
     (void)number;
     (void)context;
     broken = info->si_fd;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     write_file("read", "x", 1);
     write_file("write", "x", 1);

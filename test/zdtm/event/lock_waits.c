@@ -5,11 +5,14 @@
 
 static int holder, waiter, posix;
 
-static long call_flock(void) { return raw(SYS_flock, waiter, LOCK_EX); }
-static void wake_flock(void) { must(flock(holder, LOCK_UN)); }
+static long call_flock(void) {
+    return raw(SYS_flock, waiter, LOCK_EX);
+}
+static void wake_flock(void) {
+    must(flock(holder, LOCK_UN));
+}
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10};
     child_ready();
@@ -19,8 +22,7 @@ static int body(void *unused)
 
 static struct blocked_call calls[] = {{"flock", call_flock, 0, wake_flock}};
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     holder = must(open("flock", O_CREAT | O_RDWR, 0600));
     waiter = must(open("flock", O_RDWR));

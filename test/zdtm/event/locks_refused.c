@@ -3,8 +3,7 @@
 
 #include <sys/file.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(open(test_filename, O_CREAT | O_RDWR, 0600));
     must(flock(fd, LOCK_EX));

@@ -6,8 +6,7 @@
 static int shared;
 static uint8_t *map;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(map[5] == 50, "the child does not see the parent's write");
@@ -15,8 +14,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static uint8_t data[SIZE];
     uint32_t crc = ~0u;
@@ -49,14 +47,15 @@ int main(int argc, char **argv)
     struct stat st;
     check(!strcmp(fd_path(shared), "/memfd:shared memory (deleted)"), "name is %s", fd_path(shared));
     check(fcntl(shared, F_GETFD) == FD_CLOEXEC, "close-on-exec");
-    check(fstat(shared, &st) == 0 && st.st_size == 100 * (off_t)PAGE && st.st_blocks <= 21 * 8, "size %ld, blocks %ld", (long)st.st_size,
-          (long)st.st_blocks);
+    check(fstat(shared, &st) == 0 && st.st_size == 100 * (off_t)PAGE && st.st_blocks <= 21 * 8, "size %ld, blocks %ld",
+          (long)st.st_size, (long)st.st_blocks);
     check(lseek(shared, 0, SEEK_CUR) == 77 && lseek(reader, 0, SEEK_CUR) == 99, "offsets");
     check(datachk(map, SIZE, &crc) && datachk(only_mapped, SIZE, &crc), "contents differ");
     check((private[3 * PAGE] ^ data[3 * PAGE]) == 0xff && !memcmp(private, data, 3 * PAGE), "private mapping differs");
     check((fcntl(reader, F_GETFL) & O_ACCMODE) == O_RDONLY, "second descriptor");
     check(fcntl(shared, F_GET_SEALS) == F_SEAL_SEAL, "seals of the first: %#x", fcntl(shared, F_GET_SEALS));
-    check(fcntl(sealed, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), "seals: %#x", fcntl(sealed, F_GET_SEALS));
+    check(fcntl(sealed, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), "seals: %#x",
+          fcntl(sealed, F_GET_SEALS));
     check(pwrite(sealed, "x", 1, 0) == -1 && errno == EPERM, "seal is not in force");
     map[5] = 50;
     check(pread(reader, data, 1, 5) == 1 && data[0] == 50, "second descriptor is another file");

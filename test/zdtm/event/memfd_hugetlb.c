@@ -1,8 +1,7 @@
 /* memfd made of huge pages. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(memfd_create("huge", MFD_HUGETLB));
     must(ftruncate(fd, 4 * MIB));
@@ -12,7 +11,8 @@ int main(int argc, char **argv)
     test_daemon();
     test_waitsig();
     struct stat st;
-    check(fstat(fd, &st) == 0 && st.st_blksize == 2 * MIB && st.st_size == 4 * MIB, "block size %ld", (long)st.st_blksize);
+    check(fstat(fd, &st) == 0 && st.st_blksize == 2 * MIB && st.st_size == 4 * MIB, "block size %ld",
+          (long)st.st_blksize);
     check(datachk(map, 2 * MIB, &crc) && has_vm_flag(map, "ht"), "contents differ");
     return pass();
 }

@@ -8,16 +8,14 @@
 static volatile pid_t tid;
 static volatile int stop;
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     tid = gettid_();
     while (!stop)
         sleep_ms(1);
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     must(pthread_create(&thread, NULL, body, NULL) ? -1 : 0);

@@ -3,8 +3,7 @@
 
 #include <sys/signalfd.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     sigset_t set, other;
     sigemptyset(&set);
@@ -20,7 +19,8 @@ int main(int argc, char **argv)
     test_waitsig();
     struct signalfd_siginfo info;
     check(fcntl(fd, F_GETFD) == FD_CLOEXEC && fcntl(fd, F_GETFL) & O_NONBLOCK, "flags");
-    check(read(fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == 40 && info.ssi_int == 4711, "pending signal");
+    check(read(fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == 40 && info.ssi_int == 4711,
+          "pending signal");
     check(read(fd, &info, sizeof(info)) == -1 && errno == EAGAIN, "more signals");
     must(kill(getpid(), SIGUSR2));
     check(read(fd, &info, sizeof(info)) == -1 && errno == EAGAIN, "mask is larger");

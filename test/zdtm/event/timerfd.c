@@ -5,16 +5,15 @@
 
 static const clockid_t kClocks[] = {CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME};
 
-static void expect(int fd, time_t interval, time_t low, time_t high)
-{
+static void expect(int fd, time_t interval, time_t low, time_t high) {
     struct itimerspec now;
     must(timerfd_gettime(fd, &now));
     check(now.it_interval.tv_sec == interval, "interval %ld instead of %ld", now.it_interval.tv_sec, interval);
-    check(now.it_value.tv_sec >= low && now.it_value.tv_sec <= high, "%ld s left, not %ld to %ld", now.it_value.tv_sec, low, high);
+    check(now.it_value.tv_sec >= low && now.it_value.tv_sec <= high, "%ld s left, not %ld to %ld", now.it_value.tv_sec,
+          low, high);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int relative[3], absolute[3], ticking[3], disarmed[3];
     for (int i = 0; i < 3; i++) {

@@ -1,8 +1,7 @@
 /* Growing log files: what is appended between two checkpoints is there, and a mapping of the growing file too. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int log = must(open(test_filename, O_CREAT | O_WRONLY | O_APPEND, 0644));
     int tail = must(open(test_filename, O_RDONLY));

@@ -4,8 +4,7 @@
 
 #define SIZE 100000
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static uint8_t data[SIZE], buffer[SIZE];
     uint32_t crc = ~0u;
@@ -30,11 +29,13 @@ int main(int argc, char **argv)
     must(fstat(fd, &after));
     check(after.st_nlink == 0, "link count is %ld", (long)after.st_nlink);
     check(access(test_filename, F_OK) == -1, "the file has its name back");
-    check(after.st_size == SIZE && after.st_mode == before.st_mode, "size %ld, mode %o", (long)after.st_size, after.st_mode);
+    check(after.st_size == SIZE && after.st_mode == before.st_mode, "size %ld, mode %o", (long)after.st_size,
+          after.st_mode);
     check(after.st_uid == 1234 && after.st_gid == 5678, "owner %d:%d", after.st_uid, after.st_gid);
     check(after.st_mtim.tv_sec == 1100000000 && after.st_mtim.tv_nsec == 987654321, "modification time");
     check(after.st_atim.tv_sec == before.st_atim.tv_sec, "access time");
-    check(fstat(reader, &again) == 0 && again.st_ino == after.st_ino && fstat(path, &again) == 0 && again.st_ino == after.st_ino,
+    check(fstat(reader, &again) == 0 && again.st_ino == after.st_ino && fstat(path, &again) == 0 &&
+              again.st_ino == after.st_ino,
           "descriptors refer to different files");
     check(lseek(reader, 0, SEEK_CUR) == 500 && lseek(fd, 0, SEEK_CUR) == SIZE, "offsets");
     check(pread(fd, buffer, SIZE, 0) == SIZE && datachk(buffer, SIZE, &crc), "contents differ");

@@ -1,8 +1,7 @@
 /* A deleted directory that is the working directory and is held open. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0700));
     int fd = must(open(test_dirname, O_RDONLY | O_DIRECTORY));

@@ -4,8 +4,7 @@
 
 #include <dirent.h>
 
-static int names_in(const char *path)
-{
+static int names_in(const char *path) {
     int count = 0;
     DIR *dir = opendir(path);
     while (readdir(dir))
@@ -14,8 +13,7 @@ static int names_in(const char *path)
     return count - 2;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     char first[4200], second[4200];

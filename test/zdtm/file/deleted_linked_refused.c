@@ -1,8 +1,7 @@
 /* The same without --link-remap: refused, since a hard link would have to be made. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char second[4200];
     snprintf(second, sizeof(second), "%s.second", test_filename);

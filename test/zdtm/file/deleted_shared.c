@@ -1,13 +1,11 @@
 /* One deleted file, opened anew by several processes with different modes and offsets: still one file. */
 #include "zdtm.h"
 
-static int reopened(int flags)
-{
+static int reopened(int flags) {
     return must(open(test_filename, flags));
 }
 
-static int body(void *flags)
-{
+static int body(void *flags) {
     int fd = reopened((int)(long)flags);
     must(lseek(fd, 3, SEEK_SET));
     child_wait();
@@ -20,8 +18,7 @@ static int body(void *flags)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     write_file(test_filename, "0123456789", 10);
     pid_t writer = spawn(body, (void *)O_WRONLY), reader = spawn(body, (void *)O_RDONLY);

@@ -1,8 +1,7 @@
 /* Deleted files whose directory was deleted too, several levels. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir("a", 0700));
     must(mkdir("a/b", 0700));
@@ -19,6 +18,7 @@ int main(int argc, char **argv)
     check(pread(fd, text, 8, 0) == 8 && !strcmp(text, "contents"), "contents");
     check(access("a", F_OK) == -1, "the directory is back");
     struct stat st;
-    check(!fstat(dir, &st) && S_ISDIR(st.st_mode) && openat(dir, "x", O_CREAT | O_RDWR, 0600) == -1, "deleted directory");
+    check(!fstat(dir, &st) && S_ISDIR(st.st_mode) && openat(dir, "x", O_CREAT | O_RDWR, 0600) == -1,
+          "deleted directory");
     return pass();
 }

@@ -4,8 +4,7 @@
 static int file, twin, other, late;
 static pid_t root;
 
-static int grandchild(void *unused)
-{
+static int grandchild(void *unused) {
     (void)unused;
     must(dup2(late, 300));
     close(late);
@@ -17,8 +16,7 @@ static int grandchild(void *unused)
     return 0;
 }
 
-static int child(void *unused)
-{
+static int child(void *unused) {
     (void)unused;
     late = must(open(test_filename, O_RDWR));
     must(lseek(late, 33, SEEK_SET));
@@ -31,8 +29,7 @@ static int child(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     root = getpid();
     file = must(open(test_filename, O_CREAT | O_RDWR, 0644));

@@ -1,8 +1,7 @@
 /* Descriptor numbers: closed standard files, gaps, and the lowest free number afterwards. */
 #include "zdtm.h"
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     close(0);
     int first = must(dup2(1, 9));
@@ -15,8 +14,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t child = spawn(body, NULL);
     test_daemon();

@@ -7,8 +7,7 @@
 
 static char seen[ENTRIES];
 
-static void note(const struct dirent *entry)
-{
+static void note(const struct dirent *entry) {
     if (entry->d_name[0] == '.')
         return;
     int number = atoi(entry->d_name);
@@ -16,8 +15,7 @@ static void note(const struct dirent *entry)
     seen[number] = 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0750));
     int dir = must(open(test_dirname, O_RDONLY | O_DIRECTORY));
@@ -43,7 +41,8 @@ int main(int argc, char **argv)
     while ((entry = readdir(stream)))
         note(entry);
     check(all_bytes_are(seen, 1, ENTRIES), "entries are missing");
-    check(lseek(partial, 0, SEEK_CUR) == position, "position %#lx instead of %#lx", (long)lseek(partial, 0, SEEK_CUR), (long)position);
+    check(lseek(partial, 0, SEEK_CUR) == position, "position %#lx instead of %#lx", (long)lseek(partial, 0, SEEK_CUR),
+          (long)position);
     check(fcntl(path, F_GETFL) & O_PATH && read(path, raw, 1) == -1 && errno == EBADF, "O_PATH is lost");
     check(fcntl(path, F_GETFD) == FD_CLOEXEC, "close-on-exec");
     check(mkdirat(path, "sub", 0700) == 0 && faccessat(dir, "sub", F_OK, 0) == 0, "directories are not the same");

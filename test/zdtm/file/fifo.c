@@ -4,8 +4,7 @@
 static char named[4200], deleted[4200], lonely[4200];
 static int child_end;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     char text[16] = {0};
     child_wait();
@@ -13,8 +12,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(SIGPIPE, SIG_IGN);
     snprintf(named, sizeof(named), "%s.named", test_filename);
@@ -44,6 +42,7 @@ int main(int argc, char **argv)
     finish_child(child);
     check(read(reader_only, text, 1) == 0, "the fifo without writer has one");
     int writer2 = open(lonely, O_WRONLY | O_NONBLOCK);
-    check(writer2 >= 0 && write(writer2, "z", 1) == 1 && read(reader_only, text, 1) == 1, "a new writer does not get through");
+    check(writer2 >= 0 && write(writer2, "z", 1) == 1 && read(reader_only, text, 1) == 1,
+          "a new writer does not get through");
     return pass();
 }

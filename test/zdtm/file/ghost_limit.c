@@ -3,8 +3,7 @@
 
 #define SIZE (3 * MIB)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(open(test_filename, O_CREAT | O_RDWR, 0600));
     uint8_t *data = map_private(SIZE), *buffer = map_private(SIZE);

@@ -3,8 +3,7 @@
 
 #define FILES 1500
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     static int fds[FILES];

@@ -2,12 +2,13 @@
 #include "zdtm.h"
 
 static const char *const kNames[] = {
-    "with space", "with\nnewline", "with\\040escape", "ends (deleted)", "socket:[1]", "pipe:[2]", "anon_inode:[eventpoll]", "\xff\xfe\x01", "-n", "a\tb",
+    "with space", "with\nnewline", "with\\040escape",        "ends (deleted)",
+    "socket:[1]", "pipe:[2]",      "anon_inode:[eventpoll]", "\xff\xfe\x01",
+    "-n",         "a\tb",
 };
 #define COUNT ARRAY_SIZE(kNames)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fds[COUNT];
     uint8_t *maps[COUNT];

@@ -4,15 +4,13 @@
 
 static volatile int seen_fd;
 
-static void on_io(int number, siginfo_t *info, void *context)
-{
+static void on_io(int number, siginfo_t *info, void *context) {
     (void)number;
     (void)context;
     seen_fd = info->si_fd;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int pipes[4][2];
     for (int i = 0; i < 4; i++)
@@ -39,8 +37,10 @@ int main(int argc, char **argv)
     uid_t ids[2];
     if (fcntl(pipes[3][0], 17 /* F_GETOWNER_UIDS */, ids) == 0)
         check(ids[0] == 0 && ids[1] == 4000, "owner's users %d %d", ids[0], ids[1]);
-    check(fcntl(pipes[1][0], F_GETOWN_EX, &found) == 0 && found.type == F_OWNER_PGRP && found.pid == getpgrp(), "owning group");
-    check(fcntl(pipes[2][0], F_GETOWN_EX, &found) == 0 && found.type == F_OWNER_TID && found.pid == gettid_(), "owning thread");
+    check(fcntl(pipes[1][0], F_GETOWN_EX, &found) == 0 && found.type == F_OWNER_PGRP && found.pid == getpgrp(),
+          "owning group");
+    check(fcntl(pipes[2][0], F_GETOWN_EX, &found) == 0 && found.type == F_OWNER_TID && found.pid == gettid_(),
+          "owning thread");
     for (int i = 0; i < 3; i++)
         check(fcntl(pipes[i][0], F_GETSIG) == 40 + i, "signal %d", fcntl(pipes[i][0], F_GETSIG));
     check(fcntl(pipes[2][0], F_GETFL) & O_ASYNC, "O_ASYNC is lost");

@@ -1,8 +1,7 @@
 /* O_PATH descriptors of files, symbolic links, fifos and devices. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     int dir = must(open(test_dirname, O_RDONLY | O_DIRECTORY));
@@ -21,10 +20,12 @@ int main(int argc, char **argv)
     test_waitsig();
     for (int i = 0; i < 4; i++) {
         check(fcntl(fds[i], F_GETFL) & O_PATH, "%d: O_PATH is lost", i);
-        check(!fstat(fds[i], &after[i]) && before[i].st_ino == after[i].st_ino && before[i].st_mode == after[i].st_mode, "%d: other file", i);
+        check(!fstat(fds[i], &after[i]) && before[i].st_ino == after[i].st_ino && before[i].st_mode == after[i].st_mode,
+              "%d: other file", i);
     }
     char target[64] = {0};
-    check(readlinkat(link, "", target, sizeof(target)) > 0 && !strcmp(target, "/nowhere/at all"), "link says %s", target);
+    check(readlinkat(link, "", target, sizeof(target)) > 0 && !strcmp(target, "/nowhere/at all"), "link says %s",
+          target);
     check(fcntl(link, F_GETFL) & O_NOFOLLOW, "flags of the link");
     check(fcntl(file, F_GETFD) == FD_CLOEXEC, "close-on-exec");
     return pass();

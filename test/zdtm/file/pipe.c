@@ -3,8 +3,7 @@
 
 #define SIZE 50000
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static uint8_t data[SIZE], buffer[SIZE + 1];
     int ends[2], empty[2], large[2];

@@ -5,8 +5,7 @@
 #define TOTAL (4 * MIB)
 static int ends[2];
 
-static int writer(void *unused)
-{
+static int writer(void *unused) {
     (void)unused;
     child_ready();
     static uint8_t block[7777];
@@ -26,8 +25,7 @@ static int writer(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(pipe(ends));
     pid_t child = spawn(writer, NULL);

@@ -1,8 +1,7 @@
 /* Packet mode (O_DIRECT) of a pipe: boundaries of the packets in it, and the mode itself; normal data before them. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int ends[2], mixed[2];
     must(pipe2(ends, O_DIRECT));
@@ -21,7 +20,8 @@ int main(int argc, char **argv)
     check(read(ends[0], text, 2) == 2 && !memcmp(text, "on", 2), "first packet");
     for (size_t i = 1; i < ARRAY_SIZE(kPackets); i++) {
         ssize_t length = read(ends[0], text, sizeof(text));
-        check(length == (ssize_t)strlen(kPackets[i]) && !memcmp(text, kPackets[i], length), "packet %zu: %zd bytes", i, length);
+        check(length == (ssize_t)strlen(kPackets[i]) && !memcmp(text, kPackets[i], length), "packet %zu: %zd bytes", i,
+              length);
     }
     check(read(mixed[0], text, 3) == 3 && read(mixed[0], text, 3) == 3, "stream data");
     check(read(mixed[0], text, 64) == 6 && !memcmp(text, "packet", 6), "packet behind it");

@@ -3,8 +3,7 @@
 
 static int down[2], up[2], orphan_reader[2], orphan_writer[2];
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     char text[32] = {0};
     close(down[1]);
@@ -22,8 +21,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(SIGPIPE, SIG_IGN);
     must(pipe(down));

@@ -1,16 +1,14 @@
 /* A descriptor of a /proc file whose task has died: reading says so, as before. */
 #include "zdtm.h"
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_ready();
     test_waitsig();
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char path[64], text[256];
     pid_t child = spawn(body, NULL);

@@ -3,15 +3,13 @@
 
 #include <dirent.h>
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char path[64], text[256] = {0};
     pid_t child = spawn(body, NULL);

@@ -2,14 +2,23 @@
 #include "zdtm.h"
 
 static const int kFlags[] = {
-    O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_APPEND, O_RDWR | O_NONBLOCK, O_RDWR | O_SYNC, O_RDWR | O_DSYNC,
-    O_RDONLY | O_NOATIME, O_RDWR | O_CLOEXEC, O_RDONLY | O_CLOEXEC | O_NONBLOCK, O_RDWR | O_ASYNC, O_RDONLY | O_DIRECT,
+    O_RDONLY,
+    O_WRONLY,
+    O_RDWR,
+    O_RDWR | O_APPEND,
+    O_RDWR | O_NONBLOCK,
+    O_RDWR | O_SYNC,
+    O_RDWR | O_DSYNC,
+    O_RDONLY | O_NOATIME,
+    O_RDWR | O_CLOEXEC,
+    O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+    O_RDWR | O_ASYNC,
+    O_RDONLY | O_DIRECT,
 };
 #define COUNT ARRAY_SIZE(kFlags)
 #define SIZE 40960
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static uint8_t data[SIZE], buffer[SIZE];
     uint32_t crc = ~0u;
@@ -32,7 +41,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COUNT; i++) {
         off_t offset = 512 * (i + 1);
         check(lseek(fds[i], 0, SEEK_CUR) == offset, "fd %zu: offset %ld", i, (long)lseek(fds[i], 0, SEEK_CUR));
-        check(fcntl(fds[i], F_GETFL) == status[i], "fd %zu: flags %#o instead of %#o", i, fcntl(fds[i], F_GETFL), status[i]);
+        check(fcntl(fds[i], F_GETFL) == status[i], "fd %zu: flags %#o instead of %#o", i, fcntl(fds[i], F_GETFL),
+              status[i]);
         check(fcntl(fds[i], F_GETFD) == cloexec[i], "fd %zu: close-on-exec", i);
         if (kFlags[i] & O_DIRECT)
             continue;

@@ -1,12 +1,12 @@
 /* Files that got another name, or another directory, after they were opened. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0700));
     int dir = must(open(test_dirname, O_RDONLY | O_DIRECTORY));
-    int fd = must(openat(dir, "first", O_CREAT | O_RDWR, 0600)), linked = must(openat(dir, "linked", O_CREAT | O_RDWR, 0600));
+    int fd = must(openat(dir, "first", O_CREAT | O_RDWR, 0600)),
+        linked = must(openat(dir, "linked", O_CREAT | O_RDWR, 0600));
     must(renameat(dir, "first", dir, "second"));
     /* Known by one name, opened by another. */
     must(linkat(dir, "linked", dir, "other", 0));

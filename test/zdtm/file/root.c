@@ -1,8 +1,7 @@
 /* A child with another root directory (chroot) and a working directory outside of it. */
 #include "zdtm.h"
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     char text[4096];
     must(chroot(test_dirname));
@@ -15,8 +14,7 @@ static int body(void *unused)
     return 0;
 }
 
-static int outside(void *unused)
-{
+static int outside(void *unused) {
     (void)unused;
     must(chroot(test_dirname));
     child_wait();
@@ -24,8 +22,7 @@ static int outside(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(mkdir(test_dirname, 0755));
     pid_t first = spawn(body, NULL), second = spawn(outside, NULL);

@@ -3,8 +3,7 @@
  */
 #include "blocked_calls.h"
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     struct blocked_call *call = argument;
     __atomic_store_n(&call->tid, gettid_(), __ATOMIC_SEQ_CST);
     int64_t start = now_ns(CLOCK_MONOTONIC);
@@ -13,8 +12,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-void start_blocked_calls(struct blocked_call *calls, size_t count)
-{
+void start_blocked_calls(struct blocked_call *calls, size_t count) {
     for (size_t i = 0; i < count; i++)
         must(pthread_create(&calls[i].thread, NULL, body, &calls[i]) ? -1 : 0);
     for (size_t i = 0; i < count; i++) {
@@ -24,8 +22,7 @@ void start_blocked_calls(struct blocked_call *calls, size_t count)
     }
 }
 
-void finish_blocked_calls(struct blocked_call *calls, size_t count)
-{
+void finish_blocked_calls(struct blocked_call *calls, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (calls[i].wake)
             calls[i].wake();

@@ -11,9 +11,9 @@
 
 struct blocked_call {
     const char *name;
-    long (*call)(void);    /* returns what the system call returned, -errno on error */
+    long (*call)(void); /* returns what the system call returned, -errno on error */
     long expected;
-    void (*wake)(void);    /* makes it return; NULL if time does */
+    void (*wake)(void); /* makes it return; NULL if time does */
     /* filled in by the library */
     long result;
     int64_t nanoseconds;
@@ -28,7 +28,6 @@ void finish_blocked_calls(struct blocked_call *calls, size_t count);
 
 /* System call with the kernel's convention for errors. */
 #define raw(...) raw_result(syscall(__VA_ARGS__))
-static inline long raw_result(long value)
-{
+static inline long raw_result(long value) {
     return value == -1 ? -errno : value;
 }

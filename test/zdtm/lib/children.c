@@ -8,16 +8,14 @@
 
 static int ready_fd = -1;
 
-static pid_t raw_fork(unsigned long flags)
-{
+static pid_t raw_fork(unsigned long flags) {
     /* The C library's own fork keeps its idea of the thread id right; use it where it can do what is asked. */
     if (flags == SIGCHLD)
         return fork();
     return syscall(SYS_clone, flags, NULL, NULL, NULL, 0L);
 }
 
-pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument)
-{
+pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument) {
     int channel[2];
     must(pipe2(channel, O_CLOEXEC));
     fflush(NULL);
@@ -43,13 +41,11 @@ pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument)
     return pid;
 }
 
-pid_t spawn(int (*body)(void *), void *argument)
-{
+pid_t spawn(int (*body)(void *), void *argument) {
     return spawn_flags(SIGCHLD, body, argument);
 }
 
-void child_ready(void)
-{
+void child_ready(void) {
     if (ready_fd < 0)
         return;
     if (write(ready_fd, "", 1) != 1)
@@ -58,39 +54,33 @@ void child_ready(void)
     ready_fd = -1;
 }
 
-void child_wait(void)
-{
+void child_wait(void) {
     child_ready();
     test_waitsig();
 }
 
-void expect_wait_status(pid_t pid, int status)
-{
+void expect_wait_status(pid_t pid, int status) {
     int found = 0;
     check(waitpid(pid, &found, __WALL) == pid, "waiting for %d", pid);
     check(found == status, "task %d: wait status %#x instead of %#x", pid, found, status);
 }
 
-void finish_child(pid_t pid)
-{
+void finish_child(pid_t pid) {
     check(kill(pid, SIGTERM) == 0, "SIGTERM to %d", pid);
     expect_wait_status(pid, 0);
 }
 
-void task_waiter_init(task_waiter_t *waiter)
-{
+void task_waiter_init(task_waiter_t *waiter) {
     waiter->word = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     check(waiter->word != MAP_FAILED, "mmap of a waiter");
 }
 
-void task_waiter_complete(task_waiter_t *waiter, uint32_t value)
-{
+void task_waiter_complete(task_waiter_t *waiter, uint32_t value) {
     __atomic_store_n(waiter->word, value, __ATOMIC_SEQ_CST);
     syscall(SYS_futex, waiter->word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-void task_waiter_wait4(task_waiter_t *waiter, uint32_t value)
-{
+void task_waiter_wait4(task_waiter_t *waiter, uint32_t value) {
     for (;;) {
         uint32_t seen = __atomic_load_n(waiter->word, __ATOMIC_SEQ_CST);
         if (seen >= value)
@@ -99,14 +89,12 @@ void task_waiter_wait4(task_waiter_t *waiter, uint32_t value)
     }
 }
 
-void task_waiter_fini(task_waiter_t *waiter)
-{
+void task_waiter_fini(task_waiter_t *waiter) {
     munmap(waiter->word, PAGE);
     waiter->word = NULL;
 }
 
-void wait_until_asleep(pid_t tid)
-{
+void wait_until_asleep(pid_t tid) {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/%d/stat", tid);
     for (int asleep = 0; asleep < 3;) {

@@ -5,8 +5,7 @@
 
 static uint64_t generator_state;
 
-static uint64_t next_random(void)
-{
+static uint64_t next_random(void) {
     if (!generator_state)
         generator_state = (uint64_t)now_ns(CLOCK_MONOTONIC) * 2654435769u + getpid();
     /* xorshift64* */
@@ -16,8 +15,7 @@ static uint64_t next_random(void)
     return generator_state * 0x2545F4914F6CDD1DULL;
 }
 
-uint32_t crc32_of(uint32_t crc, const void *data, size_t length)
-{
+uint32_t crc32_of(uint32_t crc, const void *data, size_t length) {
     static uint32_t table[256];
     if (!table[1]) {
         for (uint32_t i = 0; i < 256; i++) {
@@ -33,8 +31,7 @@ uint32_t crc32_of(uint32_t crc, const void *data, size_t length)
     return crc;
 }
 
-void datagen(void *buffer, size_t length, uint32_t *crc)
-{
+void datagen(void *buffer, size_t length, uint32_t *crc) {
     uint8_t *out = buffer;
     for (size_t i = 0; i < length; i += 8) {
         uint64_t value = next_random();
@@ -44,13 +41,11 @@ void datagen(void *buffer, size_t length, uint32_t *crc)
         *crc = crc32_of(*crc, buffer, length);
 }
 
-bool datachk(const void *buffer, size_t length, uint32_t *crc)
-{
+bool datachk(const void *buffer, size_t length, uint32_t *crc) {
     return crc32_of(~0u, buffer, length) == *crc;
 }
 
-bool all_bytes_are(const void *buffer, int byte, size_t length)
-{
+bool all_bytes_are(const void *buffer, int byte, size_t length) {
     const uint8_t *bytes = buffer;
     if (!length)
         return true;

@@ -6,27 +6,23 @@
 #include <dirent.h>
 #include <linux/kcmp.h>
 
-int64_t now_ns(clockid_t clock)
-{
+int64_t now_ns(clockid_t clock) {
     struct timespec time;
     clock_gettime(clock, &time);
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-void sleep_ms(long milliseconds)
-{
+void sleep_ms(long milliseconds) {
     struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
     while (nanosleep(&left, &left) && errno == EINTR)
         continue;
 }
 
-pid_t gettid_(void)
-{
+pid_t gettid_(void) {
     return syscall(SYS_gettid);
 }
 
-char *proc_value(const char *path, const char *key)
-{
+char *proc_value(const char *path, const char *key) {
     FILE *file = fopen(path, "re");
     if (!file)
         return NULL;
@@ -45,8 +41,7 @@ char *proc_value(const char *path, const char *key)
 }
 
 /* Copies a line of the mapping's block in smaps: its header for key "", else the one that starts with key. */
-static bool smaps_line(const void *address, const char *key, char *out, size_t size)
-{
+static bool smaps_line(const void *address, const char *key, char *out, size_t size) {
     FILE *file = fopen("/proc/self/smaps", "re");
     if (!file)
         return false;
@@ -70,14 +65,12 @@ static bool smaps_line(const void *address, const char *key, char *out, size_t s
     return found;
 }
 
-long smaps_kb(const void *address, const char *key)
-{
+long smaps_kb(const void *address, const char *key) {
     char line[4400];
     return smaps_line(address, key, line, sizeof(line)) ? atol(line + strlen(key)) : -1;
 }
 
-bool has_vm_flag(const void *address, const char *flag)
-{
+bool has_vm_flag(const void *address, const char *flag) {
     char line[4400], word[8];
     if (!smaps_line(address, "VmFlags:", line, sizeof(line)))
         return false;
@@ -86,8 +79,7 @@ bool has_vm_flag(const void *address, const char *flag)
     return strstr(line, word) != NULL;
 }
 
-const char *mapping_perms(const void *address)
-{
+const char *mapping_perms(const void *address) {
     static char perms[8];
     char line[4400];
     perms[0] = 0;
@@ -96,8 +88,7 @@ const char *mapping_perms(const void *address)
     return perms;
 }
 
-uint64_t pagemap_entry(const void *address)
-{
+uint64_t pagemap_entry(const void *address) {
     uint64_t entry = 0;
     int fd = must(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
     must(pread(fd, &entry, sizeof(entry), (uintptr_t)address / PAGE * sizeof(entry)));
@@ -105,8 +96,7 @@ uint64_t pagemap_entry(const void *address)
     return entry;
 }
 
-const char *fd_path(int fd)
-{
+const char *fd_path(int fd) {
     static char target[4096];
     char link[64];
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -115,8 +105,7 @@ const char *fd_path(int fd)
     return target;
 }
 
-long long fdinfo_value(int fd, const char *key, int base)
-{
+long long fdinfo_value(int fd, const char *key, int base) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
     char *text = proc_value(path, key);
@@ -127,13 +116,11 @@ long long fdinfo_value(int fd, const char *key, int base)
     return value;
 }
 
-bool same_description(pid_t pid1, int fd1, pid_t pid2, int fd2)
-{
+bool same_description(pid_t pid1, int fd1, pid_t pid2, int fd2) {
     return syscall(SYS_kcmp, pid1, pid2, KCMP_FILE, fd1, fd2) == 0;
 }
 
-int open_fd_count(void)
-{
+int open_fd_count(void) {
     DIR *dir = opendir("/proc/self/fd");
     int count = 0;
     while (dir && readdir(dir))
@@ -144,8 +131,7 @@ int open_fd_count(void)
     return count - 3;
 }
 
-void write_file(const char *path, const void *data, size_t length)
-{
+void write_file(const char *path, const void *data, size_t length) {
     int fd = must(open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644));
     must(write(fd, data, length) == (ssize_t)length ? 0 : -1);
     close(fd);

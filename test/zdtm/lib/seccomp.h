@@ -9,8 +9,7 @@
 #include <linux/seccomp.h>
 
 /* Installs a filter that makes `number` fail with `error`; 0 or -1. */
-static inline int deny(int number, int error, unsigned flags)
-{
+static inline int deny(int number, int error, unsigned flags) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
@@ -22,7 +21,6 @@ static inline int deny(int number, int error, unsigned flags)
 }
 
 /* What a system call without side effects answers: 0 if it is allowed, else its errno. */
-static inline int answer_of(int number)
-{
+static inline int answer_of(int number) {
     return syscall(number, 0, 0, 0, 0, 0, 0) == -1 ? errno : 0;
 }

@@ -12,8 +12,7 @@
 #include <sys/un.h>
 
 /* Address of a unix socket: a path, or with '@' in front an abstract name. Returns its length. */
-static inline socklen_t unix_address(struct sockaddr_un *address, const char *name)
-{
+static inline socklen_t unix_address(struct sockaddr_un *address, const char *name) {
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
     snprintf(address->sun_path, sizeof(address->sun_path), "%s", name);
@@ -25,16 +24,14 @@ static inline socklen_t unix_address(struct sockaddr_un *address, const char *na
     return length;
 }
 
-static inline int unix_bound(int type, const char *name)
-{
+static inline int unix_bound(int type, const char *name) {
     struct sockaddr_un address;
     int fd = must(socket(AF_UNIX, type, 0));
     must(bind(fd, (struct sockaddr *)&address, unix_address(&address, name)));
     return fd;
 }
 
-static inline int unix_connected(int type, const char *name)
-{
+static inline int unix_connected(int type, const char *name) {
     struct sockaddr_un address;
     int fd = must(socket(AF_UNIX, type, 0));
     must(connect(fd, (struct sockaddr *)&address, unix_address(&address, name)));
@@ -42,8 +39,7 @@ static inline int unix_connected(int type, const char *name)
 }
 
 /* A socket bound to a free port of the loopback address of `family`; its address goes to *address. */
-static inline int loopback_bound(int family, int type, struct sockaddr_in6 *address, socklen_t *length)
-{
+static inline int loopback_bound(int family, int type, struct sockaddr_in6 *address, socklen_t *length) {
     int fd = must(socket(family, type, 0));
     memset(address, 0, sizeof(*address));
     *length = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(*address);
@@ -58,8 +54,7 @@ static inline int loopback_bound(int family, int type, struct sockaddr_in6 *addr
 }
 
 /* An established TCP connection over loopback: ends[0] is the client, ends[1] was accepted. Returns the listener. */
-static inline int tcp_pair(int family, int ends[2])
-{
+static inline int tcp_pair(int family, int ends[2]) {
     struct sockaddr_in6 address;
     socklen_t length;
     int listener = loopback_bound(family, SOCK_STREAM, &address, &length);
@@ -70,16 +65,14 @@ static inline int tcp_pair(int family, int ends[2])
     return listener;
 }
 
-static inline int int_option(int fd, int level, int option)
-{
+static inline int int_option(int fd, int level, int option) {
     int value = 0;
     socklen_t length = sizeof(value);
     return getsockopt(fd, level, option, &value, &length) ? -errno : value;
 }
 
 /* Checks that exactly `text` arrives. */
-static inline bool receives(int fd, const char *text)
-{
+static inline bool receives(int fd, const char *text) {
     char buffer[4096];
     size_t got = 0, wanted = strlen(text);
     while (got < wanted) {
@@ -91,23 +84,21 @@ static inline bool receives(int fd, const char *text)
     return !memcmp(buffer, text, wanted);
 }
 
-static inline bool nothing_to_receive(int fd)
-{
+static inline bool nothing_to_receive(int fd) {
     char byte;
     return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == -1 && errno == EAGAIN;
 }
 
-static inline bool sends(int fd, const char *text)
-{
+static inline bool sends(int fd, const char *text) {
     return send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text);
 }
 
 /* Sends one byte with descriptors; receives them. */
-static inline void send_fds(int socket, const int *fds, size_t count)
-{
+static inline void send_fds(int socket, const int *fds, size_t count) {
     char control[CMSG_SPACE(16 * sizeof(int))] = {0}, byte = 'F';
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -116,11 +107,11 @@ static inline void send_fds(int socket, const int *fds, size_t count)
     must(sendmsg(socket, &message, 0));
 }
 
-static inline size_t receive_fds(int socket, int *fds, size_t count)
-{
+static inline size_t receive_fds(int socket, int *fds, size_t count) {
     char control[CMSG_SPACE(16 * sizeof(int))], byte;
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     if (recvmsg(socket, &message, MSG_DONTWAIT) != 1)
         return 0;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);

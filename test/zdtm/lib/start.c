@@ -19,14 +19,12 @@ static struct test_option *options;
 static uint32_t *ready_word;
 static volatile uint32_t terminated;
 
-void register_option(struct test_option *option)
-{
+void register_option(struct test_option *option) {
     option->next = options;
     options = option;
 }
 
-static void usage(const char *program)
-{
+static void usage(const char *program) {
     fprintf(stderr, "usage: %s --pidfile FILE --outfile FILE [--filename FILE] [--dirname DIR]", program);
     for (struct test_option *o = options; o; o = o->next)
         fprintf(stderr, o->required ? " --%s VALUE" : " [--%s VALUE]", o->name);
@@ -36,8 +34,7 @@ static void usage(const char *program)
     exit(2);
 }
 
-static bool set_registered(const char *name, const char *value)
-{
+static bool set_registered(const char *name, const char *value) {
     for (struct test_option *o = options; o; o = o->next) {
         if (strcmp(o->name, name))
             continue;
@@ -54,8 +51,7 @@ static bool set_registered(const char *name, const char *value)
 }
 
 /* Every option has a value, given as "--name value" or "--name=value". */
-static void parse_options(int argc, char **argv)
-{
+static void parse_options(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         char *name = argv[i];
         if (strncmp(name, "--", 2))
@@ -87,8 +83,7 @@ static void parse_options(int argc, char **argv)
             usage(argv[0]);
 }
 
-static void on_terminate(int signal)
-{
+static void on_terminate(int signal) {
     (void)signal;
     int saved = errno;
     terminated = 1;
@@ -96,8 +91,7 @@ static void on_terminate(int signal)
     errno = saved;
 }
 
-static void write_pidfile(pid_t pid)
-{
+static void write_pidfile(pid_t pid) {
     char text[32], temporary[4096];
     int length = snprintf(text, sizeof(text), "%d\n", pid);
     snprintf(temporary, sizeof(temporary), "%s.tmp", pidfile);
@@ -106,8 +100,7 @@ static void write_pidfile(pid_t pid)
 }
 
 /* True while the daemon still maps the page. */
-static bool still_maps(pid_t daemon)
-{
+static bool still_maps(pid_t daemon) {
     char path[64], key[64];
     snprintf(path, sizeof(path), "/proc/%d/maps", daemon);
     snprintf(key, sizeof(key), "%lx-", (unsigned long)ready_word);
@@ -117,8 +110,7 @@ static bool still_maps(pid_t daemon)
 }
 
 /* Exits: 0 once the daemon is ready, 1 if it died before that. */
-static void wait_for_daemon(pid_t daemon)
-{
+static void wait_for_daemon(pid_t daemon) {
     static const struct timespec kPoll = {0, 10000000};
     for (;;) {
         syscall(SYS_futex, ready_word, FUTEX_WAIT, 0, &kPoll, NULL, 0);
@@ -136,8 +128,7 @@ static void wait_for_daemon(pid_t daemon)
     }
 }
 
-static void redirect_standard_files(void)
-{
+static void redirect_standard_files(void) {
     int null = must(open("/dev/null", O_RDONLY));
     int out = must(open(outfile, O_CREAT | O_WRONLY | O_APPEND, 0666));
     must(dup2(null, 0));
@@ -149,8 +140,7 @@ static void redirect_standard_files(void)
         close(out);
 }
 
-static void start(int argc, char **argv, bool own_session)
-{
+static void start(int argc, char **argv, bool own_session) {
     parse_options(argc, argv);
     ready_word = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t daemon = must(fork());
@@ -165,30 +155,25 @@ static void start(int argc, char **argv, bool own_session)
     must(sigaction(SIGTERM, &action, NULL));
 }
 
-void test_init(int argc, char **argv)
-{
+void test_init(int argc, char **argv) {
     start(argc, argv, true);
 }
 
-void test_init_no_session(int argc, char **argv)
-{
+void test_init_no_session(int argc, char **argv) {
     start(argc, argv, false);
 }
 
-void test_daemon(void)
-{
+void test_daemon(void) {
     __atomic_store_n(ready_word, 1, __ATOMIC_SEQ_CST);
     syscall(SYS_futex, ready_word, FUTEX_WAKE, 1, NULL, NULL, 0);
     munmap(ready_word, PAGE);
 }
 
-bool test_go(void)
-{
+bool test_go(void) {
     return !terminated;
 }
 
-void test_waitsig(void)
-{
+void test_waitsig(void) {
     while (!terminated)
         syscall(SYS_futex, &terminated, FUTEX_WAIT, 0, NULL, NULL, 0);
 }

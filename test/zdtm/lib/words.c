@@ -5,8 +5,7 @@
 
 #include <stdarg.h>
 
-static void put(const char *prefix, const char *format, va_list arguments, const char *suffix)
-{
+static void put(const char *prefix, const char *format, va_list arguments, const char *suffix) {
     char text[2048];
     int length = snprintf(text, sizeof(text), "%d: %s", getpid(), prefix);
     length += vsnprintf(text + length, sizeof(text) - length, format, arguments);
@@ -19,8 +18,7 @@ static void put(const char *prefix, const char *format, va_list arguments, const
     (void)written;
 }
 
-void test_msg(const char *format, ...)
-{
+void test_msg(const char *format, ...) {
     int saved = errno;
     va_list arguments;
     va_start(arguments, format);
@@ -29,8 +27,7 @@ void test_msg(const char *format, ...)
     errno = saved;
 }
 
-int fail_at(const char *file, int line, int error, const char *format, ...)
-{
+int fail_at(const char *file, int line, int error, const char *format, ...) {
     char prefix[256], suffix[128];
     const char *name = strrchr(file, '/');
     snprintf(prefix, sizeof(prefix), "FAIL: %s:%d: ", name ? name + 1 : file, line);
@@ -42,16 +39,14 @@ int fail_at(const char *file, int line, int error, const char *format, ...)
     return 1;
 }
 
-int pass(void)
-{
+int pass(void) {
     static const char text[] = "PASS\n";
     ssize_t written = write(1, text, sizeof(text) - 1);
     (void)written;
     return 0;
 }
 
-long must_value(const char *file, int line, const char *text, long value)
-{
+long must_value(const char *file, int line, const char *text, long value) {
     if (value != -1)
         return value;
     fail_at(file, line, errno, "set-up: %s", text);

@@ -56,8 +56,11 @@ void register_option(struct test_option *option);
 
 /* TEST_OPTION(rounds, LONG, "how often", false) for a variable `rounds` that is defined before. */
 #define TEST_OPTION(variable, type, description, is_required)                                                          \
-    static struct test_option option_##variable = {#variable, OPTION_##type, &variable, description, is_required, NULL}; \
-    __attribute__((constructor)) static void register_##variable(void) { register_option(&option_##variable); }
+    static struct test_option option_##variable = {                                                                    \
+        #variable, OPTION_##type, &variable, description, is_required, NULL};                                          \
+    __attribute__((constructor)) static void register_##variable(void) {                                               \
+        register_option(&option_##variable);                                                                           \
+    }
 
 /* --- words for the out file ------------------------------------------------------------------------------------- */
 
@@ -148,13 +151,11 @@ void write_file(const char *path, const void *data, size_t length);
 #define PAGE 4096UL
 
 /* Private anonymous memory, readable and writable, or the end of the program. */
-static inline void *map_private(size_t length)
-{
+static inline void *map_private(size_t length) {
     return (void *)must(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
 /* Shared anonymous memory. */
-static inline void *map_shared(size_t length)
-{
+static inline void *map_shared(size_t length) {
     return (void *)must(mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 }

@@ -2,8 +2,7 @@
 #include "abi.h"
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory = map_private(8 * PAGE);
     must(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, 4 * PAGE, "a name"));

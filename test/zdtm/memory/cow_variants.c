@@ -6,11 +6,11 @@
 static uint8_t *dropped, *moved, *moved_to, *holed, *guarded, *regrown;
 static uint32_t crcs[5];
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     must(madvise(dropped, SIZE, MADV_DONTNEED));
-    moved_to = (void *)must(mremap(moved, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
+    moved_to = (void *)must(mremap(moved, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                                   mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
     must(munmap(holed + 10 * PAGE, 5 * PAGE));
     must(mprotect(guarded, SIZE, PROT_NONE));
     must(munmap(regrown, SIZE));
@@ -23,13 +23,13 @@ static int body(void *unused)
     check(!*mapping_perms(holed + 12 * PAGE), "the hole is mapped");
     must(mprotect(guarded, SIZE, PROT_READ));
     check(datachk(guarded, SIZE, &crcs[3]), "protected memory differs");
-    check(all_bytes_are(regrown, 0, PAGE) && regrown[PAGE] == 9 && all_bytes_are(regrown + 2 * PAGE, 0, SIZE - 2 * PAGE),
+    check(all_bytes_are(regrown, 0, PAGE) && regrown[PAGE] == 9 &&
+              all_bytes_are(regrown + 2 * PAGE, 0, SIZE - 2 * PAGE),
           "replaced memory shows what was there before");
     return 0;
 }
 
-static uint8_t *fresh(uint32_t *crc, size_t checked)
-{
+static uint8_t *fresh(uint32_t *crc, size_t checked) {
     uint8_t *memory = map_private(SIZE + PAGE);
     *crc = ~0u;
     datagen(memory, checked, crc);
@@ -37,8 +37,7 @@ static uint8_t *fresh(uint32_t *crc, size_t checked)
     return memory;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     dropped = fresh(&crcs[0], SIZE);
     moved = fresh(&crcs[1], SIZE);

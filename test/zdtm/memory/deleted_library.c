@@ -1,8 +1,7 @@
 /* Executable mappings of a file that was deleted afterwards, as after an update of a library. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t page[2 * PAGE];
     memset(page, 0xcc, sizeof(page));

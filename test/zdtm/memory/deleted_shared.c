@@ -4,8 +4,7 @@
 #define SIZE (16 * PAGE)
 static uint8_t *memory;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(memory[3] == 33, "the child does not see the parent's write");
@@ -13,8 +12,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(open(test_filename, O_CREAT | O_RDWR, 0600));
     must(ftruncate(fd, SIZE));

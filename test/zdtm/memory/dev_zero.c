@@ -6,8 +6,7 @@
 static uint8_t *shared, *private;
 static uint32_t crc = ~0u, private_crc = ~0u;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(datachk(private, SIZE, &private_crc), "the child's private memory differs");
@@ -16,8 +15,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(open("/dev/zero", O_RDWR));
     shared = (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));

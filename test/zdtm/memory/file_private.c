@@ -1,11 +1,11 @@
-/* Private file mappings: clean pages come from the file, dirty ones from the image, different offsets and protections. */
+/* Private file mappings: clean pages come from the file, dirty ones from the image, different offsets and protections.
+ */
 #include "zdtm.h"
 
 #define PAGES 32
 #define FILE_SIZE (PAGES * PAGE + 1000)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static uint8_t contents[FILE_SIZE];
     datagen(contents, FILE_SIZE, NULL);
@@ -30,12 +30,14 @@ int main(int argc, char **argv)
     test_waitsig();
 
     for (size_t page = 0; page < PAGES; page++)
-        check(page % 3 ? !memcmp(whole + page * PAGE, contents + page * PAGE, PAGE) : all_bytes_are(whole + page * PAGE, page + 1, PAGE),
+        check(page % 3 ? !memcmp(whole + page * PAGE, contents + page * PAGE, PAGE)
+                       : all_bytes_are(whole + page * PAGE, page + 1, PAGE),
               "page %zu differs", page);
     check(all_bytes_are(whole + FILE_SIZE, 77, 50), "data behind the end of the file");
     check(!memcmp(part, contents + 7 * PAGE, 4 * PAGE), "mapping with offset");
     check(!memcmp(code, contents + PAGE, 2 * PAGE) && !strcmp(mapping_perms(code), "r-xp"), "executable mapping");
-    check(all_bytes_are(now_readonly + PAGE, 5, PAGE) && !memcmp(now_readonly, contents + 20 * PAGE, PAGE), "read-only mapping");
+    check(all_bytes_are(now_readonly + PAGE, 5, PAGE) && !memcmp(now_readonly, contents + 20 * PAGE, PAGE),
+          "read-only mapping");
     check(!memcmp(dropped, contents + 24 * PAGE, PAGE) && dropped[PAGE] == 8, "dropped pages");
     whole[1] = 'x';
     int again = must(open(test_filename, O_RDONLY));

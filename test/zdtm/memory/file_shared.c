@@ -6,8 +6,7 @@
 
 static uint8_t *memory;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(memory[5 * PAGE] == 55, "the child does not see the parent's write");
@@ -15,8 +14,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int fd = must(open(test_filename, O_CREAT | O_RDWR, 0644));
     must(ftruncate(fd, SIZE));
@@ -41,7 +39,8 @@ int main(int argc, char **argv)
     check(memory[6 * PAGE] == 66, "the child's write is not seen");
     memory[4 * PAGE] = 44;
     check(view[0] == 44, "mappings are not the same memory");
-    check(mprotect(never_writable, PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EACCES, "read-only file became writable");
+    check(mprotect(never_writable, PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EACCES,
+          "read-only file became writable");
     check(ftruncate(fd, 2 * SIZE) == 0, "grow");
     memory[SIZE + 3] = 9;
     check(pread(fd, &byte, 1, SIZE + 3) == 1 && byte == 9, "memory beyond the former end");

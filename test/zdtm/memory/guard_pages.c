@@ -5,14 +5,12 @@
 #include <setjmp.h>
 
 static sigjmp_buf jump;
-static void on_fault(int number)
-{
+static void on_fault(int number) {
     (void)number;
     siglongjmp(jump, 1);
 }
 
-static bool faults(volatile uint8_t *address)
-{
+static bool faults(volatile uint8_t *address) {
     if (sigsetjmp(jump, 1))
         return true;
     (void)*address;
@@ -21,8 +19,7 @@ static bool faults(volatile uint8_t *address)
 
 #define PAGES 64
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(SIGSEGV, on_fault);
     uint8_t *memory = map_private(PAGES * PAGE);

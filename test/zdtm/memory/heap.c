@@ -1,8 +1,7 @@
 /* The heap: its contents, and brk() that goes on growing and shrinking from where it was. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char *start = sbrk(0);
     must((long)sbrk(3 * MIB));

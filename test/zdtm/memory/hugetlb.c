@@ -3,11 +3,12 @@
 
 #define SIZE (4 * MIB)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    uint8_t *private = (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
-    uint8_t *shared = (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
+    uint8_t *private =
+        (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
+    uint8_t *shared =
+        (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
     uint32_t crc = ~0u, shared_crc = ~0u;
     datagen(private, SIZE / 2, &crc);
     datagen(shared, SIZE, &shared_crc);

@@ -4,8 +4,7 @@
 static long megabytes = 4096;
 TEST_OPTION(megabytes, LONG, "size of the memory", false)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     size_t words = megabytes * MIB / 8;
     uint64_t *memory = map_private(words * 8);

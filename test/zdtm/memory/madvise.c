@@ -11,13 +11,12 @@ struct advice {
     bool optional; /* the kernel may lack it */
 };
 static const struct advice kAdvice[] = {
-    {MADV_RANDOM, "rr", false},      {MADV_SEQUENTIAL, "sr", false}, {MADV_DONTFORK, "dc", false},
-    {MADV_DONTDUMP, "dd", false},    {MADV_WIPEONFORK, "wf", false}, {MADV_HUGEPAGE, "hg", true},
-    {MADV_NOHUGEPAGE, "nh", true},   {MADV_MERGEABLE, "mg", true},
+    {MADV_RANDOM, "rr", false},    {MADV_SEQUENTIAL, "sr", false}, {MADV_DONTFORK, "dc", false},
+    {MADV_DONTDUMP, "dd", false},  {MADV_WIPEONFORK, "wf", false}, {MADV_HUGEPAGE, "hg", true},
+    {MADV_NOHUGEPAGE, "nh", true}, {MADV_MERGEABLE, "mg", true},
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory[ARRAY_SIZE(kAdvice) + 1];
     bool there[ARRAY_SIZE(kAdvice)];
@@ -36,7 +35,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i <= ARRAY_SIZE(kAdvice); i++) {
         check(all_bytes_are(memory[i], i + 1, 7 * PAGE), "contents of %zu", i);
         for (size_t j = 0; j < ARRAY_SIZE(kAdvice); j++)
-            check(has_vm_flag(memory[i], kAdvice[j].flag) == (i == j && there[j]), "mapping %zu: flag %s", i, kAdvice[j].flag);
+            check(has_vm_flag(memory[i], kAdvice[j].flag) == (i == j && there[j]), "mapping %zu: flag %s", i,
+                  kAdvice[j].flag);
     }
     pid_t child = fork();
     if (child == 0) {

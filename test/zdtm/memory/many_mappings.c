@@ -3,8 +3,7 @@
 
 #define COUNT 5000
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory = map_private(COUNT * 2 * PAGE);
     for (size_t i = 0; i < COUNT; i++) {

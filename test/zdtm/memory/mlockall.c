@@ -5,13 +5,11 @@
 #define MCL_ONFAULT 4
 #endif
 
-static bool present(const void *page)
-{
+static bool present(const void *page) {
     return pagemap_entry(page) >> 63;
 }
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     must(mlockall(MCL_FUTURE | MCL_ONFAULT));
     child_wait();
@@ -21,8 +19,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t child = spawn(body, NULL);
     must(mlockall(MCL_FUTURE));

@@ -3,8 +3,7 @@
 
 #include <linux/mempolicy.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     unsigned long nodes = 1, found = 0;
     uint8_t *bound = map_private(8 * PAGE), *plain = map_private(8 * PAGE);
@@ -16,9 +15,12 @@ int main(int argc, char **argv)
     test_daemon();
     test_waitsig();
     int mode = -1;
-    check(!syscall(SYS_get_mempolicy, &mode, &found, 64, NULL, 0) && mode == MPOL_INTERLEAVE && found == 1, "policy of the task: %d", mode);
-    check(!syscall(SYS_get_mempolicy, &mode, &found, 64, bound, MPOL_F_ADDR) && mode == MPOL_BIND && found == 1, "policy of the mapping: %d", mode);
-    check(!syscall(SYS_get_mempolicy, &mode, NULL, 0, plain, MPOL_F_ADDR) && mode == other, "policy of other memory: %d", mode);
+    check(!syscall(SYS_get_mempolicy, &mode, &found, 64, NULL, 0) && mode == MPOL_INTERLEAVE && found == 1,
+          "policy of the task: %d", mode);
+    check(!syscall(SYS_get_mempolicy, &mode, &found, 64, bound, MPOL_F_ADDR) && mode == MPOL_BIND && found == 1,
+          "policy of the mapping: %d", mode);
+    check(!syscall(SYS_get_mempolicy, &mode, NULL, 0, plain, MPOL_F_ADDR) && mode == other,
+          "policy of other memory: %d", mode);
     check(all_bytes_are(bound, 1, 8 * PAGE), "contents");
     return pass();
 }

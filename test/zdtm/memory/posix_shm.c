@@ -4,16 +4,14 @@
 #define SIZE (8 * PAGE)
 static uint8_t *named, *unlinked;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(named[1] == 1 && unlinked[1] == 2, "the child does not see the parent's writes");
     return 0;
 }
 
-static uint8_t *make(const char *name)
-{
+static uint8_t *make(const char *name) {
     int fd = must(shm_open(name, O_CREAT | O_RDWR, 0600));
     must(ftruncate(fd, SIZE));
     uint8_t *map = (void *)must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
@@ -21,8 +19,7 @@ static uint8_t *make(const char *name)
     return map;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     char names[2][64];
     for (int i = 0; i < 2; i++)

@@ -3,8 +3,7 @@
 
 #define SIZE (64 * MIB)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *data = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(data != MAP_FAILED, "mmap");

@@ -6,8 +6,7 @@
 static pthread_barrier_t barrier;
 static int keys[3];
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     must(pkey_set(keys[1], PKEY_DISABLE_ACCESS));
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
@@ -15,8 +14,7 @@ static void *body(void *unused)
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory[3];
     for (int i = 0; i < 3; i++) {
@@ -34,7 +32,8 @@ int main(int argc, char **argv)
     test_daemon();
     test_waitsig();
     for (int i = 1; i < 3; i++) {
-        check(smaps_kb(memory[i], "ProtectionKey:") == keys[i], "key of mapping %d is %ld", i, smaps_kb(memory[i], "ProtectionKey:"));
+        check(smaps_kb(memory[i], "ProtectionKey:") == keys[i], "key of mapping %d is %ld", i,
+              smaps_kb(memory[i], "ProtectionKey:"));
         check(pkey_get(keys[i]) == i, "rights of key %d: %d", keys[i], pkey_get(keys[i]));
     }
     check(pkey_alloc(0, 0) == keys[0], "the free key is not free");

@@ -1,13 +1,13 @@
 /* Memory that cannot be read or written: PROT_NONE, read-only, write-only and execute-only pages with contents. */
 #include "zdtm.h"
 
-static const int kProtections[] = {PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC};
+static const int kProtections[] = {
+    PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC, PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC};
 static const char *const kTexts[] = {"---p", "r--p", "-w-p", "--xp", "r-xp", "rwxp"};
 #define COUNT ARRAY_SIZE(kProtections)
 #define SIZE (9 * PAGE)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory[COUNT];
     uint32_t crc[COUNT];
@@ -27,7 +27,8 @@ int main(int argc, char **argv)
 
     for (size_t i = 0; i < COUNT; i++) {
         /* Adding a key for execute-only memory may change nothing else. */
-        check(!strcmp(mapping_perms(memory[i]), kTexts[i]), "protection %s instead of %s", mapping_perms(memory[i]), kTexts[i]);
+        check(!strcmp(mapping_perms(memory[i]), kTexts[i]), "protection %s instead of %s", mapping_perms(memory[i]),
+              kTexts[i]);
         must(mprotect(memory[i], SIZE, PROT_READ));
         check(datachk(memory[i], SIZE, &crc[i]), "contents of %s memory differ", kTexts[i]);
     }

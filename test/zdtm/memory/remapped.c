@@ -3,8 +3,7 @@
 
 #define SIZE (32 * PAGE)
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint32_t crc = ~0u, shared_crc = ~0u;
     uint8_t *moved = map_private(SIZE);
@@ -17,7 +16,8 @@ int main(int argc, char **argv)
     uint8_t *twin = (void *)must(mremap(shared, 0, SIZE, MREMAP_MAYMOVE));
     uint8_t *emptied = map_private(SIZE);
     memset(emptied, 3, SIZE);
-    uint8_t *filled = (void *)must(syscall(SYS_mremap, emptied, SIZE, SIZE, MREMAP_MAYMOVE | 4 /* MREMAP_DONTUNMAP */, 0L));
+    uint8_t *filled =
+        (void *)must(syscall(SYS_mremap, emptied, SIZE, SIZE, MREMAP_MAYMOVE | 4 /* MREMAP_DONTUNMAP */, 0L));
 
     test_daemon();
     test_waitsig();

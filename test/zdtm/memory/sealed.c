@@ -2,8 +2,7 @@
 #include "abi.h"
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *memory = map_private(8 * PAGE), *readonly = map_private(8 * PAGE);
     uint32_t crc = ~0u, readonly_crc = ~0u;

@@ -7,8 +7,7 @@
 static uint8_t *memory, *only_child;
 static uint32_t crc = ~0u, child_crc = ~0u;
 
-static int grandchild(void *unused)
-{
+static int grandchild(void *unused) {
     (void)unused;
     must(munmap(memory, 50 * PAGE));
     must(mprotect(memory + 50 * PAGE, 50 * PAGE, PROT_READ));
@@ -19,8 +18,7 @@ static int grandchild(void *unused)
     return 0;
 }
 
-static int child(void *unused)
-{
+static int child(void *unused) {
     (void)unused;
     pid_t pid = spawn(grandchild, NULL);
     must(munmap(only_child, SIZE));
@@ -31,8 +29,7 @@ static int child(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     memory = map_shared(SIZE);
     only_child = map_shared(SIZE);
@@ -46,8 +43,8 @@ int main(int argc, char **argv)
     test_daemon();
     test_waitsig();
     check(datachk(memory, SIZE, &crc), "contents differ");
-    check(sparse[MIB] == 1 && sparse[60 * MIB] == 2 && smaps_kb(sparse, "Rss:") < 4096, "sparse memory: %ld kB are present",
-          smaps_kb(sparse, "Rss:"));
+    check(sparse[MIB] == 1 && sparse[60 * MIB] == 2 && smaps_kb(sparse, "Rss:") < 4096,
+          "sparse memory: %ld kB are present", smaps_kb(sparse, "Rss:"));
     memory[3 * PAGE] = 30;
     finish_child(pid);
     check(memory[60 * PAGE] == 60, "the child's write is not seen");

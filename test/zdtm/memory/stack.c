@@ -3,8 +3,7 @@
 
 #include <sys/resource.h>
 
-__attribute__((noinline)) static unsigned recurse(unsigned depth)
-{
+__attribute__((noinline)) static unsigned recurse(unsigned depth) {
     volatile uint8_t frame[16384];
     frame[0] = depth;
     frame[16383] = depth + 1;
@@ -12,8 +11,7 @@ __attribute__((noinline)) static unsigned recurse(unsigned depth)
     return below + frame[0] + (frame[16383] == (uint8_t)(depth + 1));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t local[5000];
     uint32_t crc = ~0u;
@@ -32,7 +30,8 @@ int main(int argc, char **argv)
 
     check(datachk(local, sizeof(local), &crc), "stack contents differ");
     check(recurse(300) > 0, "recursion");
-    check(all_bytes_are(growing, 0x44, 16 * PAGE) && growing[-(long)PAGE] == 0x43, "contents of the growing area differ");
+    check(all_bytes_are(growing, 0x44, 16 * PAGE) && growing[-(long)PAGE] == 0x43,
+          "contents of the growing area differ");
     check(has_vm_flag(growing, "gd"), "the area does not grow any more");
     for (int page = 2; page < 40; page++)
         growing[-page * (long)PAGE] = page;

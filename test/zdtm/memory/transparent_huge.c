@@ -4,8 +4,7 @@
 #define HUGE (2 * MIB)
 #define COUNT 8
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     uint8_t *area = map_private((COUNT + 1) * HUGE);
     uint8_t *memory = (uint8_t *)(((uintptr_t)area + HUGE - 1) / HUGE * HUGE);

@@ -123,7 +123,7 @@ class Cycle:
         for round_ in range(self.options.iters):
             if self.real:
                 self.real.before_dump(self.root)
-            before = observe.observe(self.root)
+            before = self._observe()
             files = self._listing()
             if self.test.expect_dump_fail:
                 self._refused_dump(round_, before)
@@ -132,12 +132,12 @@ class Cycle:
                 self._killed_dumps(round_, before)
             if self.options.leave_running or self.options.dump_only:
                 self._decode(self._dump(f"{round_}r", ["-R"]))
-                self._compare(before, observe.observe(self.root), "after dump --leave-running")
+                self._compare(before, self._observe(), "after dump --leave-running")
                 if self.options.dump_only:
                     continue
                 if self.real:
                     self.real.before_dump(self.root)
-                    before = observe.observe(self.root)
+                    before = self._observe()
                     files = self._listing()
             images = self._dump(str(round_), ["-s"] if self._stopped() else [])
             self._expect_dead(before)
@@ -195,7 +195,7 @@ class Cycle:
         text = self._log_tail(images, "dump.log")
         if status < 0 or not re.search(self.test.expect_dump_fail, text):
             raise Failure(f"dump exited with {status} and does not say '{self.test.expect_dump_fail}':\n  {text}")
-        self._compare(before, observe.observe(self.root), "after the refused dump")
+        self._compare(before, self._observe(), "after the refused dump")
 
     def _expect_stopped_then_kill(self):
         """dump --leave-stopped: every task must be stopped; then it has served."""
@@ -253,7 +253,7 @@ class Cycle:
             raise Failure(f"pid file says {restored} instead of {self.root}")
         if stop:
             self._expect_stopped_then_continue(before)
-        after = observe.observe(self.root)
+        after = self._observe()
         if sibling and after[f"{self.root}.status.PPid"] != str(self.keeper.pid):
             raise Failure(f"parent of the root is {after[f'{self.root}.status.PPid']}, not criu's parent {self.keeper.pid}")
         self._compare(before, after, "after restore", sibling)
@@ -286,7 +286,7 @@ class Cycle:
             images.mkdir()
             options = ["-t", str(self.root), "-R"] + self.test.dopts
             self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
-            self._compare(before, observe.observe(self.root), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_tool})")
             shutil.rmtree(images)
 
     def _killed_restores(self, images, before):
@@ -295,7 +295,7 @@ class Cycle:
             limit = self.times["dump"] * (number + 0.5) / self.options.kill_tool
             done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
             if done == 0:
-                self._compare(before, observe.observe(self.root), "after restore")
+                self._compare(before, self._observe(), "after restore")
                 return True
             self._expect_dead(before)
         return False
@@ -318,8 +318,12 @@ class Cycle:
             if state not in "TZ":
                 raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
         for pid in tree:
-            if before.get(f"{pid}.status.State") == "alive":
+            if before.get(f"{pid}.status.State", "alive") == "alive":
                 os.kill(pid, signal.SIGCONT)
+
+    def _observe(self):
+        """What the tree looks like now."""
+        return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
     def _compare(self, before, after, when, sibling=False):
         skip = list(self.test.skip_observe)
@@ -333,7 +337,7 @@ class Cycle:
             if not lines:
                 return
             time.sleep(0.05)
-            lines = observe.differences(before, observe.observe(self.root), skip)
+            lines = observe.differences(before, self._observe(), skip)
         if lines:
             raise Failure(f"{when}, {len(lines)} facts differ:\n  " + "\n  ".join(lines[:20]))
 

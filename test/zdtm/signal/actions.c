@@ -10,20 +10,19 @@ struct kernel_sigaction {
 
 static volatile int seen_signal;
 
-static void plain(int number) { seen_signal = number; }
-static void detailed(int number, siginfo_t *info, void *context)
-{
+static void plain(int number) {
+    seen_signal = number;
+}
+static void detailed(int number, siginfo_t *info, void *context) {
     (void)context;
     seen_signal = number + info->si_value.sival_int;
 }
 
-static void get(int number, struct kernel_sigaction *action)
-{
+static void get(int number, struct kernel_sigaction *action) {
     must(syscall(SYS_rt_sigaction, number, NULL, action, 8));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static const int kFlags[] = {0, SA_RESTART, SA_NODEFER, SA_RESETHAND, SA_NOCLDSTOP, SA_NOCLDWAIT, SA_ONSTACK};
     for (int number = 1; number <= 64; number++) {
@@ -54,8 +53,8 @@ int main(int argc, char **argv)
 
     for (int number = 1; number <= 64; number++) {
         get(number, &after);
-        check(!memcmp(&after, &before[number], sizeof(after)), "action of signal %d: handler %p flags %#lx mask %#lx", number,
-              after.handler, after.flags, (unsigned long)after.mask);
+        check(!memcmp(&after, &before[number], sizeof(after)), "action of signal %d: handler %p flags %#lx mask %#lx",
+              number, after.handler, after.flags, (unsigned long)after.mask);
     }
     raise(SIGUSR1); /* 10: plain */
     check(seen_signal == SIGUSR1, "handler was not called");

@@ -4,8 +4,7 @@
 static volatile int depth, deepest;
 static volatile double sum = 0.5;
 
-static void handler(int number)
-{
+static void handler(int number) {
     double local = number * 1.5;
     depth++;
     if (number == SIGUSR1)
@@ -24,8 +23,7 @@ static void handler(int number)
     check(sigismember(&now, SIGUSR1), "mask of the outer handler");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct sigaction action = {.sa_handler = handler};
     sigaddset(&action.sa_mask, 50);

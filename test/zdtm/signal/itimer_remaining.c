@@ -4,10 +4,11 @@
 #include <sys/time.h>
 
 static volatile int fired;
-static void on_alarm(int number) { fired = number; }
+static void on_alarm(int number) {
+    fired = number;
+}
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(SIGALRM, on_alarm);
     struct itimerval value = {{0, 0}, {50, 0}}, now;

@@ -5,12 +5,14 @@
 
 static volatile int ticks[65];
 
-static void on_tick(int number) { ticks[number]++; }
+static void on_tick(int number) {
+    ticks[number]++;
+}
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    struct itimerval real = {{0, 20000}, {0, 30000}}, virtual = {{5, 0}, {1000, 500000}}, profile = {{0, 10000}, {0, 10000}}, now;
+    struct itimerval real = {{0, 20000}, {0, 30000}}, virtual = {{5, 0}, {1000, 500000}},
+                     profile = {{0, 10000}, {0, 10000}}, now;
     signal(SIGALRM, on_tick);
     signal(SIGPROF, on_tick);
     signal(SIGVTALRM, on_tick);
@@ -22,13 +24,13 @@ int main(int argc, char **argv)
 
     ticks[SIGALRM] = ticks[SIGPROF] = 0;
     must(getitimer(ITIMER_REAL, &now));
-    check(now.it_interval.tv_sec == 0 && now.it_interval.tv_usec == 20000, "real interval %ld.%06ld", now.it_interval.tv_sec,
-          now.it_interval.tv_usec);
-    check(now.it_value.tv_sec == 0 && now.it_value.tv_usec <= 30000 && now.it_value.tv_usec > 0, "real timer: %ld us left",
-          now.it_value.tv_usec);
+    check(now.it_interval.tv_sec == 0 && now.it_interval.tv_usec == 20000, "real interval %ld.%06ld",
+          now.it_interval.tv_sec, now.it_interval.tv_usec);
+    check(now.it_value.tv_sec == 0 && now.it_value.tv_usec <= 30000 && now.it_value.tv_usec > 0,
+          "real timer: %ld us left", now.it_value.tv_usec);
     must(getitimer(ITIMER_VIRTUAL, &now));
-    check(now.it_interval.tv_sec == 5 && now.it_value.tv_sec > 900 && now.it_value.tv_sec <= 1000, "virtual timer: %ld s left",
-          now.it_value.tv_sec);
+    check(now.it_interval.tv_sec == 5 && now.it_value.tv_sec > 900 && now.it_value.tv_sec <= 1000,
+          "virtual timer: %ld s left", now.it_value.tv_sec);
     must(getitimer(ITIMER_PROF, &now));
     check(now.it_interval.tv_sec == 0 && now.it_interval.tv_usec >= 10000 && now.it_interval.tv_usec < 20000,
           "profiling interval %ld", now.it_interval.tv_usec);

@@ -6,16 +6,14 @@
 #define THREADS 8
 static pthread_barrier_t barrier;
 
-static void fill(sigset_t *set, int step)
-{
+static void fill(sigset_t *set, int step) {
     sigemptyset(set);
     for (int i = 1; i <= 64; i += step)
         if (i != SIGTERM && i != SIGKILL && i != SIGSTOP && i != 32 && i != 33)
             sigaddset(set, i);
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     sigset_t wanted, found;
     fill(&wanted, (long)argument + 2);
     must(pthread_sigmask(SIG_SETMASK, &wanted, NULL));
@@ -27,8 +25,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS + 1);

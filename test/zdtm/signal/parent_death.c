@@ -2,10 +2,11 @@
 #include "zdtm.h"
 
 static volatile int told;
-static void on_death(int number) { told = number; }
+static void on_death(int number) {
+    told = number;
+}
 
-static int leaf(void *argument)
-{
+static int leaf(void *argument) {
     int wanted = (int)(long)argument, found = -1;
     signal(SIGUSR2, on_death);
     if (wanted)
@@ -18,8 +19,7 @@ static int leaf(void *argument)
     return wanted && !told ? 5 : 0;
 }
 
-static int middle(void *pids)
-{
+static int middle(void *pids) {
     pid_t *out = pids;
     out[0] = spawn(leaf, (void *)SIGUSR2);
     out[1] = spawn(leaf, (void *)0);
@@ -27,8 +27,7 @@ static int middle(void *pids)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(prctl(PR_SET_CHILD_SUBREAPER, 1));
     pid_t *pids = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -3,8 +3,7 @@
 
 #define ROUNDS 20
 
-static void queue(pid_t tid, int number, int code, int value)
-{
+static void queue(pid_t tid, int number, int code, int value) {
     siginfo_t info = {.si_signo = number, .si_code = code};
     info.si_value.sival_int = value;
     info.si_pid = 4321 + value;
@@ -17,26 +16,24 @@ static void queue(pid_t tid, int number, int code, int value)
 }
 
 /* The C library's sigtimedwait() turns SI_TKILL into SI_USER. */
-static int take(int number, siginfo_t *info)
-{
+static int take(int number, siginfo_t *info) {
     uint64_t set = 1ULL << (number - 1);
     return syscall(SYS_rt_sigtimedwait, &set, info, &(struct timespec){0, 0}, sizeof(set));
 }
 
 /* Private signals are delivered first. */
-static void expect(int number, int code, int value)
-{
+static void expect(int number, int code, int value) {
     siginfo_t info;
     check(take(number, &info) == number, "signal %d is not pending", number);
     check(info.si_code == code, "signal %d: code %d instead of %d", number, info.si_code, code);
     if (code == SI_USER || code == SI_KERNEL)
         return;
-    check(info.si_value.sival_int == value, "signal %d: value %d instead of %d", number, info.si_value.sival_int, value);
+    check(info.si_value.sival_int == value, "signal %d: value %d instead of %d", number, info.si_value.sival_int,
+          value);
     check(info.si_pid == 4321 + value && info.si_uid == 8765 && info.si_errno == 77, "signal %d: details", number);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     sigset_t blocked, pending_before, pending_after;
     sigfillset(&blocked);
@@ -61,7 +58,8 @@ int main(int argc, char **argv)
 
     must(sigpending(&pending_after));
     for (int number = 1; number <= 64; number++)
-        check(sigismember(&pending_before, number) == sigismember(&pending_after, number), "pending set: signal %d", number);
+        check(sigismember(&pending_before, number) == sigismember(&pending_after, number), "pending set: signal %d",
+              number);
     expect(SIGUSR1, SI_QUEUE, 2);
     expect(SIGUSR1, SI_QUEUE, 1);
     expect(SIGCHLD, SI_MESGQ, 3);

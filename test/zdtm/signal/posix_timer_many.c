@@ -4,8 +4,7 @@
 #define CREATED 20000
 #define EVERY 100
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static int kept[CREATED / EVERY];
     struct sigevent event = {.sigev_notify = SIGEV_NONE};
@@ -25,6 +24,7 @@ int main(int argc, char **argv)
     }
     int next;
     check(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &next) == 0, "timer_create");
-    check(syscall(SYS_timer_gettime, kept[0] + 1, &(struct itimerspec){0}) == -1 && errno == EINVAL, "a deleted timer is back");
+    check(syscall(SYS_timer_gettime, kept[0] + 1, &(struct itimerspec){0}) == -1 && errno == EINVAL,
+          "a deleted timer is back");
     return pass();
 }

@@ -15,8 +15,10 @@ struct kind {
     bool absolute;
 };
 
-#define S(s) {s, 0}
-#define MS(ms) {0, (ms) * 1000000}
+#define S(s)                                                                                                           \
+    { s, 0 }
+#define MS(ms)                                                                                                         \
+    { 0, (ms)*1000000 }
 static const struct kind kKinds[] = {
     {CLOCK_MONOTONIC, SIGEV_SIGNAL, 40, {S(0), S(1000)}, false},
     {CLOCK_REALTIME, SIGEV_SIGNAL, 41, {S(7), S(500)}, false},
@@ -37,8 +39,7 @@ static volatile int seen[65], value_of[65], seen_by_thread;
 static volatile pid_t thread_id;
 static volatile int stop;
 
-static void on_timer(int number, siginfo_t *info, void *context)
-{
+static void on_timer(int number, siginfo_t *info, void *context) {
     (void)context;
     seen[number]++;
     value_of[number] = info->si_value.sival_int;
@@ -46,16 +47,14 @@ static void on_timer(int number, siginfo_t *info, void *context)
         seen_by_thread++;
 }
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     thread_id = gettid_();
     while (!stop)
         sleep_ms(1);
     return unused;
 }
 
-static void create(size_t i)
-{
+static void create(size_t i) {
     const struct kind *kind = &kKinds[i];
     struct sigevent event = {.sigev_notify = kind->notify, .sigev_signo = kind->number};
     event.sigev_value.sival_int = 1000 + i;
@@ -72,12 +71,12 @@ static void create(size_t i)
     }
 }
 
-static void check_timer(size_t i)
-{
+static void check_timer(size_t i) {
     struct itimerspec now;
     const struct itimerspec *wanted = &kKinds[i].time;
     check(syscall(SYS_timer_gettime, ids[i], &now) == 0, "timer %zu (id %d) is gone", i, ids[i]);
-    check(now.it_interval.tv_sec == wanted->it_interval.tv_sec && now.it_interval.tv_nsec == wanted->it_interval.tv_nsec,
+    check(now.it_interval.tv_sec == wanted->it_interval.tv_sec &&
+              now.it_interval.tv_nsec == wanted->it_interval.tv_nsec,
           "timer %zu: interval %ld.%09ld", i, now.it_interval.tv_sec, now.it_interval.tv_nsec);
     if (wanted->it_value.tv_sec == 0 && wanted->it_value.tv_nsec == 0)
         check(now.it_value.tv_sec == 0 && now.it_value.tv_nsec == 0, "timer %zu is armed", i);
@@ -89,8 +88,7 @@ static void check_timer(size_t i)
               "timer %zu: %ld ns left", i, now.it_value.tv_nsec);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     sigset_t blocked;
@@ -119,11 +117,12 @@ int main(int argc, char **argv)
     for (int i = 0; i < 2000 && (seen[42] < 3 || seen_by_thread < 3); i++)
         sleep_ms(1);
     check(seen[42] >= 3 && value_of[42] == 1002, "periodic timer: %d ticks, value %d", seen[42], value_of[42]);
-    check(seen_by_thread >= 3 && seen_by_thread == seen[43], "timer of a thread: %d of %d ticks", seen_by_thread, seen[43]);
+    check(seen_by_thread >= 3 && seen_by_thread == seen[43], "timer of a thread: %d of %d ticks", seen_by_thread,
+          seen[43]);
     siginfo_t info;
     check(sigtimedwait(&blocked, &info, &(struct timespec){2, 0}) == SIGUSR1, "blocked timer signal");
-    check(info.si_code == SI_TIMER && info.si_value.sival_int == 1009 && info.si_timerid == ids[9], "its details: id %d value %d",
-          info.si_timerid, info.si_value.sival_int);
+    check(info.si_code == SI_TIMER && info.si_value.sival_int == 1009 && info.si_timerid == ids[9],
+          "its details: id %d value %d", info.si_timerid, info.si_value.sival_int);
     check(info.si_overrun >= 10, "overruns are lost: %d", info.si_overrun);
     stop = 1;
     pthread_join(thread, NULL);

@@ -5,10 +5,11 @@
 #include <sys/time.h>
 
 static volatile unsigned long handled[65];
-static void on_signal(int number) { __atomic_add_fetch(&handled[number], 1, __ATOMIC_RELAXED); }
+static void on_signal(int number) {
+    __atomic_add_fetch(&handled[number], 1, __ATOMIC_RELAXED);
+}
 
-static int sender(void *unused)
-{
+static int sender(void *unused) {
     (void)unused;
     pid_t target = getppid();
     child_ready();
@@ -24,8 +25,7 @@ static int sender(void *unused)
     return sent > 0 ? 0 : 1;
 }
 
-static void *body(void *sleeping)
-{
+static void *body(void *sleeping) {
     while (test_go()) {
         if (sleeping)
             sleep_ms(2);
@@ -36,8 +36,7 @@ static void *body(void *sleeping)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(40, on_signal);
     signal(SIGALRM, on_signal);

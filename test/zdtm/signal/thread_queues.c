@@ -7,14 +7,12 @@
 #define EACH 30
 static pthread_barrier_t barrier;
 
-static int take(int number, siginfo_t *info)
-{
+static int take(int number, siginfo_t *info) {
     uint64_t set = 1ULL << (number - 1);
     return syscall(SYS_rt_sigtimedwait, &set, info, &(struct timespec){0, 0}, sizeof(set));
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     long thread = (long)argument;
     for (int i = 0; i < EACH; i++) {
         siginfo_t info = {.si_signo = 35 + i % 3, .si_code = SI_QUEUE};
@@ -27,15 +25,15 @@ static void *body(void *argument)
         for (int i = first; i < EACH; i += 3) {
             siginfo_t info;
             check(take(35 + first, &info) == 35 + first, "thread %ld: signal %d.%d is lost", thread, first, i);
-            check(info.si_value.sival_ptr == (void *)(thread << 32 | i), "thread %ld: value %p", thread, info.si_value.sival_ptr);
+            check(info.si_value.sival_ptr == (void *)(thread << 32 | i), "thread %ld: value %p", thread,
+                  info.si_value.sival_ptr);
         }
     siginfo_t info;
     check(take(35, &info) == -1 && errno == EAGAIN, "thread %ld: more signals than before", thread);
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     sigset_t blocked;
     sigemptyset(&blocked);

@@ -6,20 +6,26 @@ static int listener, pair[2], tcp[2];
 static struct sockaddr_in6 address;
 static socklen_t length;
 
-static long call_accept(void) { return raw(SYS_accept, listener, NULL, NULL) >= 0 ? 0 : -errno; }
-static void wake_accept(void) { must(connect(must(socket(AF_INET, SOCK_STREAM, 0)), (struct sockaddr *)&address, length)); }
-static long call_recv(void)
-{
+static long call_accept(void) {
+    return raw(SYS_accept, listener, NULL, NULL) >= 0 ? 0 : -errno;
+}
+static void wake_accept(void) {
+    must(connect(must(socket(AF_INET, SOCK_STREAM, 0)), (struct sockaddr *)&address, length));
+}
+static long call_recv(void) {
     char text[8];
     return raw(SYS_recvfrom, pair[1], text, sizeof(text), 0, NULL, NULL);
 }
-static void wake_recv(void) { sends(pair[0], "abcd"); }
-static long call_tcp(void)
-{
+static void wake_recv(void) {
+    sends(pair[0], "abcd");
+}
+static long call_tcp(void) {
     char text[8];
     return raw(SYS_read, tcp[1], text, sizeof(text));
 }
-static void wake_tcp(void) { sends(tcp[0], "abcde"); }
+static void wake_tcp(void) {
+    sends(tcp[0], "abcde");
+}
 
 static struct blocked_call calls[] = {
     {"accept", call_accept, 0, wake_accept},
@@ -27,8 +33,7 @@ static struct blocked_call calls[] = {
     {"read of a TCP connection", call_tcp, 5, wake_tcp},
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     listener = loopback_bound(AF_INET, SOCK_STREAM, &address, &length);
     must(listen(listener, 5));

@@ -4,10 +4,10 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    int fd = must(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)), unbound = must(socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE));
+    int fd = must(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)),
+        unbound = must(socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE));
     struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_ROUTE}, after = {0};
     must(bind(fd, (struct sockaddr *)&address, sizeof(address)));
     int large = RTNLGRP_NEXTHOP, on = 1;
@@ -17,7 +17,8 @@ int main(int argc, char **argv)
     must(getsockname(fd, (struct sockaddr *)&address, &length));
     test_daemon();
     test_waitsig();
-    check(!getsockname(fd, (struct sockaddr *)&after, &length) && after.nl_pid == address.nl_pid && after.nl_groups == address.nl_groups,
+    check(!getsockname(fd, (struct sockaddr *)&after, &length) && after.nl_pid == address.nl_pid &&
+              after.nl_groups == address.nl_groups,
           "port %u, groups %#x", after.nl_pid, after.nl_groups);
     check(fcntl(fd, F_GETFD) == FD_CLOEXEC, "close-on-exec");
     check(int_option(fd, SOL_NETLINK, NETLINK_EXT_ACK) == 1, "NETLINK_EXT_ACK");
@@ -31,6 +32,7 @@ int main(int argc, char **argv)
     } request = {{sizeof(request), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0}, {AF_UNSPEC}};
     check(send(unbound, &request, sizeof(request), 0) == sizeof(request), "request");
     char answer[16384];
-    check(recv(unbound, answer, sizeof(answer), 0) > 0 && ((struct nlmsghdr *)answer)->nlmsg_type == RTM_NEWLINK, "answer");
+    check(recv(unbound, answer, sizeof(answer), 0) > 0 && ((struct nlmsghdr *)answer)->nlmsg_type == RTM_NEWLINK,
+          "answer");
     return pass();
 }

@@ -4,10 +4,10 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    int fd = must(socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL))), ring = must(socket(AF_PACKET, SOCK_DGRAM, 0)), on = 1, version = TPACKET_V2;
+    int fd = must(socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL))), ring = must(socket(AF_PACKET, SOCK_DGRAM, 0)), on = 1,
+        version = TPACKET_V2;
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = 1}, after;
     must(bind(fd, (struct sockaddr *)&address, sizeof(address)));
     must(setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)));
@@ -18,7 +18,9 @@ int main(int argc, char **argv)
     test_daemon();
     test_waitsig();
     socklen_t length = sizeof(after);
-    check(!getsockname(fd, (struct sockaddr *)&after, &length) && after.sll_protocol == htons(ETH_P_IP) && after.sll_ifindex == 1, "address");
+    check(!getsockname(fd, (struct sockaddr *)&after, &length) && after.sll_protocol == htons(ETH_P_IP) &&
+              after.sll_ifindex == 1,
+          "address");
     check(int_option(fd, SOL_PACKET, PACKET_AUXDATA) == 1, "PACKET_AUXDATA");
     check(int_option(ring, SOL_PACKET, PACKET_VERSION) == TPACKET_V2, "version");
     address.sll_protocol = htons(ETH_P_IP);

@@ -1,21 +1,20 @@
 /* TCP in the closing states: half-closed either way with data left, closed by the peer, and reset. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int half[2], closed[2], both[2];
     close(tcp_pair(AF_INET, half));
     close(tcp_pair(AF_INET, closed));
     close(tcp_pair(AF_INET, both));
     sends(half[0], "last words");
-    must(shutdown(half[0], SHUT_WR));       /* FIN_WAIT2 here, CLOSE_WAIT there */
+    must(shutdown(half[0], SHUT_WR)); /* FIN_WAIT2 here, CLOSE_WAIT there */
     sends(closed[0], "inheritance");
-    close(closed[0]);                       /* CLOSE_WAIT there, nobody here */
+    close(closed[0]); /* CLOSE_WAIT there, nobody here */
     sends(both[0], "a");
     sends(both[1], "b");
     must(shutdown(both[0], SHUT_WR));
-    must(shutdown(both[1], SHUT_WR));       /* LAST_ACK there, TIME_WAIT here */
+    must(shutdown(both[1], SHUT_WR)); /* LAST_ACK there, TIME_WAIT here */
     sleep_ms(50);
     test_daemon();
     test_waitsig();

@@ -1,8 +1,7 @@
 /* TCP connections that nobody has accepted yet, one with data. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct sockaddr_in6 address;
     socklen_t length;

@@ -1,8 +1,7 @@
 /* An established connection without --tcp-established: refused by name. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int ends[2];
     close(tcp_pair(AF_INET, ends));

@@ -4,8 +4,7 @@
 #define TOTAL (8 * MIB)
 static int ends[2];
 
-static int sender(void *unused)
-{
+static int sender(void *unused) {
     (void)unused;
     child_ready();
     static uint8_t block[10007];
@@ -25,8 +24,7 @@ static int sender(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     close(tcp_pair(AF_INET, ends));
     pid_t child = spawn(sender, NULL);

@@ -1,12 +1,12 @@
 /* Corked UDP data that was not sent yet. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct sockaddr_in6 address;
     socklen_t length;
-    int receiver = loopback_bound(AF_INET, SOCK_DGRAM, &address, &length), sender = must(socket(AF_INET, SOCK_DGRAM, 0)), on = 1, off = 0;
+    int receiver = loopback_bound(AF_INET, SOCK_DGRAM, &address, &length),
+        sender = must(socket(AF_INET, SOCK_DGRAM, 0)), on = 1, off = 0;
     must(connect(sender, (struct sockaddr *)&address, length));
     must(setsockopt(sender, IPPROTO_UDP, 1 /* UDP_CORK */, &on, sizeof(on)));
     sends(sender, "first ");

@@ -1,11 +1,11 @@
 /* Credentials: SO_PEERCRED of a peer that was another user, SCM_CREDENTIALS in a queue, SO_PASSCRED. */
 #include "sockets.h"
 
-static bool receives_from(int fd, pid_t pid, uid_t uid)
-{
+static bool receives_from(int fd, pid_t pid, uid_t uid) {
     char control[CMSG_SPACE(sizeof(struct ucred))], byte;
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     if (recvmsg(fd, &message, MSG_DONTWAIT) != 1)
         return false;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -17,12 +17,12 @@ static bool receives_from(int fd, pid_t pid, uid_t uid)
 }
 
 /* Privileged tasks may claim to be anybody. */
-static void send_as(int fd, uid_t uid)
-{
+static void send_as(int fd, uid_t uid) {
     char control[CMSG_SPACE(sizeof(struct ucred))] = {0}, byte = 'y';
     struct ucred claimed = {getpid(), uid, 0};
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_CREDENTIALS;
@@ -31,8 +31,7 @@ static void send_as(int fd, uid_t uid)
     must(sendmsg(fd, &message, 0));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int on = 1, listener = unix_bound(SOCK_STREAM, "listener"), pair[2];
     must(chmod("listener", 0777));

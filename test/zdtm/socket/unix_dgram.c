@@ -1,8 +1,7 @@
 /* Datagram unix sockets: queues with their senders' addresses, connected and not, several senders to one receiver. */
 #include "sockets.h"
 
-static bool from(int fd, const char *text, const char *sender)
-{
+static bool from(int fd, const char *text, const char *sender) {
     char buffer[64] = {0};
     struct sockaddr_un address = {0};
     socklen_t length = sizeof(address);
@@ -11,10 +10,10 @@ static bool from(int fd, const char *text, const char *sender)
            (sender ? !strcmp(address.sun_path, sender) : length <= offsetof(struct sockaddr_un, sun_path));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    int receiver = unix_bound(SOCK_DGRAM, "receiver"), named = unix_bound(SOCK_DGRAM, "named"), gone = unix_bound(SOCK_DGRAM, "gone");
+    int receiver = unix_bound(SOCK_DGRAM, "receiver"), named = unix_bound(SOCK_DGRAM, "named"),
+        gone = unix_bound(SOCK_DGRAM, "gone");
     struct sockaddr_un address;
     socklen_t length = unix_address(&address, "receiver");
     int nameless = unix_connected(SOCK_DGRAM, "receiver");
@@ -31,6 +30,7 @@ int main(int argc, char **argv)
     check(from(receiver, "again", "named"), "last datagram");
     check(nothing_to_receive(receiver), "more datagrams");
     check(sends(nameless, "new") && from(receiver, "new", NULL), "connected sender");
-    check(sendto(named, "x", 1, 0, (struct sockaddr *)&address, length) == 1 && from(receiver, "x", "named"), "sender with a name");
+    check(sendto(named, "x", 1, 0, (struct sockaddr *)&address, length) == 1 && from(receiver, "x", "named"),
+          "sender with a name");
     return pass();
 }

@@ -1,8 +1,7 @@
 /* Connections that nobody has accepted yet, with data in them, some already closed by the client. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int listener = unix_bound(SOCK_STREAM, "listener"), packets = unix_bound(SOCK_SEQPACKET, "packets");
     must(listen(listener, 10));
@@ -16,7 +15,8 @@ int main(int argc, char **argv)
     sends(packet, "two");
     test_daemon();
     test_waitsig();
-    int first = must(accept(listener, NULL, NULL)), second = must(accept(listener, NULL, NULL)), third = must(accept(listener, NULL, NULL));
+    int first = must(accept(listener, NULL, NULL)), second = must(accept(listener, NULL, NULL)),
+        third = must(accept(listener, NULL, NULL));
     int fourth = must(accept(packets, NULL, NULL));
     char text[16];
     check(nothing_to_receive(first) && sends(silent, "x") && receives(first, "x"), "silent connection");

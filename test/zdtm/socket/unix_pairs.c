@@ -1,8 +1,8 @@
-/* Pairs of unix sockets of all types: data in both directions, boundaries, empty packets, half-closed ones, a lost peer. */
+/* Pairs of unix sockets of all types: data in both directions, boundaries, empty packets, half-closed ones, a lost
+ * peer. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int stream[2], dgram[2], packets[2], half[2], widow[2];
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, stream));

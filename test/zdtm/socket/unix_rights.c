@@ -1,8 +1,7 @@
 /* Descriptors in flight: several per message, of all kinds, sockets inside of sockets, and a cycle. */
 #include "sockets.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int channel[2], inner[2], pipe_ends[2], cycle[2];
     must(socketpair(AF_UNIX, SOCK_STREAM, 0, channel));
@@ -38,7 +37,8 @@ int main(int argc, char **argv)
     int reader = fds[1];
     check(receive_fds(channel[1], fds, 4) == 1, "second message");
     int inside = fds[0];
-    check(receive_fds(inside, fds, 4) == 1 && write(fds[0], "z", 1) == 1 && read(reader, text, 1) == 1, "descriptor in a socket in flight");
+    check(receive_fds(inside, fds, 4) == 1 && write(fds[0], "z", 1) == 1 && read(reader, text, 1) == 1,
+          "descriptor in a socket in flight");
     check(sends(inner[1], "q") && receives(inside, "q"), "socket in flight is not connected");
     check(receive_fds(cycle[1], fds, 4) == 1 && sends(fds[0], "x") && receives(cycle[1], "x"), "cycle");
     return pass();

@@ -10,8 +10,7 @@ static bool go;
 static volatile pid_t tids[2];
 static sem_t *semaphores;
 
-static void *forever(void *unused)
-{
+static void *forever(void *unused) {
     pthread_mutex_lock(&mutex);
     tids[0] = gettid_();
     while (!go)
@@ -20,8 +19,7 @@ static void *forever(void *unused)
     return unused;
 }
 
-static void *limited(void *unused)
-{
+static void *limited(void *unused) {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 300;
@@ -33,8 +31,7 @@ static void *limited(void *unused)
     return unused;
 }
 
-static int child_body(void *unused)
-{
+static int child_body(void *unused) {
     (void)unused;
     child_ready();
     while (sem_wait(&semaphores[0]) && errno == EINTR)
@@ -44,8 +41,7 @@ static int child_body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     semaphores = map_shared(PAGE);
     must(sem_init(&semaphores[0], 1, 0));

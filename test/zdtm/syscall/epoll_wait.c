@@ -5,8 +5,7 @@
 
 static int epoll, ends[2];
 
-static long call(void)
-{
+static long call(void) {
     struct epoll_event event = {0};
     long result;
     do
@@ -14,12 +13,13 @@ static long call(void)
     while (result == -EINTR);
     return result == 1 ? (long)event.data.u64 : -1000 + result;
 }
-static void wake(void) { must(write(ends[1], "x", 1)); }
+static void wake(void) {
+    must(write(ends[1], "x", 1));
+}
 
 static struct blocked_call calls[] = {{"epoll_wait", call, 0x123456789a, wake}};
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     must(pipe(ends));
     epoll = must(epoll_create1(EPOLL_CLOEXEC));

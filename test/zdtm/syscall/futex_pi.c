@@ -9,8 +9,7 @@ static pthread_mutex_t *shared;
 static int acquired;
 static volatile pid_t tids[WAITERS];
 
-static void make(pthread_mutex_t *m, int sharing, int robust)
-{
+static void make(pthread_mutex_t *m, int sharing, int robust) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
@@ -19,8 +18,7 @@ static void make(pthread_mutex_t *m, int sharing, int robust)
     must(pthread_mutex_init(m, &attributes) ? -1 : 0);
 }
 
-static void *waiter(void *argument)
-{
+static void *waiter(void *argument) {
     tids[(long)argument] = gettid_();
     check(pthread_mutex_lock(&mutex) == 0, "waiter %ld: lock", (long)argument);
     acquired++;
@@ -28,16 +26,14 @@ static void *waiter(void *argument)
     return NULL;
 }
 
-static int child_body(void *unused)
-{
+static int child_body(void *unused) {
     (void)unused;
     pthread_mutex_lock(shared);
     child_wait();
     return 0; /* without unlocking */
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     make(&mutex, PTHREAD_PROCESS_PRIVATE, PTHREAD_MUTEX_STALLED);
     shared = map_shared(PAGE);

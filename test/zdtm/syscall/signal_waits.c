@@ -6,10 +6,11 @@
 static volatile int seen[65];
 static pthread_t threads[4];
 
-static void on_signal(int number) { seen[number]++; }
+static void on_signal(int number) {
+    seen[number]++;
+}
 
-static void block(int number)
-{
+static void block(int number) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, number);
@@ -17,8 +18,7 @@ static void block(int number)
 }
 
 /* The mask must be what block() has set, however the wait changed it. */
-static long mask_is(int number, long result)
-{
+static long mask_is(int number, long result) {
     sigset_t now;
     pthread_sigmask(SIG_SETMASK, NULL, &now);
     for (int i = 1; i <= 64; i++)
@@ -27,31 +27,29 @@ static long mask_is(int number, long result)
     return result;
 }
 
-static long call_sigsuspend(void)
-{
+static long call_sigsuspend(void) {
     threads[0] = pthread_self();
     block(40);
     uint64_t all_but_40 = ~(1ULL << 39);
     long result = raw(SYS_rt_sigsuspend, &all_but_40, 8);
     return seen[40] == 1 ? mask_is(40, result) : -2000;
 }
-static void wake_sigsuspend(void)
-{
+static void wake_sigsuspend(void) {
     check(seen[40] == 0, "sigsuspend has ended");
     pthread_kill(threads[0], 40);
 }
 
-static long call_pause(void)
-{
+static long call_pause(void) {
     threads[1] = pthread_self();
     block(50);
     long result = raw(SYS_pause);
     return seen[41] == 1 ? mask_is(50, result) : -2000;
 }
-static void wake_pause(void) { pthread_kill(threads[1], 41); }
+static void wake_pause(void) {
+    pthread_kill(threads[1], 41);
+}
 
-static long call_sigwaitinfo(void)
-{
+static long call_sigwaitinfo(void) {
     threads[2] = pthread_self();
     block(42);
     siginfo_t info;
@@ -63,17 +61,20 @@ static long call_sigwaitinfo(void)
     while (result == -EINTR);
     return seen[42] ? -2000 : mask_is(42, result);
 }
-static void wake_sigwaitinfo(void) { pthread_kill(threads[2], 42); }
+static void wake_sigwaitinfo(void) {
+    pthread_kill(threads[2], 42);
+}
 
-static long call_ppoll(void)
-{
+static long call_ppoll(void) {
     threads[3] = pthread_self();
     block(43);
     uint64_t all_but_43 = ~(1ULL << 42);
     long result = raw(SYS_ppoll, NULL, 0, NULL, &all_but_43, 8);
     return seen[43] == 1 ? mask_is(43, result) : -2000;
 }
-static void wake_ppoll(void) { pthread_kill(threads[3], 43); }
+static void wake_ppoll(void) {
+    pthread_kill(threads[3], 43);
+}
 
 static struct blocked_call calls[] = {
     {"sigsuspend", call_sigsuspend, -EINTR, wake_sigsuspend},
@@ -82,8 +83,7 @@ static struct blocked_call calls[] = {
     {"ppoll", call_ppoll, -EINTR, wake_ppoll},
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     for (int i = 40; i < 44; i++)
         signal(i, on_signal);

@@ -8,81 +8,69 @@
 
 /* Longer than a checkpoint and a restore take, so that some of it is left afterwards. */
 #define SECONDS 4
-#define LIMIT {SECONDS, 0}
+#define LIMIT                                                                                                          \
+    { SECONDS, 0 }
 
 static uint32_t word;
 static int reader;
 static sigset_t nothing;
 
-static struct timespec deadline(clockid_t clock)
-{
+static struct timespec deadline(clockid_t clock) {
     int64_t end = now_ns(clock) + SECONDS * 1000000000LL;
     return (struct timespec){end / 1000000000, end % 1000000000};
 }
 
-static long call_nanosleep(void)
-{
+static long call_nanosleep(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_nanosleep, &limit, NULL);
 }
-static long call_clock_nanosleep(void)
-{
+static long call_clock_nanosleep(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_clock_nanosleep, CLOCK_BOOTTIME, 0, &limit, NULL);
 }
-static long call_clock_nanosleep_abs(void)
-{
+static long call_clock_nanosleep_abs(void) {
     struct timespec end = deadline(CLOCK_MONOTONIC);
     return raw(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
 }
-static long call_clock_nanosleep_real(void)
-{
+static long call_clock_nanosleep_real(void) {
     struct timespec end = deadline(CLOCK_REALTIME);
     return raw(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &end, NULL);
 }
-static long call_poll(void)
-{
+static long call_poll(void) {
     struct pollfd fd = {reader, POLLIN, 0};
     return raw(SYS_poll, &fd, 1, SECONDS * 1000);
 }
-static long call_poll_nothing(void)
-{
+static long call_poll_nothing(void) {
     return raw(SYS_poll, NULL, 0, SECONDS * 1000);
 }
-static long call_ppoll(void)
-{
+static long call_ppoll(void) {
     struct pollfd fd = {reader, POLLIN, 0};
     struct timespec limit = LIMIT;
     return raw(SYS_ppoll, &fd, 1, &limit, &nothing, 8);
 }
-static long call_select(void)
-{
+static long call_select(void) {
     fd_set set;
     FD_ZERO(&set);
     FD_SET(reader, &set);
     struct timeval limit = LIMIT;
     return raw(SYS_select, reader + 1, &set, NULL, NULL, &limit);
 }
-static long call_pselect(void)
-{
+static long call_pselect(void) {
     fd_set set;
     FD_ZERO(&set);
     FD_SET(reader, &set);
     struct timespec limit = LIMIT;
     return raw(SYS_pselect6, reader + 1, &set, NULL, NULL, &limit, NULL);
 }
-static long call_futex(void)
-{
+static long call_futex(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_futex, &word, FUTEX_WAIT, 0, &limit, NULL, 0);
 }
-static long call_futex_private_abs(void)
-{
+static long call_futex_private_abs(void) {
     struct timespec end = deadline(CLOCK_MONOTONIC);
     return raw(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0, &end, NULL, 1);
 }
-static long call_futex_realtime(void)
-{
+static long call_futex_realtime(void) {
     struct timespec end = deadline(CLOCK_REALTIME);
     return raw(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &end, NULL, 1);
 }
@@ -101,8 +89,7 @@ static struct blocked_call calls[] = {
     {"futex, real time", call_futex_realtime, -ETIMEDOUT, NULL},
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int ends[2];
     must(pipe(ends));

@@ -1,4 +1,5 @@
-/* Clocks read through the vdso in a loop, across the checkpoint: they never run backwards and stay near the kernel's. */
+/* Clocks read through the vdso in a loop, across the checkpoint: they never run backwards and stay near the kernel's.
+ */
 #include "zdtm.h"
 
 #include <pthread.h>
@@ -7,15 +8,13 @@
 
 static volatile bool stop;
 
-static int64_t by_syscall(clockid_t clock)
-{
+static int64_t by_syscall(clockid_t clock) {
     struct timespec time;
     syscall(SYS_clock_gettime, clock, &time);
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     static const clockid_t kClocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE};
     int64_t last[ARRAY_SIZE(kClocks)] = {0};
     while (!stop) {
@@ -30,8 +29,7 @@ static void *body(void *argument)
     return argument;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
@@ -45,6 +43,7 @@ int main(int argc, char **argv)
     int64_t before = by_syscall(CLOCK_MONOTONIC), middle = now_ns(CLOCK_MONOTONIC), after = by_syscall(CLOCK_MONOTONIC);
     check(before <= middle && middle <= after, "vdso and kernel disagree");
     struct timeval time;
-    check(gettimeofday(&time, NULL) == 0 && labs(time.tv_sec - by_syscall(CLOCK_REALTIME) / 1000000000) <= 1, "gettimeofday");
+    check(gettimeofday(&time, NULL) == 0 && labs(time.tv_sec - by_syscall(CLOCK_REALTIME) / 1000000000) <= 1,
+          "gettimeofday");
     return pass();
 }

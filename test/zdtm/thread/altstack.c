@@ -14,8 +14,7 @@ static pthread_barrier_t barrier;
 static uint8_t stacks[THREADS][SIZE];
 static volatile int inside, leave;
 
-static void handler(int number)
-{
+static void handler(int number) {
     uint8_t local[256];
     (void)number;
     memset(local, 0x5a, sizeof(local));
@@ -25,8 +24,7 @@ static void handler(int number)
     check(all_bytes_are(local, 0x5a, sizeof(local)), "stack contents");
 }
 
-static void on_alternate(int number)
-{
+static void on_alternate(int number) {
     stack_t stack;
     (void)number;
     must(sigaltstack(NULL, &stack));
@@ -34,10 +32,12 @@ static void on_alternate(int number)
           "handler does not run on the alternate stack");
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     long number = (long)argument;
-    stack_t stack = {.ss_sp = stacks[number], .ss_size = SIZE - number * 4096, .ss_flags = number == 2 ? SS_AUTODISARM : 0}, after;
+    stack_t stack = {.ss_sp = stacks[number],
+                     .ss_size = SIZE - number * 4096,
+                     .ss_flags = number == 2 ? SS_AUTODISARM : 0},
+            after;
     if (number != 3)
         must(sigaltstack(&stack, NULL));
     pthread_barrier_wait(&barrier);
@@ -49,16 +49,15 @@ static void *body(void *argument)
         check(after.ss_flags == SS_DISABLE, "thread without stack: flags %#x", after.ss_flags);
         return NULL;
     }
-    check(after.ss_sp == stack.ss_sp && after.ss_size == stack.ss_size, "thread %ld: stack %p size %zu", number, after.ss_sp,
-          after.ss_size);
+    check(after.ss_sp == stack.ss_sp && after.ss_size == stack.ss_size, "thread %ld: stack %p size %zu", number,
+          after.ss_sp, after.ss_size);
     check(after.ss_flags == stack.ss_flags, "thread %ld: flags %#x", number, after.ss_flags);
     if (number != 2)
         pthread_kill(pthread_self(), SIGUSR2);
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     must(sigaction(SIGUSR1, &action, NULL));

@@ -9,8 +9,7 @@ struct attributes {
     uint64_t runtime, deadline, period;
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct attributes wanted = {48, 6 /* SCHED_DEADLINE */, 0, 0, 0, 5000000, 20000000, 30000000}, found = {0};
     must(syscall(SYS_sched_setattr, 0, &wanted, 0));

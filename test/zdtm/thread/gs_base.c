@@ -8,8 +8,7 @@
 static pthread_barrier_t barrier;
 static __thread int in_tls = 5;
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     uint64_t base = 0x10000 + 0x1000 * (long)argument, found = 0, fs, fs_after;
     must(syscall(SYS_arch_prctl, ARCH_SET_GS, base));
     must(syscall(SYS_arch_prctl, ARCH_GET_FS, &fs));
@@ -23,8 +22,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS + 1);

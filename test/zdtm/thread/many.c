@@ -7,8 +7,7 @@
 static pthread_barrier_t barrier;
 static __thread long private_value;
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     long number = (long)argument;
     char name[16], name_after[17] = {0};
     uint8_t stack[2000];
@@ -30,8 +29,7 @@ static void *body(void *argument)
     return (void *)(number + 1000);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     static pthread_t threads[THREADS];
     pthread_attr_t attributes;

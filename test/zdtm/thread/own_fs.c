@@ -5,8 +5,7 @@
 
 static pthread_barrier_t barrier;
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     char text[4096];
     must(unshare(CLONE_FS | CLONE_FILES));
     must(chdir("/dev"));
@@ -20,8 +19,7 @@ static void *body(void *argument)
     return argument;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     char before[4096], after[4096];

@@ -13,16 +13,14 @@ static pthread_barrier_t barrier;
 static volatile int trapped;
 static volatile uint8_t selector;
 
-static void on_sys(int number, siginfo_t *info, void *context)
-{
+static void on_sys(int number, siginfo_t *info, void *context) {
     (void)number;
     (void)context;
     selector = 0; /* allow */
     trapped = info->si_syscall;
 }
 
-static void *tsc(void *unused)
-{
+static void *tsc(void *unused) {
     int mode = 0;
     must(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
     pthread_barrier_wait(&barrier);
@@ -32,8 +30,7 @@ static void *tsc(void *unused)
     return unused;
 }
 
-static void *dispatch(void *unused)
-{
+static void *dispatch(void *unused) {
     must(prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0L, 0L, &selector));
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
@@ -44,8 +41,7 @@ static void *dispatch(void *unused)
     return unused;
 }
 
-static void *speculation(void *unused)
-{
+static void *speculation(void *unused) {
     long before = prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0);
     before = prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0);
     pthread_barrier_wait(&barrier);
@@ -54,8 +50,7 @@ static void *speculation(void *unused)
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct sigaction action = {.sa_sigaction = on_sys, .sa_flags = SA_SIGINFO};
     must(sigaction(SIGSYS, &action, NULL));

@@ -27,8 +27,8 @@ static bool have_avx;
 #define LOAD_XMM(n) "movdqu " #n "*32(%%r14), %%xmm" #n "\n"
 #define STORE_XMM(n) "movdqu %%xmm" #n ", " #n "*32(%%r15)\n"
 #define ALL_VECTORS                                                                                                    \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", \
-        "xmm14", "xmm15"
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",         \
+        "xmm13", "xmm14", "xmm15"
 
 /* Loads everything, spins on *stop (address in r14, the only memory read), stores everything. */
 #define SPIN(LOAD, STORE, s)                                                                                           \
@@ -55,19 +55,16 @@ static bool have_avx;
     } while (0)
 
 /* The functions are leaves without locals, so the pushes overwrite nothing. */
-__attribute__((noinline, target("avx"))) static void spin_avx(struct state *s)
-{
+__attribute__((noinline, target("avx"))) static void spin_avx(struct state *s) {
     SPIN(LOAD_YMM, STORE_YMM, s);
     __asm__ volatile("vzeroupper" ::: "memory");
 }
 
-__attribute__((noinline)) static void spin_sse(struct state *s)
-{
+__attribute__((noinline)) static void spin_sse(struct state *s) {
     SPIN(LOAD_XMM, STORE_XMM, s);
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     struct state *s = argument;
     long double held = s->x87;
     __asm__ volatile("ldmxcsr %0" ::"m"(s->mxcsr));
@@ -85,8 +82,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     have_avx = __builtin_cpu_supports("avx");
     pthread_t threads[THREADS];

@@ -7,8 +7,7 @@ static pthread_mutex_t mutex;
 static pthread_mutex_t *shared;
 static pthread_barrier_t barrier;
 
-static void make_robust(pthread_mutex_t *m, int sharing)
-{
+static void make_robust(pthread_mutex_t *m, int sharing) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
@@ -16,24 +15,21 @@ static void make_robust(pthread_mutex_t *m, int sharing)
     pthread_mutex_init(m, &attributes);
 }
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     pthread_mutex_lock(&mutex);
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     return unused; /* without unlocking */
 }
 
-static int child_body(void *unused)
-{
+static int child_body(void *unused) {
     (void)unused;
     pthread_mutex_lock(shared);
     child_wait();
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -8,13 +8,11 @@
 static volatile int stop, entered;
 static volatile int64_t begun;
 
-static struct rseq *area(void)
-{
+static struct rseq *area(void) {
     return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
 }
 
-static char *start_time(void)
-{
+static char *start_time(void) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/task/%d/stat", gettid_());
     FILE *file = fopen(path, "re");
@@ -30,8 +28,7 @@ static char *start_time(void)
 }
 
 /* True if the section was committed, false if the kernel sent it to its abort handler. */
-static bool spin_in_section(void)
-{
+static bool spin_in_section(void) {
     __asm__ goto(".pushsection __rseq_cs, \"aw\"\n"
                  ".balign 32\n"
                  "9: .long 0, 0\n"
@@ -55,8 +52,7 @@ aborted:
     return false;
 }
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     do {
         begun = now_ns(CLOCK_MONOTONIC);
         entered = 1;
@@ -65,21 +61,20 @@ static void *body(void *unused)
 }
 
 /* The kernel keeps the processor number in a registered area up to date. */
-static void check_registered(const char *who)
-{
+static void check_registered(const char *who) {
     for (long cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++) {
         cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET(cpu, &set);
         must(sched_setaffinity(0, sizeof(set), &set));
-        check(*(volatile uint32_t *)&area()->cpu_id == cpu, "%s: processor %u instead of %ld", who, area()->cpu_id, cpu);
+        check(*(volatile uint32_t *)&area()->cpu_id == cpu, "%s: processor %u instead of %ld", who, area()->cpu_id,
+              cpu);
     }
     long again = syscall(SYS_rseq, area(), sizeof(struct rseq), 0, 0x53053053);
     check(again == -1 && (errno == EBUSY || errno == EINVAL), "%s: area could be registered again", who);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     check(__rseq_size > 0, "the C library has registered no area");
     char *start = start_time();

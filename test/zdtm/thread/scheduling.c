@@ -24,11 +24,11 @@ static const struct attributes kWanted[] = {
 };
 #define THREADS ARRAY_SIZE(kWanted)
 
-static const int kIoPriorities[THREADS] = {0, 1 << 13 | 3, 2 << 13 | 0, 2 << 13 | 7, 3 << 13 | 7, 2 << 13 | 4, 0, 2 << 13 | 5};
+static const int kIoPriorities[THREADS] = {0,           1 << 13 | 3, 2 << 13 | 0, 2 << 13 | 7,
+                                           3 << 13 | 7, 2 << 13 | 4, 0,           2 << 13 | 5};
 static pthread_barrier_t barrier;
 
-static void read_all(struct attributes *a, int *io, long *slack, cpu_set_t *cpus)
-{
+static void read_all(struct attributes *a, int *io, long *slack, cpu_set_t *cpus) {
     memset(a, 0, sizeof(*a));
     must(syscall(SYS_sched_getattr, 0, a, sizeof(*a), 0));
     *io = must(syscall(SYS_ioprio_get, 1, 0));
@@ -37,8 +37,7 @@ static void read_all(struct attributes *a, int *io, long *slack, cpu_set_t *cpus
     must(sched_getaffinity(0, sizeof(*cpus), cpus));
 }
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     long number = (long)argument;
     struct attributes before, after;
     int io, io_after;
@@ -57,7 +56,8 @@ static void *body(void *argument)
     read_all(&after, &io_after, &slack_after, &cpus_after);
     check(before.policy == after.policy, "thread %ld: policy %u instead of %u", number, after.policy, before.policy);
     check(before.nice == after.nice, "thread %ld: nice %d instead of %d", number, after.nice, before.nice);
-    check(before.priority == after.priority, "thread %ld: priority %u instead of %u", number, after.priority, before.priority);
+    check(before.priority == after.priority, "thread %ld: priority %u instead of %u", number, after.priority,
+          before.priority);
     check(before.flags == after.flags, "thread %ld: flags %#lx instead of %#lx", number, after.flags, before.flags);
     check(io == io_after, "thread %ld: I/O priority %#x instead of %#x", number, io_after, io);
     check(slack_after == slack || before.policy == SCHED_FIFO || before.policy == SCHED_RR,
@@ -66,8 +66,7 @@ static void *body(void *argument)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS + 1);

@@ -3,27 +3,25 @@
 
 #include <pthread.h>
 
-static void *body(void *argument)
-{
+static void *body(void *argument) {
     return (void *)((long)argument * 3);
 }
 
-static void *maker(void *unused)
-{
+static void *maker(void *unused) {
     for (long round = 0; test_go(); round++) {
         pthread_t threads[5];
         for (int i = 0; i < 5; i++)
             check(pthread_create(&threads[i], NULL, body, (void *)(round + i)) == 0, "pthread_create");
         for (int i = 0; i < 5; i++) {
             void *result;
-            check(pthread_join(threads[i], &result) == 0 && result == (void *)((round + i) * 3), "round %ld: thread %d", round, i);
+            check(pthread_join(threads[i], &result) == 0 && result == (void *)((round + i) * 3), "round %ld: thread %d",
+                  round, i);
         }
     }
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t makers[3];
     for (int i = 0; i < 3; i++)

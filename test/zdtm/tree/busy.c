@@ -1,15 +1,13 @@
 /* A process that computes all the time: registers and flags must survive at any instruction. */
 #include "zdtm.h"
 
-static uint64_t step(uint64_t x)
-{
+static uint64_t step(uint64_t x) {
     x ^= x << 13;
     x ^= x >> 7;
     return x ^ x << 17;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     /* Two sequences, one an expected number of steps behind the other: a lost register makes them differ. */
     uint64_t first = 88172645463325252ULL, second = first;

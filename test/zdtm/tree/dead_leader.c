@@ -3,8 +3,7 @@
 
 #include <pthread.h>
 
-static void *body(void *unused)
-{
+static void *body(void *unused) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/task/%d/status", getpid());
     for (;;) {
@@ -24,8 +23,7 @@ static void *body(void *unused)
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     must(pthread_create(&thread, NULL, body, NULL) ? -1 : 0);

@@ -3,8 +3,7 @@
 
 #define LEVELS 50
 
-static int level(void *argument)
-{
+static int level(void *argument) {
     long number = (long)argument;
     pid_t child = number ? spawn(level, (void *)(number - 1)) : 0;
     pid_t pid = getpid(), parent = getppid();
@@ -15,8 +14,7 @@ static int level(void *argument)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t child = spawn(level, (void *)LEVELS);
     test_daemon();

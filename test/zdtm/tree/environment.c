@@ -3,8 +3,7 @@
 
 #include <sys/auxv.h>
 
-static size_t slurp(const char *path, char *buffer, size_t size)
-{
+static size_t slurp(const char *path, char *buffer, size_t size) {
     int fd = must(open(path, O_RDONLY | O_CLOEXEC));
     size_t length = 0;
     ssize_t n;
@@ -16,8 +15,7 @@ static size_t slurp(const char *path, char *buffer, size_t size)
 
 static const char *const kFiles[] = {"/proc/self/cmdline", "/proc/self/environ", "/proc/self/auxv", "/proc/self/comm"};
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static char before[ARRAY_SIZE(kFiles)][16384], after[16384];
     size_t length[ARRAY_SIZE(kFiles)];
     char exe[4096] = {0}, exe_after[4096] = {0};

@@ -4,22 +4,19 @@
 static const int kSignals[] = {SIGCHLD, SIGUSR1, 0, 40};
 static volatile int seen[65];
 
-static void count(int number, siginfo_t *info, void *context)
-{
+static void count(int number, siginfo_t *info, void *context) {
     (void)context;
     seen[number]++;
     (void)info;
 }
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t children[ARRAY_SIZE(kSignals)];
     struct sigaction action = {.sa_sigaction = count, .sa_flags = SA_SIGINFO};

@@ -5,13 +5,11 @@ struct member {
     pid_t pid, parent, group, session;
 };
 
-static void note(struct member *m)
-{
+static void note(struct member *m) {
     *m = (struct member){getpid(), getppid(), getpgid(0), getsid(0)};
 }
 
-static void verify(const struct member *m)
-{
+static void verify(const struct member *m) {
     check(getpid() == m->pid, "pid %d instead of %d", getpid(), m->pid);
     check(getppid() == m->parent, "parent %d instead of %d", getppid(), m->parent);
     check(getpgid(0) == m->group, "group %d instead of %d", getpgid(0), m->group);
@@ -21,8 +19,7 @@ static void verify(const struct member *m)
 enum { kSiblingGroup, kOwnGroup, kOwnSession };
 static pid_t sibling;
 
-static int leaf(void *mode)
-{
+static int leaf(void *mode) {
     struct member me;
     if (mode == (void *)kSiblingGroup)
         must(setpgid(0, sibling));
@@ -36,8 +33,7 @@ static int leaf(void *mode)
     return 0;
 }
 
-static int middle(void *mode)
-{
+static int middle(void *mode) {
     struct member me;
     if (mode == (void *)kOwnGroup)
         must(setpgid(0, 0));
@@ -56,8 +52,7 @@ static int middle(void *mode)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     struct member me;
     pid_t children[3];

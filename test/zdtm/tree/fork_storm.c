@@ -3,8 +3,7 @@
 
 #define WORKERS 3
 
-static int worker(void *unused)
-{
+static int worker(void *unused) {
     (void)unused;
     child_ready();
     for (unsigned round = 0; test_go(); round++) {
@@ -20,14 +19,14 @@ static int worker(void *unused)
             pid_t found;
             while ((found = waitpid(pids[i], &status, 0)) == -1 && errno == EINTR)
                 continue;
-            check(found == pids[i] && status == (int)((round + i) & 0x7f) << 8, "round %u: wait status %#x", round, status);
+            check(found == pids[i] && status == (int)((round + i) & 0x7f) << 8, "round %u: wait status %#x", round,
+                  status);
         }
     }
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t pids[WORKERS];
     for (int i = 0; i < WORKERS; i++)

@@ -7,16 +7,14 @@ struct ids {
 
 static int channel[2];
 
-static int member(void *unused)
-{
+static int member(void *unused) {
     (void)unused;
     child_wait();
     return 0;
 }
 
 /* Leads a session of its own, puts one child into it and one into a new group, and exits. */
-static int session_leader(void *keep_group_leader)
-{
+static int session_leader(void *keep_group_leader) {
     (void)keep_group_leader;
     must(setsid());
     struct ids ids[3];
@@ -35,8 +33,7 @@ static int session_leader(void *keep_group_leader)
     return 7;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     /* Orphans come to us. */
     must(prctl(PR_SET_CHILD_SUBREAPER, 1));

@@ -3,8 +3,7 @@
 
 static int fd;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     /* The parent has opened 200 and closed fd in the meantime. */
@@ -14,8 +13,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     fd = must(open("/dev/zero", O_RDONLY));
     pid_t child = spawn_flags(CLONE_FILES | SIGCHLD, body, NULL);

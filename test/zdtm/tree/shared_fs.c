@@ -1,8 +1,7 @@
 /* Working directory and umask that two processes share (CLONE_FS). */
 #include "zdtm.h"
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     char text[4096];
@@ -11,8 +10,7 @@ static int body(void *unused)
     return 0;
 }
 
-static int unshared(void *unused)
-{
+static int unshared(void *unused) {
     char before[4096], after[4096];
     (void)unused;
     must(getcwd(before, sizeof(before)) ? 0 : -1);
@@ -22,8 +20,7 @@ static int unshared(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     umask(0333);
     pid_t alone = spawn(unshared, NULL);

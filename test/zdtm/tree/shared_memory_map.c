@@ -4,12 +4,15 @@
 static volatile int counter, phase;
 static uint8_t stacks[3][65536] __attribute__((aligned(4096)));
 
-static void on_usr1(int number) { counter += number; }
-static void on_usr2(int number) { counter -= number; }
+static void on_usr1(int number) {
+    counter += number;
+}
+static void on_usr2(int number) {
+    counter -= number;
+}
 
 /* Runs on a borrowed C library state: only system calls. */
-static int body(void *argument)
-{
+static int body(void *argument) {
     long number = (long)argument;
     __atomic_add_fetch(&phase, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&phase, __ATOMIC_SEQ_CST) != 100 + number)
@@ -22,8 +25,7 @@ static int body(void *argument)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     signal(SIGUSR1, on_usr1);
     static const int kFlags[] = {CLONE_VM, CLONE_VM | CLONE_SIGHAND, CLONE_VM | CLONE_SIGHAND | CLONE_FS | CLONE_FILES};

@@ -1,16 +1,14 @@
 /* A job of somebody else's session (--shell-job): it is restored into the session of the tool's caller. */
 #include "zdtm.h"
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     child_wait();
     check(getpgrp() == getppid(), "the child's group is %d", getpgrp());
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init_no_session(argc, argv);
     must(setpgid(0, 0));
     pid_t child = spawn(body, NULL);

@@ -1,8 +1,7 @@
 /* A process that does nothing but wait: the smallest checkpoint there is. */
 #include "zdtm.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t pid = getpid(), session = getsid(0);
     test_daemon();

@@ -4,14 +4,12 @@
 static const int kSignals[] = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
 static volatile int continued;
 
-static void on_continue(int number)
-{
+static void on_continue(int number) {
     (void)number;
     continued++;
 }
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     /* Members of an orphaned process group ignore the stop signals of terminals. */
     must(setpgid(0, 0));
@@ -20,16 +18,14 @@ static int body(void *unused)
     return continued ? 0 : 3;
 }
 
-static char state_of(pid_t pid)
-{
+static char state_of(pid_t pid) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/status", pid);
     char *text = proc_value(path, "State:");
     return text ? text[0] : '?';
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t children[ARRAY_SIZE(kSignals)];
     for (size_t i = 0; i < ARRAY_SIZE(kSignals); i++) {

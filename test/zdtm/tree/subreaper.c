@@ -4,15 +4,13 @@
 static pid_t orphan;
 static int channel[2];
 
-static int leaf(void *unused)
-{
+static int leaf(void *unused) {
     (void)unused;
     child_wait();
     return 0;
 }
 
-static int parent_that_leaves(void *unused)
-{
+static int parent_that_leaves(void *unused) {
     (void)unused;
     pid_t pid = spawn(leaf, NULL);
     must(write(channel[1], &pid, sizeof(pid)));
@@ -20,8 +18,7 @@ static int parent_that_leaves(void *unused)
     return 0;
 }
 
-static pid_t make_orphan(void)
-{
+static pid_t make_orphan(void) {
     pid_t pid, parent;
     must(pipe(channel));
     parent = spawn(parent_that_leaves, NULL);
@@ -32,8 +29,7 @@ static pid_t make_orphan(void)
     return pid;
 }
 
-static int reaper(void *unused)
-{
+static int reaper(void *unused) {
     (void)unused;
     must(prctl(PR_SET_CHILD_SUBREAPER, 1));
     orphan = make_orphan();
@@ -45,8 +41,7 @@ static int reaper(void *unused)
     return 0;
 }
 
-static int no_reaper(void *unused)
-{
+static int no_reaper(void *unused) {
     (void)unused;
     child_wait();
     int value = 1;
@@ -54,8 +49,7 @@ static int no_reaper(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t first = spawn(reaper, NULL), second = spawn(no_reaper, NULL);
     test_daemon();

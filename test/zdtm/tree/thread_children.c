@@ -1,5 +1,5 @@
-/* Children that were forked by a thread other than the leader: only that thread finds them with __WNOTHREAD, and its end
- * is what their parent-death signal tells. */
+/* Children that were forked by a thread other than the leader: only that thread finds them with __WNOTHREAD, and its
+ * end is what their parent-death signal tells. */
 #include "zdtm.h"
 
 #include <pthread.h>
@@ -8,14 +8,12 @@ static pthread_barrier_t barrier;
 static pid_t child;
 static volatile int parent_died;
 
-static void on_parent_death(int number)
-{
+static void on_parent_death(int number) {
     (void)number;
     parent_died = 1;
 }
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     signal(SIGUSR1, on_parent_death);
     must(prctl(PR_SET_PDEATHSIG, SIGUSR1));
@@ -26,8 +24,7 @@ static int body(void *unused)
     return parent_died ? 0 : 5;
 }
 
-static void *thread_body(void *unused)
-{
+static void *thread_body(void *unused) {
     child = spawn(body, NULL);
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
@@ -35,8 +32,7 @@ static void *thread_body(void *unused)
     return unused;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pthread_t thread;
     pthread_barrier_init(&barrier, NULL, 2);

@@ -2,8 +2,7 @@
 #include "zdtm.h"
 
 /* The parent cannot run its handler before the child is gone. */
-static bool term_is_pending(pid_t pid)
-{
+static bool term_is_pending(pid_t pid) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/status", pid);
     char *set = proc_value(path, "ShdPnd:");
@@ -12,8 +11,7 @@ static bool term_is_pending(pid_t pid)
     return pending;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     volatile int by_child = 0;
     pid_t child = vfork();

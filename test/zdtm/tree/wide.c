@@ -3,8 +3,7 @@
 
 #define CHILDREN 100
 
-static int body(void *argument)
-{
+static int body(void *argument) {
     uint8_t *page = malloc(3 * PAGE);
     memset(page, (long)argument, 3 * PAGE);
     pid_t parent = getppid();
@@ -14,8 +13,7 @@ static int body(void *argument)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     pid_t children[CHILDREN];
     for (long i = 0; i < CHILDREN; i++)

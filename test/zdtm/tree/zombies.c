@@ -6,8 +6,7 @@
 static const int kCodes[] = {0, 1, 42, 255};
 static const int kSignals[] = {SIGKILL, SIGTERM, SIGSEGV, SIGUSR1, 40};
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     pid_t exited[ARRAY_SIZE(kCodes)], killed[ARRAY_SIZE(kSignals)];
     int status[ARRAY_SIZE(kSignals)];
     test_init(argc, argv);

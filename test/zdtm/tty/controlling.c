@@ -6,10 +6,11 @@
 
 static int master, slave;
 static volatile int seen[65];
-static void on_signal(int number) { seen[number]++; }
+static void on_signal(int number) {
+    seen[number]++;
+}
 
-static int foreground(void *unused)
-{
+static int foreground(void *unused) {
     (void)unused;
     must(setpgid(0, 0));
     signal(SIGINT, on_signal);
@@ -22,8 +23,7 @@ static int foreground(void *unused)
     return 0;
 }
 
-static int shell(void *unused)
-{
+static int shell(void *unused) {
     (void)unused;
     char name[64];
     int number;
@@ -48,8 +48,7 @@ static int shell(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int unlock = 0;
     master = must(open("/dev/ptmx", O_RDWR | O_NOCTTY));

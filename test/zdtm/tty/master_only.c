@@ -3,10 +3,10 @@
 
 #include <sys/ioctl.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
-    int locked = must(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)), packet = must(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK));
+    int locked = must(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)),
+        packet = must(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK));
     int unlock = 0, on = 1, number;
     must(ioctl(packet, TIOCSPTLCK, &unlock));
     must(ioctl(packet, TIOCPKT, &on));

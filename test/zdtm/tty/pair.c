@@ -1,11 +1,11 @@
-/* A pseudo terminal pair in one process: termios, window size, queued data in both directions, exclusive and packet mode. */
+/* A pseudo terminal pair in one process: termios, window size, queued data in both directions, exclusive and packet
+ * mode. */
 #include "zdtm.h"
 
 #include <sys/ioctl.h>
 #include <termios.h>
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int master = must(open("/dev/ptmx", O_RDWR | O_NOCTTY)), unlock = 0;
     must(ioctl(master, TIOCSPTLCK, &unlock));
@@ -34,9 +34,11 @@ int main(int argc, char **argv)
 
     char text[32] = {0};
     int number_after = -1;
-    check(ioctl(master, TIOCGPTN, &number_after) == 0 && number_after == number, "number %d instead of %d", number_after, number);
+    check(ioctl(master, TIOCGPTN, &number_after) == 0 && number_after == number, "number %d instead of %d",
+          number_after, number);
     check(tcgetattr(slave, &after) == 0 && after.c_iflag == raw.c_iflag && after.c_oflag == raw.c_oflag &&
-              after.c_cflag == raw.c_cflag && after.c_lflag == raw.c_lflag && !memcmp(after.c_cc, raw.c_cc, sizeof(raw.c_cc)),
+              after.c_cflag == raw.c_cflag && after.c_lflag == raw.c_lflag &&
+              !memcmp(after.c_cc, raw.c_cc, sizeof(raw.c_cc)),
           "attributes differ");
     check(ioctl(slave, TIOCGWINSZ, &size_after) == 0 && !memcmp(&size, &size_after, sizeof(size)), "window size %dx%d",
           size_after.ws_row, size_after.ws_col);

@@ -7,8 +7,7 @@
 
 static int master, slave;
 
-static int body(void *unused)
-{
+static int body(void *unused) {
     (void)unused;
     char text[32] = {0};
     close(master);
@@ -18,8 +17,7 @@ static int body(void *unused)
     return 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_init(argc, argv);
     int unlock = 0, number;
     master = must(open("/dev/ptmx", O_RDWR | O_NOCTTY));
