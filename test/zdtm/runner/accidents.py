@@ -6,18 +6,32 @@ import shutil
 import signal
 import subprocess
 
+from . import kernel
 
-def kill_after(seconds):
-    """A replacement for subprocess.run() that ends the command with SIGKILL after some time."""
+
+def kill_after(seconds, number=signal.SIGKILL):
+    """A replacement for subprocess.run() that sends the command a deadly signal after some time."""
     def run(command, timeout, **settings):
         process = subprocess.Popen(command, **settings)
         try:
             process.wait(min(seconds, timeout))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            process.send_signal(number)
+            process.wait(timeout)
         return subprocess.CompletedProcess(command, process.returncode)
     return run
+
+
+@contextlib.contextmanager
+def small_disk(path, kilobytes):
+    """A file system that is full soon."""
+    path.mkdir()
+    kernel.mount("tmpfs", str(path), "tmpfs", 0, f"size={kilobytes}k")
+    try:
+        yield path
+    finally:
+        kernel.unmount(str(path))
+        path.rmdir()
 
 
 def _take_pid(pid):

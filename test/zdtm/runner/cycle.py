@@ -130,6 +130,8 @@ class Cycle:
                 return
             if self.options.kill_tool:
                 self._killed_dumps(round_, before)
+            if self.options.obstacles:
+                self._obstructed_dumps(round_, before)
             if self.options.leave_running or self.options.dump_only:
                 self._decode(self._dump(f"{round_}r", ["-R"]))
                 self._compare(before, self._observe(), "after dump --leave-running")
@@ -287,6 +289,30 @@ class Cycle:
             options = ["-t", str(self.root), "-R"] + self.test.dopts
             self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
             self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            shutil.rmtree(images)
+
+    def _obstructed_dumps(self, round_, before):
+        """Dumps that cannot succeed: each says so with its exit status and leaves the tree as it was."""
+        target = ["-t", str(self.root)] + self.test.dopts
+        nowhere = self.scratch / "nowhere"
+        if self._criu("dump", nowhere, "dump.log", target) != 1:
+            raise Failure("dump into a folder that does not exist does not exit with 1")
+        self._compare(before, self._observe(), "after a dump into a folder that does not exist")
+        for kilobytes in (8, 64, 200):
+            with accidents.small_disk(self.scratch / "small", kilobytes) as disk:
+                status = self._criu("dump", disk, "dump.log", target + ["-R"])
+                if status not in (0, 1):
+                    raise Failure(f"dump into {kilobytes} kB exits with {status}")
+                self._compare(before, self._observe(), f"after a dump into {kilobytes} kB")
+        began = time.monotonic()
+        shutil.rmtree(self._dump(f"{round_}-timed", ["-R"]))
+        whole = time.monotonic() - began
+        for number in range(3):
+            images = self.scratch / f"images-{round_}-ended-{number}"
+            images.mkdir()
+            ending = accidents.kill_after(whole * (number + 0.5) / 3, signal.SIGTERM)
+            self._criu("dump", images, "dump.log", target + ["-R"], ending)
+            self._compare(before, self._observe(), f"after a dump that SIGTERM has ended ({number} of 3)")
             shutil.rmtree(images)
 
     def _killed_restores(self, images, before):

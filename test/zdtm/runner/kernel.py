@@ -33,10 +33,16 @@ def unshare(flags):
     _check(_libc.unshare(flags), "unshare")
 
 
-def mount(source, target, kind, flags):
-    """mount(2) without data."""
+def mount(source, target, kind, flags, data=None):
+    """mount(2)."""
     encode = lambda text: text.encode() if text else None
-    _check(_libc.mount(encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), None), f"mount {target}")
+    result = _libc.mount(encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data))
+    _check(result, f"mount {target}")
+
+
+def unmount(target):
+    """umount(2), even if something is still open there."""
+    _check(_libc.umount2(target.encode(), 2), f"umount {target}")
 
 
 def prctl(option, value):
