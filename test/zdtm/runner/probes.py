@@ -107,6 +107,15 @@ def ipv6():
     return None if pathlib.Path("/proc/net/if_inet6").exists() else "no IPv6"
 
 
+def memfd_secret():
+    """Secret memory."""
+    descriptor = _libc.syscall(447, 0)
+    if descriptor < 0:
+        return f"memfd_secret: {os.strerror(ctypes.get_errno())}"
+    os.close(descriptor)
+    return None
+
+
 def tun():
     """The tun device."""
     return None if pathlib.Path("/dev/net/tun").exists() else "no /dev/net/tun"
