@@ -180,6 +180,7 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         if (!stat.state) {
             if (pid == root)
                 return base::fail(base::ErrorKind::Died, fmt::format("there is no task {}", pid.value));
+            seen.erase(pid);
             continue;
         }
         auto tids = threads_of(pid);
@@ -230,7 +231,8 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         }
         thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
     }
-    std::erase_if(processes_, [&](auto &p) { return !p.zombie && p.threads.empty() && p.pid != root; });
+    // Zombies may have been collected by parents that still ran, and processes may have ended, since an earlier scan.
+    std::erase_if(processes_, [&](auto &p) { return p.pid != root && (!seen.contains(p.pid) || (!p.zombie && p.threads.empty())); });
     if (added.empty())
         return {};
     return scan(root, options);

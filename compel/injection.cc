@@ -80,8 +80,8 @@ Result<Injection> Injection::enter(StoppedThread leader, const Registers &regist
             "write below the stack");
     TRY_CTX(memory.write(site.boot_code, blob.subspan(head.boot, head.boot_size)), "write behind the vdso");
     TRY(in.map_agent());
-    TRY(in.connect());
     TRY(in.start());
+    TRY(in.connect());
     return in;
 }
 
@@ -144,32 +144,12 @@ Result<void> Injection::map_agent() {
     return {};
 }
 
-Result<void> Injection::connect() {
-    // Both ends are made by the task: nothing of ours has to be reachable from its namespaces.
-    int64_t r = TRY(remote_syscall(SYS_socketpair, {AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control_}));
-    if (r < 0) {
-        auto error = base::Error::sys(static_cast<int>(-r), "make a control socket in the task");
-        if (r == -EMFILE)
-            error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
-        return base::fail(std::move(error));
-    }
-    auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
-    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, leader_.tid().value, 0)));
-    if (!pidfd)
-        return base::fail_sys("pidfd_open");
-    socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
-    if (!socket_)
-        return base::fail_sys("pidfd_getfd of the control socket");
-    agent_socket_ = pair[1];
+Result<void> Injection::start() {
     agent::Control control{};
-    control.tool_socket = pair[0];
-    control.agent_socket = pair[1];
+    control.passed_fd = -1;
     control.leave = site_.boot_code + agent_header().boot_heal;
     control.thread_leave = site_.boot_code + agent_header().boot_thread_leave;
-    return memory_->write_value(base::RemotePtr<agent::Control>(control_), control);
-}
-
-Result<void> Injection::start() {
+    TRY(memory_->write_value(base::RemotePtr<agent::Control>(control_), control));
     Registers regs = saved_;
     regs.rip = code_ + agent_header().serve;
     regs.rdi = control_;
@@ -178,7 +158,33 @@ Result<void> Injection::start() {
     regs.r12 = site_.agent_base;
     regs.r13 = size_;
     regs.eflags &= ~kTrapAndDirection;
-    TRY(leader_.set_registers(regs));
+    return leader_.set_registers(regs);
+}
+
+// The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable from
+// its namespaces.
+Result<void> Injection::connect() {
+    for (int stops = 0; stops < 2;) { // entry and exit of the call
+        TRY(leader_.resume_to_syscall());
+        WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
+        if (status.exited())
+            return base::fail(base::ErrorKind::Died, "the task died");
+        stops += status.is_syscall_stop();
+    }
+    auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
+    if (pair[0] < 0) {
+        auto error = base::Error::sys(-pair[0], "make a control socket in the task");
+        if (pair[0] == -EMFILE)
+            error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
+        return base::fail(std::move(error));
+    }
+    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, leader_.tid().value, 0)));
+    if (!pidfd)
+        return base::fail_sys("pidfd_open");
+    socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
+    if (!socket_)
+        return base::fail_sys("pidfd_getfd of the control socket");
+    agent_socket_ = pair[1];
     TRY(leader_.resume());
     serving_ = true;
     return {};
@@ -240,6 +246,11 @@ Result<int> Injection::give_fd(int fd) {
     return static_cast<int>(number);
 }
 
+Result<void> Injection::drop_fd() {
+    TRY(command(agent::Command::DropFd, -1));
+    return {};
+}
+
 Batch Injection::thread_batch(size_t index) const {
     uint64_t slot = slots_ + index * kThreadRoom + kThreadStack;
     return Batch(slot + sizeof(agent::ThreadSlot) + 32, kThreadScratch);
@@ -272,6 +283,9 @@ Result<void> Injection::retrieve(ThreadRun &run) {
     if (run.state != ThreadRun::State::Stopped) {
         TRY(run.thread.set_signal_mask(run.mask));
         TRY(run.thread.set_registers(run.registers));
+        // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
+        base::RemotePtr<uint32_t> inside(control_ + offsetof(agent::Control, threads));
+        TRY(memory_->write_value(inside, TRY(memory_->read_value(inside)) - 1));
     }
     run.state = ThreadRun::State::Stopped;
     return {};
@@ -284,7 +298,7 @@ Result<void> Injection::execute(std::span<ThreadRun> runs) {
         TRY(run.thread.resume());
         run.state = ThreadRun::State::Running;
     }
-    TRY(read_reply());
+    TRY(command(agent::Command::WaitThreads, -1));
     return {};
 }
 

@@ -85,8 +85,10 @@ public:
 
     /// Executes the batch; results are in it afterwards.
     Result<void> run(Batch &batch);
-    /// Copies a descriptor of ours into the process; returns its number there. It must be closed by a later batch.
+    /// Copies a descriptor of ours into the process, one at a time; returns its number there. It is closed by drop_fd(), or by
+    /// the agent if the tool dies.
     Result<int> give_fd(int fd);
+    Result<void> drop_fd();
 
     /// One thread and what it is to execute.
     struct ThreadRun {

@@ -145,33 +145,85 @@ void reply(int fd, int64_t value) {
 
 } // namespace
 
+namespace {
+
+// The other threads find their way out on their own. One that the tool had already taken out when it died is counted still:
+// hence a limit, far beyond what the few instructions take.
+void wait_until_left(const Control *c) {
+    constexpr int64_t kLimitSeconds = 2;
+    struct {
+        int64_t sec, nsec;
+    } start{}, now{};
+    constexpr uint64_t kMonotonic = 1;
+    raw_syscall(__NR_clock_gettime, kMonotonic, addr(&start));
+    do {
+        raw_syscall(__NR_sched_yield);
+        raw_syscall(__NR_clock_gettime, kMonotonic, addr(&now));
+    } while (__atomic_load_n(&c->threads, __ATOMIC_ACQUIRE) && now.sec - start.sec <= kLimitSeconds);
+}
+
+void wait_for_lists(Control *c) {
+    while (uint32_t pending = __atomic_load_n(&c->pending, __ATOMIC_ACQUIRE))
+        futex_wait(&c->pending, pending);
+}
+
+void drop_fd(Control *c) {
+    if (c->passed_fd >= 0)
+        raw_syscall(__NR_close, static_cast<uint64_t>(c->passed_fd));
+    c->passed_fd = -1;
+}
+
+int64_t serve(Control *c, Command command, int32_t passed) {
+    switch (command) {
+    case Command::Run:
+        run(&c->list);
+        return 0;
+    case Command::TakeFd:
+        c->passed_fd = passed;
+        return passed;
+    case Command::DropFd:
+        drop_fd(c);
+        return 0;
+    case Command::WaitThreads:
+        wait_for_lists(c);
+        return 0;
+    }
+    return -kEbade;
+}
+
+} // namespace
+
 extern "C" uint64_t agent_serve(Control *c) {
+    constexpr uint64_t kUnix = 1, kSeqpacket = 5, kCloexec = 02000000;
+    // Made here, so that there is no instant at which nobody would close it: the tool watches this call and takes its end.
+    if (int64_t r = raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket)); r < 0) {
+        c->tool_socket = static_cast<int32_t>(r);
+        return c->leave;
+    }
     const int fd = c->agent_socket;
     // Ours is not the tool's end: with it closed here, the end of the tool is the end of the socket.
     raw_syscall(__NR_close, static_cast<uint64_t>(c->tool_socket));
     for (;;) {
         Request request{};
         int32_t passed = -1;
-        int64_t n = receive(fd, &request, &passed);
-        if (n != static_cast<int64_t>(sizeof request) || request.command == Command::Leave)
+        if (receive(fd, &request, &passed) != static_cast<int64_t>(sizeof request))
             break;
-        if (request.command == Command::Run)
-            run(&c->list);
-        reply(fd, request.command == Command::TakeFd ? passed : 0);
+        reply(fd, serve(c, request.command, passed));
     }
     raw_syscall(__NR_close, static_cast<uint64_t>(fd));
+    drop_fd(c);
     __atomic_store_n(&c->release, 1, __ATOMIC_RELEASE);
     futex_wake_all(&c->release);
-    while (__atomic_load_n(&c->threads, __ATOMIC_ACQUIRE))
-        raw_syscall(__NR_sched_yield);
+    wait_until_left(c);
     return c->leave;
 }
 
 extern "C" uint64_t agent_thread(ThreadSlot *slot) {
     auto *c = ptr<Control>(slot->control);
     run(&slot->list);
+    // Not by the socket: the thread may have a descriptor table of its own.
     if (__atomic_sub_fetch(&c->pending, 1, __ATOMIC_ACQ_REL) == 0)
-        reply(c->agent_socket, 0);
+        futex_wake_all(&c->pending);
     while (!__atomic_load_n(&c->release, __ATOMIC_ACQUIRE))
         futex_wait(&c->release, 0);
     return addr(c);

@@ -10,6 +10,7 @@
 #include "criu/dump/tree_images.hh"
 #include "criu/dump/seccomp_filters.hh"
 #include "criu/dump/task_dump.hh"
+#include "criu/kernel/interruption.hh"
 #include "criu/kernel/scripts.hh"
 
 #include <algorithm>
@@ -43,10 +44,12 @@ std::string name_of(const tree::TaskFacts &task) { return fmt::format("task {} (
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
     TRY(check_sessions(tasks, options.shell_job));
+    TRY(check_locks(tasks));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
         TRY_CTX(check_namespaces(task), name_of(task));
+        TRY_CTX(check_threads(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));
     }
@@ -60,6 +63,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     TaskDumpContext context{images, table, memory, {}};
     TRY(dump_seccomp_filters(images, tasks));
     for (const tree::TaskFacts &task : tasks) {
+        TRY(kernel::check_interrupted());
         log.info(fmt::format("dump: {}", name_of(task)));
         memory.agent_may_write = may_write_itself(task.pid);
         TRY_CTX(task.zombie ? dump_zombie(context, task) : dump_task(context, task), name_of(task));
@@ -77,7 +81,7 @@ Result<void> leave_tree(compel::FrozenTree &tree, const cli::Options &options) {
     return tree.kill();
 }
 
-/// Runs what a failed dump must take back, latest first.
+/// Takes back what was made outside of the image directory, latest first.
 void take_back(resource::FileDumpContext &files) {
     for (auto it = files.undo.rbegin(); it != files.undo.rend(); ++it)
         (*it)();
@@ -90,6 +94,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-dump", {}), "dump");
+    kernel::HoldInterruption hold;
     DumpClock clock;
     auto tree = TRY_CTX(compel::FrozenTree::freeze(base::Pid(options.tree), freeze_options(options)), "dump");
     clock.frozen();
@@ -113,6 +118,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         TRY_CTX(std::move(written), "dump");
         return scripted;
     }
+    if (options.leave_running)
+        take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
     TRY_CTX(leave_tree(tree, options), "dump");
     clock.done();
     TRY_CTX(write_statistics(clock, statistics, options.display_stats), "dump");

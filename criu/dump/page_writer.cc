@@ -1,6 +1,7 @@
 #include "criu/dump/page_writer.hh"
 
 #include "criu/image/pagemap.hh"
+#include "criu/kernel/interruption.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -89,6 +90,7 @@ public:
             calls.push_back({index, first, count, bytes});
             first += count;
         }
+        TRY(kernel::check_interrupted());
         TRY(agent_.run(batch));
         for (const Call &call : calls)
             TRY(complete(call.first, call.count, std::max<int64_t>(0, batch.result(call.index))));
@@ -120,12 +122,6 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-Result<void> close_remote(compel::Injection &agent, int remote_fd) {
-    compel::Batch batch = agent.batch();
-    batch.call(SYS_close, {static_cast<uint64_t>(remote_fd)});
-    return agent.run(batch);
-}
-
 } // namespace
 
 Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::Injection *agent,
@@ -153,7 +149,7 @@ Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::
     }
     if (outcome)
         outcome = writer.flush();
-    TRY(close_remote(*agent, remote)); // also after a failure: the task must not keep our descriptor
+    TRY(agent->drop_fd()); // also after a failure: the task must not keep our descriptor
     return outcome;
 }
 

@@ -38,6 +38,10 @@ private:
 
 } // namespace
 
+bool shares_with_leader(base::Pid leader, base::Pid thread) {
+    return compare(leader, thread, KCMP_FILES) == 0 && compare(leader, thread, KCMP_FS) == 0;
+}
+
 void assign_shared_ids(std::vector<tree::TaskFacts> &tasks) {
     Numbers vm(KCMP_VM), files(KCMP_FILES), fs(KCMP_FS), sighand(KCMP_SIGHAND);
     for (tree::TaskFacts &task : tasks) {

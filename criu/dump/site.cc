@@ -4,6 +4,7 @@
 #include "criu/parse/elf.hh"
 
 #include <algorithm>
+#include <cstring>
 #include <fmt/format.h>
 
 namespace dump {
@@ -34,7 +35,11 @@ Result<uint64_t> boot_place(const parse::Vma &vdso, const compel::RemoteMemory &
     auto elf = TRY_CTX(parse::parse_elf_image(image), "its vdso");
     const size_t need = compel::agent_header().boot_size;
     const uint64_t at = (elf.content_end + 15) & ~15ull;
-    if (at + need > image.size() || image.find_first_not_of('\0', at) < at + need)
+    // What a tool that was killed has left there is its own to overwrite.
+    auto blob = compel::agent_blob().subspan(compel::agent_header().boot, need);
+    const bool fits = at + need <= image.size();
+    const bool ours = fits && std::memcmp(image.data() + at, blob.data(), need) == 0;
+    if (!fits || (!ours && image.find_first_not_of('\0', at) < at + need))
         return base::unsupported("its vdso has no room behind its contents");
     return vdso.start + at;
 }

@@ -41,10 +41,12 @@ private:
         if (image.pgid == foreign_pgid_)
             node.pgid = 0;
         topology_.nodes.push_back(node);
+        added_[image.pid] = index;
         if (parent >= 0)
             topology_.nodes[static_cast<size_t>(parent)].children.push_back(index);
         for (size_t child : children_of(image.pid))
-            TRY(add_child(child, index, born));
+            if (!is_added(checkpoint_.tasks[child].pid))
+                TRY(add_child(child, index, born));
         return {};
     }
 
@@ -59,18 +61,27 @@ private:
             topology_.nodes[static_cast<size_t>(node_of(image.pid))].before_setsid = true;
             return {};
         }
-        return add(child, session_helper(image.sid, parent), image.sid);
+        return add(child, TRY(dead_leader(image.sid, parent, now)), image.sid);
     }
 
-    /// The stand-in for a dead session leader, a child of `parent`.
+    /// The leader of a session that has died: a zombie of the checkpoint, or a helper in its stead. A child of `parent`.
+    Result<int> dead_leader(uint32_t sid, int parent, uint32_t born) {
+        topology_.nodes[static_cast<size_t>(parent)].adopts = true;
+        if (auto zombie = by_pid_.find(sid); zombie != by_pid_.end()) {
+            if (!is_added(sid))
+                TRY(add(zombie->second, parent, born));
+            return node_of(sid);
+        }
+        return session_helper(sid, parent);
+    }
+
     int session_helper(uint32_t sid, int parent) {
-        for (size_t i = 0; i < topology_.nodes.size(); i++)
-            if (topology_.nodes[i].pid == sid && topology_.nodes[i].parent == parent)
-                return static_cast<int>(i);
+        if (is_added(sid))
+            return node_of(sid);
         const auto index = static_cast<int>(topology_.nodes.size());
         topology_.nodes.push_back({.pid = sid, .pgid = sid, .sid = sid, .parent = parent, .leads_session = true});
         topology_.nodes[static_cast<size_t>(parent)].children.push_back(index);
-        topology_.nodes[static_cast<size_t>(parent)].adopts = true;
+        added_[sid] = index;
         return index;
     }
 
@@ -82,8 +93,7 @@ private:
         const size_t count = topology_.nodes.size();
         for (size_t i = 0; i < count; i++) {
             const uint32_t pgid = topology_.nodes[i].pgid;
-            const bool zombie = topology_.nodes[i].task >= 0 && checkpoint_.tasks[static_cast<size_t>(topology_.nodes[i].task)].dead();
-            if (!pgid || zombie || !present.insert(pgid).second)
+            if (!pgid || !present.insert(pgid).second)
                 continue;
             const auto index = static_cast<int>(topology_.nodes.size());
             topology_.nodes.push_back({.pid = pgid, .pgid = pgid, .sid = topology_.nodes[i].sid, .parent = static_cast<int>(i)});
@@ -91,12 +101,8 @@ private:
         }
     }
 
-    int node_of(uint32_t pid) const {
-        for (size_t i = 0; i < topology_.nodes.size(); i++)
-            if (topology_.nodes[i].pid == pid)
-                return static_cast<int>(i);
-        return -1;
-    }
+    bool is_added(uint32_t pid) const { return added_.contains(pid); }
+    int node_of(uint32_t pid) const { return added_.at(pid); }
 
     std::vector<size_t> children_of(uint32_t pid) const {
         if (children_.empty())
@@ -114,6 +120,7 @@ private:
     uint32_t foreign_sid_ = 0, foreign_pgid_ = 0;
     std::map<uint32_t, size_t> by_pid_;
     mutable std::multimap<uint32_t, size_t> children_;
+    std::map<uint32_t, int> added_; ///< pid -> node
     Topology topology_;
 };
 

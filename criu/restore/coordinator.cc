@@ -35,6 +35,9 @@ Result<void> Coordinator::start() {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &old_mask_);
+    // What we ignore (SIGPIPE) the tasks would ignore as well.
+    for (int number = 1; number <= SIGRTMAX; number++)
+        signal(number, SIG_DFL);
     TRY(spawn_root(*context_));
     started_ = true;
     return {};

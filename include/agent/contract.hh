@@ -54,7 +54,8 @@ static_assert(sizeof(OpList) == 16);
 enum class Command : uint32_t {
     Run = 1,   ///< run Control::list
     TakeFd,    ///< one descriptor comes along (SCM_RIGHTS); the reply is its number in the task
-    Leave,     ///< give up the task; also what the end of the socket means
+    DropFd,    ///< close that descriptor
+    WaitThreads, ///< reply when all other threads have finished their lists
 };
 
 struct Request {
@@ -68,12 +69,12 @@ struct Reply {
 
 /// The serving thread's view of a dump. Its stack is the memory right below this structure.
 struct Control {
-    int32_t tool_socket;  ///< the tool's end, until the tool has taken it
+    int32_t tool_socket;  ///< the tool's end, until the tool has taken it; -errno if there is none
     int32_t agent_socket; ///< the agent's end
-    uint32_t threads;     ///< threads that are inside the agent, the serving one excluded (futex)
-    uint32_t pending;     ///< threads that have not finished their list yet
+    uint32_t threads;     ///< threads that are inside the agent, the serving one excluded
+    uint32_t pending;     ///< threads that have not finished their list yet (futex)
     uint32_t release;     ///< 1: threads leave (futex)
-    uint32_t reserved;
+    int32_t passed_fd;    ///< descriptor of TakeFd, -1 if none
     OpList list;
     uint64_t leave;        ///< address of the boot code's `heal` label: where the serving thread goes when it is done
     uint64_t thread_leave; ///< the same for the other threads

@@ -47,15 +47,10 @@ Result<base::UniqueFd> open_fifo(FileOpenContext &context, const img::file_entry
             return base::unsupported(fmt::format("{} is no FIFO any more", path));
         TRY(restore_pipe_data(context, image::ImageKind::FifoData, entry.fifo().pipe_id(), both.get(),
                               entry.fifo().has_ext() ? &entry.fifo().ext() : nullptr));
-        it = context.pipes.emplace(entry.fifo().pipe_id(), both.get()).first;
-        context.keep.push_back(std::move(both));
+        it = context.pipes.emplace(entry.fifo().pipe_id(), FreshPipe{}).first;
+        it->second.ends[kReadEnd] = std::move(both);
     }
-    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC;
-    base::UniqueFd fd(::open(fmt::format("/proc/self/fd/{}", it->second).c_str(),
-                             static_cast<int>(reg.flags() & ~kNeverAgain) | O_CLOEXEC));
-    if (!fd)
-        return base::fail_sys(fmt::format("open the FIFO {}", reg.name()));
-    return fd;
+    return reopen_pipe(it->second, reg.flags());
 }
 
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {

@@ -78,6 +78,14 @@ struct FileDumpContext {
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
+enum PipeEnd : unsigned { kReadEnd, kWriteEnd };
+
+/// A pipe that was created (or a FIFO, whose first end has both sides): open until all descriptions of it are.
+struct FreshPipe {
+    base::UniqueFd ends[2];
+    bool taken[2] = {}; ///< the end's own description belongs to a file of the image already
+};
+
 /// What the opening of files needs, in the root task.
 struct FileOpenContext {
     const FileOptions &options;
@@ -86,8 +94,8 @@ struct FileOpenContext {
     const std::map<uint32_t, img::file_entry> &files;            ///< all of files.img by id
     const std::multimap<uint32_t, img::remap_file_path_entry> &remaps; ///< by orig_id
     std::map<uint32_t, std::string> ghost_paths;                 ///< ghosts that exist now, by id: removed at the end
-    std::map<uint64_t, int> pipes;                               ///< pipe_id -> a descriptor of it
-    std::vector<base::UniqueFd> keep;                            ///< open until all files are
+    std::vector<std::string> made_directories;                   ///< for ghosts; removed at the end
+    std::map<uint64_t, FreshPipe> pipes;                         ///< by pipe_id
     std::map<uint32_t, int> opened;                              ///< file id -> descriptor in the root task
 };
 
@@ -130,6 +138,9 @@ bool has_owner(const img::fown_entry &owner);
 Result<void> dump_pipe_data(FileDumpContext &context, const OpenFile &file, image::ImageKind kind, img::ext_pipe *ext);
 /// Fills a fresh pipe with what the image holds for `pipe_id`.
 Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, uint64_t pipe_id, int fd, const img::ext_pipe *ext);
+
+/// Another description of the pipe.
+Result<base::UniqueFd> reopen_pipe(const FreshPipe &pipe, uint32_t flags);
 
 /// Makes sure that a file without a (right) name can be opened again: as a ghost, or under an extra hard link. `entry` is
 /// the reg_file_entry or fifo's path that the remap belongs to.

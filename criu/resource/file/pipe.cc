@@ -32,27 +32,33 @@ const img::ext_pipe *packets_of(const FileOpenContext &context, uint32_t pipe_id
     return nullptr;
 }
 
-/// Creates the pipe; keeps one end open in the context until all ends are opened.
-Result<int> create(FileOpenContext &context, uint32_t pipe_id) {
+/// Creates the pipe; its two ends wait in the context for the descriptions that they belong to.
+Result<void> create(FileOpenContext &context, uint32_t pipe_id) {
     int fd[2];
     const img::ext_pipe *packets = packets_of(context, pipe_id);
     if (pipe2(fd, O_CLOEXEC | O_NONBLOCK | (packets ? O_DIRECT : 0)) < 0)
         return base::fail_sys("pipe");
-    base::UniqueFd read(fd[0]), write(fd[1]);
-    TRY(restore_pipe_data(context, image::ImageKind::PipesData, pipe_id, write.get(), packets));
-    context.keep.push_back(std::move(write));
-    context.keep.push_back(std::move(read));
-    return fd[0];
+    FreshPipe &pipe = context.pipes[pipe_id];
+    pipe.ends[kReadEnd].reset(fd[0]);
+    pipe.ends[kWriteEnd].reset(fd[1]);
+    return restore_pipe_data(context, image::ImageKind::PipesData, pipe_id, fd[1], packets);
 }
 
+// pipe(2)'s own descriptions lack O_LARGEFILE, which open(2) always sets: one that has it was opened through /proc.
 Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry &entry) {
     const img::pipe_entry &pipe = entry.pipe();
-    auto it = context.pipes.find(pipe.pipe_id());
-    if (it == context.pipes.end())
-        it = context.pipes.emplace(pipe.pipe_id(), TRY(create(context, pipe.pipe_id()))).first;
-    base::UniqueFd fd(::open(fmt::format("/proc/self/fd/{}", it->second).c_str(), static_cast<int>(pipe.flags()) | O_CLOEXEC));
-    if (!fd)
-        return base::fail_sys("open an end of a pipe");
+    if (!context.pipes.contains(pipe.pipe_id()))
+        TRY(create(context, pipe.pipe_id()));
+    FreshPipe &fresh = context.pipes[pipe.pipe_id()];
+    constexpr uint32_t kLargeFile = 0100000;
+    const bool writes = (pipe.flags() & O_ACCMODE) == O_WRONLY;
+    auto &end = fresh.ends[writes ? kWriteEnd : kReadEnd];
+    if ((pipe.flags() & O_ACCMODE) == O_RDWR || (pipe.flags() & kLargeFile) || fresh.taken[writes])
+        return reopen_pipe(fresh, pipe.flags());
+    fresh.taken[writes] = true;
+    base::UniqueFd fd(fcntl(end.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(pipe.flags() & (O_NONBLOCK | O_DIRECT | O_ASYNC))) < 0)
+        return base::fail_sys("set up an end of a pipe");
     return fd;
 }
 

@@ -89,6 +89,15 @@ Result<void> dump_pipe_data(FileDumpContext &context, const OpenFile &file, imag
     return context.images.add(kind, 0, entry, contents.bytes);
 }
 
+Result<base::UniqueFd> reopen_pipe(const FreshPipe &pipe, uint32_t flags) {
+    // O_DIRECT is refused by open(2) for pipes, and is what fcntl(2) can set.
+    base::UniqueFd fd(::open(fmt::format("/proc/self/fd/{}", pipe.ends[kReadEnd].get()).c_str(),
+                             static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC));
+    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(flags & (O_NONBLOCK | O_DIRECT | O_ASYNC))) < 0)
+        return base::fail_sys("open an end of a pipe");
+    return fd;
+}
+
 Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, uint64_t pipe_id, int fd,
                                const img::ext_pipe *ext) {
     for (auto &[entry, bytes] : TRY(context.images.read_with_payload<img::pipe_data_entry>(kind))) {

@@ -109,8 +109,10 @@ Result<void> validate(const FileOpenContext &context, int fd, const img::reg_fil
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::reg_file_entry &reg = entry.reg();
     std::string path = TRY(path_to_open(context, entry.id(), reg.name()));
-    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
-    auto flags = static_cast<int>((reg.flags() & ~kNeverAgain) | O_CLOEXEC | O_NOCTTY);
+    // O_TMPFILE stays in a file's flags, and includes O_DIRECTORY.
+    const uint32_t temporary = (reg.flags() & O_TMPFILE) == O_TMPFILE ? static_cast<uint32_t>(O_TMPFILE) : 0;
+    const uint32_t never_again = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | temporary;
+    auto flags = static_cast<int>((reg.flags() & ~never_again) | O_CLOEXEC | O_NOCTTY);
     if ((reg.flags() & O_PATH) && S_ISLNK(reg.mode()))
         flags |= O_NOFOLLOW;
     base::UniqueFd fd(::open(path.c_str(), flags));

@@ -217,11 +217,32 @@ Result<void> set_attributes(const img::ghost_file_entry &entry, const std::strin
     return {};
 }
 
+/// Directories on the way to `path` that do not exist are made, and removed again with the ghosts.
+Result<void> make_parents(FileOpenContext &context, const std::string &path) {
+    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+        std::string directory = path.substr(0, slash);
+        if (mkdir(directory.c_str(), 0700) == 0)
+            context.made_directories.push_back(directory);
+        else if (errno != EEXIST && errno != EROFS)
+            return base::fail_sys(fmt::format("create {}", directory));
+    }
+    return {};
+}
+
+/// The file's own name if nobody has it now, so that /proc shows the same "name (deleted)" as before.
+std::string ghost_name(const std::string &path, uint32_t id) {
+    struct stat st{};
+    if (lstat(path.c_str(), &st) < 0 && errno == ENOENT)
+        return path;
+    return fmt::format("{}.cr.{:x}.ghost", path, id);
+}
+
 Result<std::string> create_ghost(FileOpenContext &context, uint32_t id, const std::string &path) {
     auto ghost = TRY(context.images.read_ghost(id));
     if (!ghost)
         return base::bad_image(fmt::format("ghost-file-{:x}.img is missing", id));
-    std::string name = fmt::format("{}.cr.{:x}.ghost", path, id);
+    TRY_CTX(make_parents(context, path), "bring back a deleted file");
+    std::string name = ghost_name(path, id);
     TRY_CTX(make_node(ghost->entry, name), "bring back a deleted file");
     context.ghost_paths[id] = name;
     if (S_ISREG(ghost->entry.mode()))
@@ -268,6 +289,9 @@ void remove_ghosts(FileOpenContext &context) {
         if (unlink(path.c_str()) < 0 && errno == EISDIR)
             rmdir(path.c_str());
     context.ghost_paths.clear();
+    for (auto directory = context.made_directories.rbegin(); directory != context.made_directories.rend(); ++directory)
+        rmdir(directory->c_str());
+    context.made_directories.clear();
 }
 
 } // namespace resource
