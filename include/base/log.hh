@@ -27,10 +27,17 @@ public:
     /// Lines carry this pid from now on (children of a restore share the file).
     void set_pid(int pid) { pid_ = pid; }
 
-    void error(std::string_view text) { line(LogLevel::Error, text); }
-    void warn(std::string_view text) { line(LogLevel::Warn, text); }
+    void error(std::string_view text) {
+        if (first_error_.empty())
+            first_error_ = text;
+        line(LogLevel::Error, text, "Error: ");
+    }
+    void warn(std::string_view text) { line(LogLevel::Warn, text, "Warn:  "); }
     void info(std::string_view text) { line(LogLevel::Info, text); }
     void debug(std::string_view text) { line(LogLevel::Debug, text); }
+
+    /// What to do about the error just logged.
+    void hint(std::string_view text) { line(LogLevel::Error, text, "Hint:  "); }
 
     const std::string &first_error() const { return first_error_; } ///< what RPC returns as cr_errmsg
 
@@ -41,9 +48,7 @@ private:
         return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
     }
 
-    void line(LogLevel level, std::string_view text) {
-        if (level == LogLevel::Error && first_error_.empty())
-            first_error_ = text;
+    void line(LogLevel level, std::string_view text, std::string_view prefix = {}) {
         if (!enabled(level))
             return;
         std::string out;
@@ -58,10 +63,7 @@ private:
                 out.append(head, static_cast<size_t>(n));
             }
         }
-        if (level == LogLevel::Error)
-            out += "Error: ";
-        else if (level == LogLevel::Warn)
-            out += "Warn:  ";
+        out += prefix;
         out += text;
         out += '\n';
         if (::write(fd(), out.data(), out.size()) < 0) {

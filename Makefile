@@ -1,0 +1,43 @@
+# A thin front of Meson. `make` builds, `make test` tests; each target installs the packages it needs when run as root.
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS ?= $(shell nproc)
+NINJA = ninja -C $(BUILD) -j$(JOBS)
+
+all: build
+
+build: deps-build $(BUILD)/build.ninja
+	@$(NINJA) criu/criu
+
+# Building everything includes the tests; the configuration notices packages that came later.
+everything: $(BUILD)/build.ninja
+	@$(NINJA)
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) --prefix=$(PREFIX)
+
+deps-%:
+	@scripts/deps $*
+
+demo: build
+	@scripts/demo $(BUILD)/criu/criu
+
+test: deps-test everything
+	@scripts/test $(BUILD)
+
+lint: deps-lint everything
+	@scripts/lint $(BUILD)
+
+bench: deps-bench build
+	@test/bench/bench.py criu=$(CURDIR)/$(BUILD)/criu/criu $(BENCH)
+
+install: build
+	@meson configure $(BUILD) --prefix=$(PREFIX)
+	@$(NINJA) criu/criu
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
+
+clean:
+	@rm -rf $(BUILD)
+
+.PHONY: all build everything demo test lint bench install clean

@@ -1,0 +1,210 @@
+// The agent: executes operations inside a task. Freestanding: no libc, no heap, no globals, no relocations, general
+// registers only (the task's FPU state is live while we run). See include/agent/contract.hh.
+
+#include "agent/contract.hh"
+#include "compel/agent/syscall.hh"
+
+#include <asm/unistd_64.h>
+
+using namespace agent;
+
+namespace {
+
+constexpr int64_t kEbade = 52;
+constexpr int64_t kEagain = 11;
+constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
+
+template <class T> uint64_t addr(T *p) { return reinterpret_cast<uint64_t>(p); }
+template <class T> T *ptr(uint64_t a) { return reinterpret_cast<T *>(a); }
+
+void futex_wait(uint32_t *word, uint32_t value) { raw_syscall(__NR_futex, addr(word), kFutexWait, value); }
+void futex_wake_all(uint32_t *word) { raw_syscall(__NR_futex, addr(word), kFutexWake, 0x7fffffff); }
+
+uint64_t argument(const Op *list, const Op &op, unsigned i) {
+    if (op.result_refs >> i & 1)
+        return static_cast<uint64_t>(list[op.arg[i]].result);
+    if (op.memory_refs >> i & 1)
+        return *ptr<uint64_t>(op.arg[i]);
+    return op.arg[i];
+}
+
+int64_t copy(uint64_t to, uint64_t from, uint64_t bytes) {
+    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+    return 0;
+}
+
+// Kernels before PR_TIMER_CREATE_RESTORE_IDS (6.16) hand out ids in ascending order per process.
+int64_t timer_create(uint64_t clock, uint64_t event, uint64_t wanted) {
+    for (;;) {
+        auto id = static_cast<int32_t>(wanted); // read by kernels that let us choose
+        if (int64_t r = raw_syscall(__NR_timer_create, clock, event, addr(&id)); r < 0)
+            return r;
+        if (static_cast<uint64_t>(id) == wanted)
+            return id;
+        raw_syscall(__NR_timer_delete, static_cast<uint64_t>(id));
+        if (static_cast<uint64_t>(id) > wanted)
+            return -kEagain;
+    }
+}
+
+int64_t barrier(Rendezvous *meet, uint32_t stage) {
+    if (__atomic_add_fetch(&meet->arrived, 1, __ATOMIC_ACQ_REL) == __atomic_load_n(&meet->expected, __ATOMIC_ACQUIRE))
+        futex_wake_all(&meet->arrived);
+    for (;;) {
+        uint32_t open = __atomic_load_n(&meet->stage, __ATOMIC_ACQUIRE);
+        if (open >= stage)
+            return 0;
+        if (__atomic_load_n(&meet->abort, __ATOMIC_ACQUIRE))
+            raw_syscall(__NR_exit_group, 1);
+        futex_wait(&meet->stage, open);
+    }
+}
+
+[[noreturn]] void park() {
+    uint32_t never = 0;
+    for (;;)
+        futex_wait(&never, 0);
+}
+
+extern "C" int64_t agent_clone3(uint64_t args, uint64_t size, ThreadStart *start);
+
+int64_t execute(const Op *list, const Op &op) {
+    uint64_t a[6];
+    for (unsigned i = 0; i < 6; i++)
+        a[i] = argument(list, op, i);
+    switch (op.kind) {
+    case OpKind::Syscall:
+        return raw_syscall(op.nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+    case OpKind::SpawnThread: {
+        auto *start = ptr<ThreadStart>(a[0]);
+        return agent_clone3(start->clone_args, start->clone_args_size, start);
+    }
+    case OpKind::Barrier:
+        return barrier(ptr<Rendezvous>(a[0]), static_cast<uint32_t>(a[1]));
+    case OpKind::Copy:
+        return copy(a[0], a[1], a[2]);
+    case OpKind::TimerCreate:
+        return timer_create(a[0], a[1], a[2]);
+    case OpKind::Park:
+        park();
+    }
+    return -kEbade;
+}
+
+// Runs a list to its end or to the first failure that is not allowed.
+void run(OpList *list) {
+    Op *ops = ptr<Op>(list->ops);
+    for (uint32_t i = 0; i < list->count; i++) {
+        Op &op = ops[i];
+        op.result = execute(ops, op);
+        bool wrong = op.flags & kOpExpect ? op.result != op.expect : op.result < 0 && op.result >= -4095;
+        if (wrong && !(op.flags & kOpMayFail)) {
+            list->failed = i;
+            return;
+        }
+    }
+    list->failed = kNoFailure;
+}
+
+// ---- dump ----------------------------------------------------------------------------------------------------------
+
+struct Iovec {
+    uint64_t base, len;
+};
+struct Msghdr {
+    uint64_t name;
+    uint32_t namelen, pad0;
+    uint64_t iov, iovlen, control, controllen;
+    uint32_t flags, pad1;
+};
+struct FdMessage { // a control message with one descriptor
+    uint64_t len;
+    int32_t level, type;
+    int32_t fd, pad;
+};
+
+int64_t receive(int fd, Request *request, int32_t *passed) {
+    FdMessage fds{};
+    Iovec iov{addr(request), sizeof *request};
+    Msghdr msg{};
+    msg.iov = addr(&iov);
+    msg.iovlen = 1;
+    msg.control = addr(&fds);
+    msg.controllen = sizeof fds;
+    constexpr uint64_t kMsgCmsgCloexec = 0x40000000;
+    int64_t n = raw_syscall(__NR_recvmsg, static_cast<uint64_t>(fd), addr(&msg), kMsgCmsgCloexec);
+    *passed = msg.controllen >= sizeof fds - 4 ? fds.fd : -1;
+    return n;
+}
+
+void reply(int fd, int64_t value) {
+    Reply r{value};
+    constexpr uint64_t kMsgNosignal = 0x4000;
+    raw_syscall(__NR_sendto, static_cast<uint64_t>(fd), addr(&r), sizeof r, kMsgNosignal, 0, 0);
+}
+
+} // namespace
+
+extern "C" uint64_t agent_serve(Control *c) {
+    const int fd = c->agent_socket;
+    // Ours is not the tool's end: with it closed here, the end of the tool is the end of the socket.
+    raw_syscall(__NR_close, static_cast<uint64_t>(c->tool_socket));
+    for (;;) {
+        Request request{};
+        int32_t passed = -1;
+        int64_t n = receive(fd, &request, &passed);
+        if (n != static_cast<int64_t>(sizeof request) || request.command == Command::Leave)
+            break;
+        if (request.command == Command::Run)
+            run(&c->list);
+        reply(fd, request.command == Command::TakeFd ? passed : 0);
+    }
+    raw_syscall(__NR_close, static_cast<uint64_t>(fd));
+    __atomic_store_n(&c->release, 1, __ATOMIC_RELEASE);
+    futex_wake_all(&c->release);
+    while (__atomic_load_n(&c->threads, __ATOMIC_ACQUIRE))
+        raw_syscall(__NR_sched_yield);
+    return c->leave;
+}
+
+extern "C" uint64_t agent_thread(ThreadSlot *slot) {
+    auto *c = ptr<Control>(slot->control);
+    run(&slot->list);
+    if (__atomic_sub_fetch(&c->pending, 1, __ATOMIC_ACQ_REL) == 0)
+        reply(c->agent_socket, 0);
+    while (!__atomic_load_n(&c->release, __ATOMIC_ACQUIRE))
+        futex_wait(&c->release, 0);
+    return addr(c);
+}
+
+// ---- restore -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+[[noreturn]] void finish(OpList *list, Rendezvous *meet, uint32_t list_id) {
+    run(list);
+    if (list->failed != kNoFailure) {
+        uint32_t none = 0;
+        if (__atomic_compare_exchange_n(&meet->abort, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            meet->failed_tid = static_cast<uint32_t>(raw_syscall(__NR_gettid));
+            meet->failed_op = list->failed;
+            meet->failed_errno = static_cast<int32_t>(-ptr<Op>(list->ops)[list->failed].result);
+            meet->failed_list = list_id;
+            __atomic_store_n(&meet->abort, 2, __ATOMIC_RELEASE);
+        }
+        futex_wake_all(&meet->arrived);
+        futex_wake_all(&meet->stage);
+        raw_syscall(__NR_exit_group, 1);
+    }
+    park();
+}
+
+} // namespace
+
+extern "C" [[noreturn]] void agent_restore(RestoreStart *start) {
+    finish(&start->list, ptr<Rendezvous>(start->rendezvous), start->list_id);
+}
+
+extern "C" [[noreturn]] void agent_restore_thread(ThreadStart *start) {
+    finish(&start->list, ptr<Rendezvous>(start->rendezvous), start->list_id);
+}

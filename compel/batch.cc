@@ -1,0 +1,45 @@
+#include "compel/injection.hh"
+
+#include <algorithm>
+
+namespace compel {
+
+size_t Batch::call(long nr, std::initializer_list<uint64_t> args) {
+    agent::Op op{};
+    op.kind = agent::OpKind::Syscall;
+    op.flags = agent::kOpMayFail;
+    op.nr = static_cast<uint16_t>(nr);
+    std::copy(args.begin(), args.end(), op.arg);
+    ops_.push_back(op);
+    return ops_.size() - 1;
+}
+
+uint64_t Batch::in(std::span<const std::byte> bytes) {
+    uint64_t address = out(bytes.size());
+    std::copy(bytes.begin(), bytes.end(), data_.begin() + static_cast<ptrdiff_t>(address - base_));
+    return address;
+}
+
+uint64_t Batch::out(size_t size) {
+    uint64_t address = base_ + data_.size();
+    data_.resize(data_.size() + (size + 15) / 16 * 16);
+    return address;
+}
+
+std::span<const std::byte> Batch::bytes(uint64_t address, size_t size) const {
+    return std::span(data_).subspan(address - base_, size);
+}
+
+std::vector<std::byte> Batch::image() const {
+    std::vector<std::byte> image(data_);
+    auto ops = std::as_bytes(std::span(ops_));
+    image.insert(image.end(), ops.begin(), ops.end());
+    return image;
+}
+
+void Batch::read_back(std::span<const std::byte> image) {
+    std::copy_n(image.begin(), data_.size(), data_.begin());
+    std::memcpy(ops_.data(), image.data() + data_.size(), ops_.size() * sizeof(agent::Op));
+}
+
+} // namespace compel

@@ -1,0 +1,276 @@
+#include "compel/freezer.hh"
+
+#include "base/unique_fd.hh"
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace compel {
+namespace {
+
+// The freezer lies below the layer of /proc parsers and needs three facts only: threads, children, state.
+
+std::string slurp(const std::string &path) {
+    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::string text;
+    char buffer[4096];
+    ssize_t n;
+    while (fd && (n = read(fd.get(), buffer, sizeof buffer)) > 0)
+        text.append(buffer, static_cast<size_t>(n));
+    return text;
+}
+
+std::vector<Pid> threads_of(Pid pid) {
+    std::vector<Pid> tids;
+    std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir(fmt::format("/proc/{}/task", pid.value).c_str()), closedir);
+    while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
+        if (entry->d_name[0] != '.')
+            tids.push_back(Pid(atoi(entry->d_name)));
+    std::stable_sort(tids.begin(), tids.end(), [&](Pid a, Pid b) { return (a == pid) > (b == pid) ? true : (b == pid) ? false : a < b; });
+    return tids;
+}
+
+struct Stat {
+    char state = 0; ///< 0: the thread is gone
+    Pid parent;
+};
+
+Stat stat_of(Pid pid, Pid tid) {
+    std::string text = slurp(fmt::format("/proc/{}/task/{}/stat", pid.value, tid.value));
+    size_t close = text.rfind(')'); // the name may hold anything
+    Stat stat;
+    int parent = 0;
+    if (close != std::string::npos && sscanf(text.c_str() + close + 1, " %c %d", &stat.state, &parent) == 2)
+        stat.parent = Pid(parent);
+    return stat;
+}
+
+// One pass over /proc: parents of all processes. For kernels without CONFIG_PROC_CHILDREN.
+std::multimap<Pid, Pid> all_children() {
+    std::multimap<Pid, Pid> children;
+    std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir("/proc"), closedir);
+    while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
+        if (Pid pid(atoi(entry->d_name)); pid.value > 0)
+            children.emplace(stat_of(pid, pid).parent, pid);
+    return children;
+}
+
+void append_numbers(const std::string &text, std::vector<Pid> &pids) {
+    const char *p = text.data(), *end = p + text.size();
+    while (p < end) {
+        int value = 0;
+        auto [next, error] = std::from_chars(p, end, value);
+        if (error == std::errc())
+            pids.push_back(Pid(value));
+        p = next + 1;
+    }
+}
+
+std::vector<Pid> children_of(Pid pid, const std::vector<Pid> &tids) {
+    static constexpr const char *kFormat = "/proc/{}/task/{}/children";
+    std::vector<Pid> children;
+    if (access(fmt::format(fmt::runtime(kFormat), pid.value, pid.value).c_str(), F_OK) != 0) {
+        auto all = all_children();
+        auto [from, to] = all.equal_range(pid);
+        for (auto it = from; it != to; ++it)
+            children.push_back(it->second);
+        return children;
+    }
+    for (Pid tid : tids)
+        append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), children);
+    return children;
+}
+
+// What the kernel ends with EINTR after any stop, although nothing happened (signal(7), "Interruption of system calls by
+// stop signals"). Socket calls are here for sockets with a timeout.
+bool ends_with_eintr(uint64_t nr) {
+    switch (nr) {
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case 441: // epoll_pwait2
+    case SYS_rt_sigtimedwait:
+    case SYS_semop:
+    case SYS_semtimedop:
+    case SYS_io_getevents:
+    case 333: // io_pgetevents
+    case 426: // io_uring_enter
+    case SYS_read:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_sendto:
+    case SYS_sendmsg:
+        return true;
+    default:
+        return false;
+    }
+}
+
+Result<bool> has_deliverable_signal(const StoppedThread &thread) {
+    uint64_t mask = TRY(thread.signal_mask());
+    for (bool shared : {false, true})
+        for (const siginfo_t &info : TRY(thread.pending_signals(shared)))
+            if (info.si_signo > 0 && !(mask >> (info.si_signo - 1) & 1))
+                return true;
+    return false;
+}
+
+// A real signal explains the EINTR, and its handler may count on it: then it stays.
+Result<Registers> registers_to_go_on(const StoppedThread &thread) {
+    Registers regs = TRY(thread.registers());
+    bool cut_off = static_cast<int64_t>(regs.orig_rax) >= 0 && static_cast<int64_t>(regs.rax) == -EINTR;
+    if (!cut_off || !ends_with_eintr(regs.orig_rax) || TRY(has_deliverable_signal(thread)))
+        return regs;
+    constexpr int64_t kRestartNoIntr = -513;
+    regs.rax = static_cast<uint64_t>(kRestartNoIntr);
+    TRY(thread.set_registers(regs));
+    return regs;
+}
+
+Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
+    auto r = seize(tid, options);
+    if (r || r.error().kind() == base::ErrorKind::Died)
+        return r;
+    base::Error error = std::move(r).error();
+    std::string status = slurp(fmt::format("/proc/{}/status", pid.value));
+    size_t at = status.find("TracerPid:\t");
+    if (int tracer = at == std::string::npos ? 0 : atoi(status.c_str() + at + 11); tracer > 0)
+        error.ctx(fmt::format("task {} is traced by task {} already", pid.value, tracer))
+            .hint("detach the debugger or tracer first");
+    return base::fail(std::move(error));
+}
+
+} // namespace
+
+// Finds processes and threads that are not stopped yet, and stops them. Converges when it adds nothing.
+Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
+    std::set<Pid> known;
+    std::map<Pid, size_t> index;
+    for (size_t i = 0; i < processes_.size(); i++) {
+        index[processes_[i].pid] = i;
+        for (auto &thread : processes_[i].threads)
+            known.insert(thread.tid);
+    }
+    struct New {
+        size_t process;
+        Pid tid;
+    };
+    std::vector<New> added;
+    std::vector<Pid> queue{root};
+    std::set<Pid> seen;
+    for (size_t at = 0; at < queue.size(); at++) {
+        Pid pid = queue[at];
+        if (!seen.insert(pid).second)
+            continue;
+        Stat stat = stat_of(pid, pid);
+        if (!stat.state) {
+            if (pid == root)
+                return base::fail(base::ErrorKind::Died, fmt::format("there is no task {}", pid.value));
+            continue;
+        }
+        auto tids = threads_of(pid);
+        auto [it, is_new] = index.try_emplace(pid, processes_.size());
+        if (is_new)
+            processes_.push_back({.pid = pid, .parent = stat.parent});
+        FrozenProcess &process = processes_[it->second];
+        process.zombie = (stat.state == 'Z' || stat.state == 'X') && tids.size() <= 1;
+        if (process.zombie) {
+            process.threads.clear();
+            continue;
+        }
+        if (stat.state == 'Z')
+            return base::unsupported(fmt::format("task {}: its main thread has ended while others run", pid.value));
+        for (Pid tid : tids) {
+            if (known.contains(tid))
+                continue;
+            auto r = seize_or_explain(pid, tid, options.ptrace_options);
+            if (!r && r.error().kind() == base::ErrorKind::Died)
+                continue;
+            if (!r && stat_of(pid, tid).state == 'Z')
+                continue; // it is on its way out
+            TRY(std::move(r));
+            process.threads.push_back({.tid = tid, .registers = {}});
+            added.push_back({it->second, tid});
+        }
+        for (Pid child : children_of(pid, tids))
+            queue.push_back(child);
+    }
+    for (auto &[process, tid] : added)
+        (void)interrupt(tid); // one that died is noticed by the wait
+    for (auto &[at, tid] : added) {
+        FrozenProcess &process = processes_[at];
+        auto thread = std::find_if(process.threads.begin(), process.threads.end(), [&](auto &t) { return t.tid == tid; });
+        auto status = wait_interrupted(tid, options.timeout_ms);
+        if (!status && status.error().kind() == base::ErrorKind::Died) {
+            process.threads.erase(thread);
+            continue;
+        }
+        if (!status && status.error().code() == ETIMEDOUT)
+            return base::fail(std::move(std::move(status).error().hint(
+                fmt::format("it may be in uninterruptible sleep, for example in vfork or on a dead network file system; see "
+                            "/proc/{}/stack",
+                            tid.value))));
+        if (TRY(std::move(status)).is_group_stop()) {
+            process.group_stopped = true;
+            process.stop_signal = status->signal();
+        }
+        thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
+    }
+    std::erase_if(processes_, [&](auto &p) { return !p.zombie && p.threads.empty() && p.pid != root; });
+    if (added.empty())
+        return {};
+    return scan(root, options);
+}
+
+Result<FrozenTree> FrozenTree::freeze(Pid root, const FreezeOptions &options) {
+    FrozenTree tree;
+    TRY(tree.scan(root, options));
+    if (tree.processes_.empty() || tree.processes_[0].zombie || tree.processes_[0].threads.empty())
+        return base::unsupported(fmt::format("task {} has ended already (it is a zombie)", root.value));
+    return tree;
+}
+
+Result<void> FrozenTree::thaw() {
+    Result<void> outcome;
+    for (auto &process : processes_)
+        for (auto &thread : process.threads)
+            if (auto r = StoppedThread(thread.tid).detach(); !r && r.error().kind() != base::ErrorKind::Died)
+                outcome = std::move(r);
+    processes_.clear();
+    return outcome;
+}
+
+Result<void> FrozenTree::leave_stopped() {
+    for (auto &process : processes_)
+        if (!process.zombie && ::kill(process.pid.value, SIGSTOP) < 0)
+            return base::fail_sys(fmt::format("stop task {}", process.pid.value));
+    return thaw();
+}
+
+Result<void> FrozenTree::kill() {
+    // Children first: a dying parent must not hand its zombies to init before they are counted.
+    for (auto it = processes_.rbegin(); it != processes_.rend(); ++it)
+        if (!it->zombie)
+            ::kill(it->pid.value, SIGKILL);
+    for (auto it = processes_.rbegin(); it != processes_.rend(); ++it)
+        for (size_t i = it->threads.size(); i-- > 0;) // the leader's end is reported when the others are gone
+            (void)wait(it->threads[i].tid, 10'000);
+    processes_.clear();
+    return {};
+}
+
+} // namespace compel

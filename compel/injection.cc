@@ -1,0 +1,349 @@
+#include "compel/injection.hh"
+
+#include "compel/blob.hh"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/poll.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+namespace compel {
+namespace {
+
+constexpr size_t kStack = 8192;
+constexpr size_t kThreadStack = 1024;
+constexpr size_t kThreadRoom = kThreadStack + sizeof(agent::ThreadSlot) + 32 + Injection::kThreadScratch;
+constexpr uint64_t kAllSignals = ~0ull;
+// Below the thread's stack pointer the ABI reserves 128 bytes (the red zone).
+constexpr uint64_t kRedZone = 128;
+// No single-stepping, strings run upwards.
+constexpr unsigned long long kTrapAndDirection = 0x500;
+
+size_t code_size() { return base::page_up(agent_blob().size()); }
+size_t slots_size(size_t threads) { return base::page_up(threads * kThreadRoom); }
+
+/// The registers with which the thread goes on by itself: an interrupted system call is issued again, as the kernel would
+/// on the way back to user mode.
+void resolve_restart(Registers &regs) {
+    constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
+    constexpr int kSyscallInstruction = 2;
+    if (static_cast<int64_t>(regs.orig_rax) < 0)
+        return;
+    switch (static_cast<int64_t>(regs.rax)) {
+    case kRestartSys:
+    case kRestartNoIntr:
+    case kRestartNoHand:
+        regs.rax = regs.orig_rax;
+        regs.rip -= kSyscallInstruction;
+        break;
+    case kRestartBlock:
+        regs.rax = SYS_restart_syscall;
+        regs.rip -= kSyscallInstruction;
+        break;
+    }
+}
+
+} // namespace
+
+size_t Injection::site_size(size_t threads) {
+    return code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
+}
+
+Injection::Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
+                     size_t threads)
+    : leader_(leader), saved_(registers), memory_(&memory), site_(site), size_(site_size(threads)) {
+    code_ = site.agent_base;
+    control_ = code_ + code_size() + kStack;
+    slots_ = control_ + base::kPageSize;
+    scratch_ = slots_ + slots_size(threads);
+    frame_ = (registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+}
+
+agent::BootFrame Injection::frame_of(const Registers &regs, uint64_t mask) const {
+    Registers r = regs;
+    resolve_restart(r);
+    return agent::BootFrame{mask, r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9,     r.r8,
+                            r.rax,   r.rcx, r.rdx, r.rsi, r.rdi, r.rip, r.cs,  r.eflags, r.rsp, r.ss};
+}
+
+Result<Injection> Injection::enter(StoppedThread leader, const Registers &registers, const RemoteMemory &memory,
+                                   InjectionSite site, size_t threads) {
+    Injection in(leader, registers, memory, site, threads);
+    auto blob = agent_blob();
+    auto head = agent_header();
+    in.sigmask_ = TRY(leader.signal_mask());
+    // Dead data until the registers point to it.
+    TRY_CTX(memory.write_value(base::RemotePtr<agent::BootFrame>(in.frame_), in.frame_of(registers, in.sigmask_)),
+            "write below the stack");
+    TRY_CTX(memory.write(site.boot_code, blob.subspan(head.boot, head.boot_size)), "write behind the vdso");
+    TRY(in.map_agent());
+    TRY(in.connect());
+    TRY(in.start());
+    return in;
+}
+
+// From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
+Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_t> args) {
+    uint64_t a[6] = {};
+    std::copy(args.begin(), args.end(), a);
+    Registers regs = saved_;
+    regs.rip = site_.boot_code;
+    regs.rsp = frame_;
+    regs.orig_rax = ~0ull;
+    regs.rax = static_cast<uint64_t>(nr);
+    regs.rdi = a[0], regs.rsi = a[1], regs.rdx = a[2], regs.r10 = a[3], regs.r8 = a[4], regs.r9 = a[5];
+    regs.r12 = mapped_ ? site_.agent_base : 0;
+    regs.r13 = mapped_ ? size_ : 0;
+    if (nr == SYS_mmap) {
+        regs.r12 = site_.agent_base;
+        regs.r13 = size_;
+    }
+    TRY(leader_.set_registers(regs));
+    if (!inside_) {
+        inside_ = true;
+        // Only now: a thread that is let go between the two lines gets its signals on the way through the boot code; the
+        // other way round it would keep the full mask for ever.
+        TRY(leader_.set_signal_mask(kAllSignals));
+    }
+    for (;;) { // to the entry of the call; stops that were under way before come first
+        TRY(leader_.resume_to_syscall());
+        WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
+        if (status.exited())
+            return base::fail(base::ErrorKind::Died, "the task died");
+        if (status.is_syscall_stop())
+            break;
+    }
+    // Not to the exit: an interrupt stop, unlike a syscall stop, lies before the kernel's restart logic, so that the
+    // registers set here later may ask for a restart.
+    TRY(interrupt(leader_.tid()));
+    TRY(leader_.resume());
+    TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
+    return static_cast<int64_t>(TRY(leader_.registers()).rax);
+}
+
+Result<void> Injection::map_agent() {
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+    int64_t r = TRY(remote_syscall(SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags,
+                                              static_cast<uint64_t>(-1), 0}));
+    const bool refused = r == -EACCES || r == -EPERM; // PR_SET_MDWE, SELinux execmem
+    if (refused)
+        r = TRY(remote_syscall(SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags,
+                                          static_cast<uint64_t>(-1), 0}));
+    if (r < 0)
+        return base::fail_sys(static_cast<int>(-r), "map the agent");
+    mapped_ = true;
+    TRY(memory_->write(code_, agent_blob()));
+    if (refused) {
+        r = TRY(remote_syscall(SYS_mprotect, {code_ + code_size(), size_ - code_size(), PROT_READ | PROT_WRITE}));
+        if (r < 0)
+            return base::fail_sys(static_cast<int>(-r), "make the agent's data writable");
+    }
+    return {};
+}
+
+Result<void> Injection::connect() {
+    // Both ends are made by the task: nothing of ours has to be reachable from its namespaces.
+    int64_t r = TRY(remote_syscall(SYS_socketpair, {AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control_}));
+    if (r < 0) {
+        auto error = base::Error::sys(static_cast<int>(-r), "make a control socket in the task");
+        if (r == -EMFILE)
+            error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
+        return base::fail(std::move(error));
+    }
+    auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
+    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, leader_.tid().value, 0)));
+    if (!pidfd)
+        return base::fail_sys("pidfd_open");
+    socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
+    if (!socket_)
+        return base::fail_sys("pidfd_getfd of the control socket");
+    agent_socket_ = pair[1];
+    agent::Control control{};
+    control.tool_socket = pair[0];
+    control.agent_socket = pair[1];
+    control.leave = site_.boot_code + agent_header().boot_heal;
+    control.thread_leave = site_.boot_code + agent_header().boot_thread_leave;
+    return memory_->write_value(base::RemotePtr<agent::Control>(control_), control);
+}
+
+Result<void> Injection::start() {
+    Registers regs = saved_;
+    regs.rip = code_ + agent_header().serve;
+    regs.rdi = control_;
+    regs.rsp = frame_;
+    regs.orig_rax = ~0ull;
+    regs.r12 = site_.agent_base;
+    regs.r13 = size_;
+    regs.eflags &= ~kTrapAndDirection;
+    TRY(leader_.set_registers(regs));
+    TRY(leader_.resume());
+    serving_ = true;
+    return {};
+}
+
+Result<int64_t> Injection::read_reply() {
+    agent::Reply reply{};
+    pollfd poller{socket_.get(), POLLIN, 0};
+    int ready;
+    do
+        ready = poll(&poller, 1, kTimeoutMs);
+    while (ready < 0 && errno == EINTR);
+    if (ready == 0)
+        return base::fail_sys(ETIMEDOUT, "the agent does not answer");
+    ssize_t n = recv(socket_.get(), &reply, sizeof reply, 0);
+    if (n != static_cast<ssize_t>(sizeof reply))
+        return base::fail(base::ErrorKind::Died, "the task died");
+    return reply.value;
+}
+
+Result<int64_t> Injection::command(agent::Command command, int fd) {
+    agent::Request request{command, 0};
+    iovec iov{&request, sizeof request};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+    msghdr msg{};
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+    if (fd >= 0) {
+        msg.msg_control = control;
+        msg.msg_controllen = sizeof control;
+        cmsghdr *head = CMSG_FIRSTHDR(&msg);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
+    }
+    if (sendmsg(socket_.get(), &msg, MSG_NOSIGNAL) < 0)
+        return base::fail(base::ErrorKind::Died, "the task died");
+    return read_reply();
+}
+
+Result<void> Injection::run(Batch &batch) {
+    if (!batch.fits())
+        return base::fail(base::ErrorKind::Bug, "a batch does not fit into the agent's memory");
+    auto image = batch.image();
+    TRY(memory_->write(batch.base_, image));
+    agent::OpList list{batch.ops_address(), static_cast<uint32_t>(batch.calls()), agent::kNoFailure};
+    TRY(memory_->write_value(base::RemotePtr<agent::OpList>(control_ + offsetof(agent::Control, list)), list));
+    TRY(command(agent::Command::Run, -1));
+    TRY(memory_->read(batch.base_, image));
+    batch.read_back(image);
+    return {};
+}
+
+Result<int> Injection::give_fd(int fd) {
+    int64_t number = TRY(command(agent::Command::TakeFd, fd));
+    if (number < 0)
+        return base::fail_sys(EMFILE, "pass a descriptor to the task");
+    return static_cast<int>(number);
+}
+
+Batch Injection::thread_batch(size_t index) const {
+    uint64_t slot = slots_ + index * kThreadRoom + kThreadStack;
+    return Batch(slot + sizeof(agent::ThreadSlot) + 32, kThreadScratch);
+}
+
+// Points the thread at its batch. From here on its path leads through boot_thread_leave.
+Result<void> Injection::aim(ThreadRun &run) {
+    run.mask = TRY(run.thread.signal_mask());
+    const uint64_t frame = (run.registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+    TRY_CTX(memory_->write_value(base::RemotePtr<agent::BootFrame>(frame), frame_of(run.registers, run.mask)),
+            "write below the stack");
+    const uint64_t slot = run.batch.base_ - 32 - sizeof(agent::ThreadSlot);
+    TRY(memory_->write(run.batch.base_, run.batch.image()));
+    agent::ThreadSlot head{control_, 0, {run.batch.ops_address(), static_cast<uint32_t>(run.batch.calls()), 0}};
+    TRY(memory_->write_value(base::RemotePtr<agent::ThreadSlot>(slot), head));
+    Registers regs = run.registers;
+    regs.rip = code_ + agent_header().thread;
+    regs.rdi = slot;
+    regs.rsp = frame;
+    regs.orig_rax = ~0ull;
+    regs.eflags &= ~kTrapAndDirection;
+    run.state = ThreadRun::State::Aimed;
+    TRY(run.thread.set_registers(regs));
+    return run.thread.set_signal_mask(kAllSignals);
+}
+
+Result<void> Injection::retrieve(ThreadRun &run) {
+    if (run.state == ThreadRun::State::Running)
+        TRY(wait_interrupted(run.thread.tid(), kTimeoutMs));
+    if (run.state != ThreadRun::State::Stopped) {
+        TRY(run.thread.set_signal_mask(run.mask));
+        TRY(run.thread.set_registers(run.registers));
+    }
+    run.state = ThreadRun::State::Stopped;
+    return {};
+}
+
+Result<void> Injection::execute(std::span<ThreadRun> runs) {
+    for (ThreadRun &run : runs)
+        TRY_CTX(aim(run), fmt::format("thread {}", run.thread.tid().value));
+    for (ThreadRun &run : runs) {
+        TRY(run.thread.resume());
+        run.state = ThreadRun::State::Running;
+    }
+    TRY(read_reply());
+    return {};
+}
+
+Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
+    if (runs.empty())
+        return {};
+    const uint32_t count = static_cast<uint32_t>(runs.size());
+    std::array<uint32_t, 3> counters{count, count, 0}; // threads, pending, release
+    base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, threads));
+    TRY(memory_->write_value(at, counters));
+    Result<void> outcome = execute(runs);
+    for (ThreadRun &run : runs)
+        if (run.state == ThreadRun::State::Running)
+            (void)interrupt(run.thread.tid()); // one that died is noticed by retrieve()
+    for (ThreadRun &run : runs)
+        if (auto r = retrieve(run); !r && outcome)
+            outcome = std::move(r);
+    TRY(std::move(outcome));
+    for (ThreadRun &run : runs) {
+        auto image = run.batch.image();
+        TRY(memory_->read(run.batch.base_, image));
+        run.batch.read_back(image);
+    }
+    return memory_->write_value(at, decltype(counters){0, 0, 0});
+}
+
+Result<void> Injection::leave() {
+    if (serving_) {
+        TRY(interrupt(leader_.tid()));
+        TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
+        serving_ = false;
+    }
+    if (agent_socket_ >= 0) {
+        TRY(remote_syscall(SYS_close, {static_cast<uint64_t>(agent_socket_)}));
+        agent_socket_ = -1;
+    }
+    if (mapped_) {
+        TRY(remote_syscall(SYS_munmap, {site_.agent_base, size_}));
+        mapped_ = false;
+    }
+    if (inside_) {
+        TRY(leader_.set_signal_mask(sigmask_));
+        TRY(leader_.set_registers(saved_));
+        inside_ = false;
+    }
+    std::vector<std::byte> zero(agent_header().boot_size);
+    return memory_->write(site_.boot_code, zero);
+}
+
+Injection::Injection(Injection &&other) noexcept
+    : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
+      code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_), frame_(other.frame_),
+      sigmask_(other.sigmask_), agent_socket_(other.agent_socket_), socket_(std::move(other.socket_)),
+      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), serving_(other.serving_) {}
+
+// On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
+Injection::~Injection() {
+    if (inside_)
+        (void)leave();
+}
+
+} // namespace compel

@@ -1,0 +1,160 @@
+#include "compel/ptrace.hh"
+
+#include <cerrno>
+#include <ctime>
+#include <elf.h>
+#include <fmt/format.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#ifndef NT_X86_XSTATE
+#define NT_X86_XSTATE 0x202
+#endif
+
+namespace compel {
+namespace {
+
+constexpr unsigned kGetSigmask = 0x420a, kSetSigmask = 0x420b, kPeekSiginfo = 0x4209;
+
+long raw(unsigned request, Pid tid, void *addr, void *data) {
+    return ptrace(static_cast<__ptrace_request>(request), tid.value, addr, data);
+}
+
+void *number(uint64_t n) { return reinterpret_cast<void *>(n); }
+
+Result<void> call(unsigned request, Pid tid, void *addr, void *data, const char *what) {
+    if (raw(request, tid, addr, data) < 0)
+        return base::fail_sys(fmt::format("{} of thread {}", what, tid.value));
+    return {};
+}
+
+int64_t now_ms() {
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+} // namespace
+
+bool WaitStatus::exited() const { return WIFEXITED(raw) || WIFSIGNALED(raw); }
+bool WaitStatus::stopped() const { return WIFSTOPPED(raw); }
+bool WaitStatus::is_event(int event) const { return stopped() && raw >> 16 == event; }
+bool WaitStatus::is_syscall_stop() const { return stopped() && WSTOPSIG(raw) == (SIGTRAP | 0x80); }
+bool WaitStatus::is_interrupt() const { return is_event(PTRACE_EVENT_STOP); }
+bool WaitStatus::is_group_stop() const { return is_interrupt() && signal() != SIGTRAP; }
+int WaitStatus::signal() const { return WSTOPSIG(raw); }
+
+Result<Registers> StoppedThread::registers() const {
+    Registers regs{};
+    iovec iov{&regs, sizeof regs};
+    TRY(call(PTRACE_GETREGSET, tid_, number(NT_PRSTATUS), &iov, "PTRACE_GETREGSET"));
+    if (iov.iov_len != sizeof regs)
+        return base::unsupported(fmt::format("thread {} runs 32-bit code", tid_.value));
+    return regs;
+}
+
+Result<void> StoppedThread::set_registers(const Registers &regs) const {
+    iovec iov{const_cast<Registers *>(&regs), sizeof regs};
+    return call(PTRACE_SETREGSET, tid_, number(NT_PRSTATUS), &iov, "PTRACE_SETREGSET");
+}
+
+Result<std::vector<std::byte>> StoppedThread::xstate() const {
+    std::vector<std::byte> state(16384); // AMX tiles included: 11008 bytes
+    iovec iov{state.data(), state.size()};
+    TRY(call(PTRACE_GETREGSET, tid_, number(NT_X86_XSTATE), &iov, "PTRACE_GETREGSET(XSTATE)"));
+    state.resize(iov.iov_len);
+    return state;
+}
+
+Result<void> StoppedThread::set_xstate(const std::vector<std::byte> &state) const {
+    iovec iov{const_cast<std::byte *>(state.data()), state.size()};
+    return call(PTRACE_SETREGSET, tid_, number(NT_X86_XSTATE), &iov, "PTRACE_SETREGSET(XSTATE)");
+}
+
+Result<uint64_t> StoppedThread::signal_mask() const {
+    uint64_t mask = 0;
+    TRY(call(kGetSigmask, tid_, number(sizeof mask), &mask, "PTRACE_GETSIGMASK"));
+    return mask;
+}
+
+Result<void> StoppedThread::set_signal_mask(uint64_t mask) const {
+    return call(kSetSigmask, tid_, number(sizeof mask), &mask, "PTRACE_SETSIGMASK");
+}
+
+Result<std::vector<siginfo_t>> StoppedThread::pending_signals(bool shared) const {
+    constexpr size_t kChunk = 32;
+    struct {
+        uint64_t off;
+        uint32_t flags;
+        int32_t nr;
+    } args{0, shared ? 1u : 0u, kChunk};
+    std::vector<siginfo_t> queue;
+    for (;;) {
+        siginfo_t chunk[kChunk];
+        long n = raw(kPeekSiginfo, tid_, &args, chunk);
+        if (n < 0)
+            return base::fail_sys(fmt::format("PTRACE_PEEKSIGINFO of thread {}", tid_.value));
+        queue.insert(queue.end(), chunk, chunk + n);
+        if (static_cast<size_t>(n) < kChunk)
+            return queue;
+        args.off += static_cast<uint64_t>(n);
+    }
+}
+
+Result<void> StoppedThread::set_options(uint64_t options) const {
+    return call(PTRACE_SETOPTIONS, tid_, nullptr, number(PTRACE_O_TRACESYSGOOD | options), "PTRACE_SETOPTIONS");
+}
+Result<void> StoppedThread::resume() const { return call(PTRACE_CONT, tid_, nullptr, nullptr, "PTRACE_CONT"); }
+Result<void> StoppedThread::resume_to_syscall() const {
+    return call(PTRACE_SYSCALL, tid_, nullptr, nullptr, "PTRACE_SYSCALL");
+}
+Result<void> StoppedThread::detach(int signal) const {
+    return call(PTRACE_DETACH, tid_, nullptr, number(static_cast<uint64_t>(signal)), "PTRACE_DETACH");
+}
+
+Result<void> seize(Pid tid, uint64_t extra_options) {
+    return call(PTRACE_SEIZE, tid, nullptr, number(PTRACE_O_TRACESYSGOOD | extra_options), "PTRACE_SEIZE");
+}
+Result<void> interrupt(Pid tid) { return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT"); }
+
+Result<WaitStatus> wait(Pid tid, int timeout_ms) {
+    const int64_t end = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
+    // The stop is usually microseconds away: a few polls without sleeping, then a blocking wait unless there is a limit.
+    for (unsigned round = 0;; round++) {
+        WaitStatus status;
+        int flags = __WALL | (timeout_ms < 0 ? 0 : WNOHANG);
+        pid_t got = waitpid(tid.value, &status.raw, flags);
+        if (got == tid.value)
+            return status;
+        if (got < 0 && errno == ECHILD)
+            return base::fail(base::ErrorKind::Died, fmt::format("thread {} is gone", tid.value));
+        if (got < 0 && errno != EINTR)
+            return base::fail_sys(fmt::format("waitpid of thread {}", tid.value));
+        if (now_ms() > end)
+            return base::fail_sys(ETIMEDOUT, fmt::format("thread {} does not stop", tid.value));
+        if (round < 16) {
+            sched_yield();
+        } else {
+            timespec pause{0, round < 200 ? 20'000 : 1'000'000};
+            nanosleep(&pause, nullptr);
+        }
+    }
+}
+
+Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms) {
+    for (;;) {
+        WaitStatus status = TRY(wait(tid, timeout_ms));
+        if (status.exited())
+            return base::fail(base::ErrorKind::Died, fmt::format("thread {} ended", tid.value));
+        if (status.is_interrupt())
+            return status;
+        // A signal on its way to the thread: hand it back to the kernel's queue by letting the delivery go on; the
+        // interrupt that we asked for comes right behind it.
+        int signal = status.is_syscall_stop() || status.raw >> 16 ? 0 : status.signal();
+        if (ptrace(PTRACE_CONT, tid.value, nullptr, number(static_cast<uint64_t>(signal))) < 0)
+            return base::fail_sys(fmt::format("PTRACE_CONT of thread {}", tid.value));
+    }
+}
+
+} // namespace compel

@@ -1,0 +1,72 @@
+// Controlling threads with ptrace: stopped and running are different types, and only a stopped thread can be read.
+//
+// Contract of every call here: errors are Died (the thread is gone) or System with the errno of ptrace(2); a thread that
+// is killed while we hold it makes the next call return Died. Nothing here waits longer than asked.
+#pragma once
+
+#include "base/ids.hh"
+#include "base/result.hh"
+
+#include <csignal>
+#include <sys/user.h>
+#include <vector>
+
+namespace compel {
+
+using base::Pid;
+using base::Result;
+
+/// The general registers, in the kernel's layout (NT_PRSTATUS).
+using Registers = user_regs_struct;
+
+/// Why a traced thread stopped or ended, decoded once.
+struct WaitStatus {
+    int raw = 0;
+    bool exited() const;
+    bool stopped() const;
+    bool is_event(int event) const; ///< PTRACE_EVENT_*
+    bool is_syscall_stop() const;   ///< needs PTRACE_O_TRACESYSGOOD
+    bool is_interrupt() const;      ///< PTRACE_INTERRUPT or group stop (PTRACE_EVENT_STOP)
+    bool is_group_stop() const;     ///< stopped by SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
+    int signal() const;
+};
+
+/// A thread in ptrace stop. A value: the attachment itself belongs to the tracer (see freezer.hh) and ends with it.
+class StoppedThread {
+public:
+    explicit StoppedThread(Pid tid) : tid_(tid) {}
+    Pid tid() const { return tid_; }
+
+    Result<Registers> registers() const;
+    Result<void> set_registers(const Registers &) const;
+    /// The extended state (NT_X86_XSTATE), standard format; what this CPU has, 576 bytes at least.
+    Result<std::vector<std::byte>> xstate() const;
+    Result<void> set_xstate(const std::vector<std::byte> &) const;
+    Result<uint64_t> signal_mask() const;
+    Result<void> set_signal_mask(uint64_t) const;
+    /// Pending signals, oldest first; `shared` picks the process-wide queue.
+    Result<std::vector<siginfo_t>> pending_signals(bool shared) const;
+    /// Replaces all options.
+    Result<void> set_options(uint64_t options) const;
+
+    /// Lets the thread run until something stops it.
+    Result<void> resume() const;
+    /// Lets the thread run to the next entry to, or exit from, a system call.
+    Result<void> resume_to_syscall() const;
+    /// Lets the thread go. The kernel restarts an interrupted system call by what the registers say.
+    Result<void> detach(int signal = 0) const;
+
+private:
+    Pid tid_;
+};
+
+/// PTRACE_SEIZE; the thread keeps running. PTRACE_O_TRACESYSGOOD is always set.
+Result<void> seize(Pid tid, uint64_t extra_options = 0);
+Result<void> interrupt(Pid tid);
+/// Waits for the next stop or the end of `tid`. Fails with System(ETIMEDOUT) after `timeout_ms` (-1: never).
+Result<WaitStatus> wait(Pid tid, int timeout_ms);
+/// Waits until `tid` is in ptrace stop by PTRACE_INTERRUPT or group stop. Other stops on the way (signal delivery) keep
+/// their signal pending. Died if it ends.
+Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms);
+
+} // namespace compel

@@ -1,0 +1,122 @@
+#include "criu/check/netlink.hh"
+
+#include "base/unique_fd.hh"
+
+#include <cstring>
+#include <sys/socket.h>
+
+namespace check {
+
+namespace {
+
+constexpr size_t align4(size_t n) {
+    return (n + 3) & ~size_t{3};
+}
+
+Result<base::UniqueFd> open_netlink(int protocol) {
+    base::UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+    if (!fd)
+        return base::fail_sys("netlink");
+    return fd;
+}
+
+enum class Reply { More, Done };
+
+/// Looks through one datagram of answers.
+Result<Reply> read_replies(std::string_view data, bool dump) {
+    while (data.size() >= sizeof(nlmsghdr)) {
+        nlmsghdr head;
+        std::memcpy(&head, data.data(), sizeof head);
+        if (head.nlmsg_len < sizeof head || head.nlmsg_len > data.size())
+            return base::fail_sys(EBADMSG, "netlink");
+        if (head.nlmsg_type == NLMSG_ERROR) {
+            nlmsgerr error{};
+            std::memcpy(&error, data.data() + sizeof head, std::min(sizeof error, head.nlmsg_len - sizeof head));
+            if (error.error != 0)
+                return base::fail_sys(-error.error, "netlink");
+            return Reply::Done;
+        }
+        if (!dump || head.nlmsg_type == NLMSG_DONE)
+            return Reply::Done;
+        data.remove_prefix(std::min(data.size(), align4(head.nlmsg_len)));
+    }
+    return Reply::More;
+}
+
+Result<void> converse(int protocol, std::string_view bytes, bool dump) {
+    base::UniqueFd fd = TRY(open_netlink(protocol));
+    if (send(fd.get(), bytes.data(), bytes.size(), 0) < 0)
+        return base::fail_sys("netlink send");
+    std::string buffer(65536, '\0');
+    for (;;) {
+        ssize_t got = recv(fd.get(), buffer.data(), buffer.size(), 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return base::fail_sys("netlink receive");
+        if (TRY(read_replies(std::string_view(buffer).substr(0, static_cast<size_t>(got)), dump)) == Reply::Done)
+            return {};
+    }
+}
+
+} // namespace
+
+Request::Request(int type, int flags) {
+    nlmsghdr head{};
+    head.nlmsg_type = static_cast<uint16_t>(type);
+    head.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    append(&head, sizeof head);
+}
+
+void Request::append(const void *data, size_t size) {
+    bytes_.append(static_cast<const char *>(data), size);
+    bytes_.resize(align4(bytes_.size()));
+}
+
+void Request::attribute_bytes(int type, const void *data, size_t size) {
+    nlattr head{static_cast<uint16_t>(sizeof(nlattr) + size), static_cast<uint16_t>(type)};
+    append(&head, sizeof head);
+    append(data, size);
+}
+
+void Request::attribute(int type, uint32_t value) {
+    attribute_bytes(type, &value, sizeof value);
+}
+
+void Request::attribute_text(int type, std::string_view text) {
+    std::string terminated(text);
+    attribute_bytes(type, terminated.c_str(), terminated.size() + 1);
+}
+
+size_t Request::begin_nested(int type) {
+    size_t begin = bytes_.size();
+    attribute_bytes(type, nullptr, 0);
+    return begin;
+}
+
+void Request::end_nested(size_t begin) {
+    auto size = static_cast<uint16_t>(bytes_.size() - begin);
+    std::memcpy(bytes_.data() + begin, &size, sizeof size);
+}
+
+std::string Request::finish() const {
+    std::string out = bytes_;
+    auto size = static_cast<uint32_t>(out.size());
+    std::memcpy(out.data(), &size, sizeof size);
+    return out;
+}
+
+Result<void> netlink_do(int protocol, const Request &request) {
+    return converse(protocol, request.finish(), false);
+}
+
+Result<void> netlink_dump(int protocol, int type, void *request, size_t size) {
+    nlmsghdr head{};
+    head.nlmsg_len = static_cast<uint32_t>(size);
+    head.nlmsg_type = static_cast<uint16_t>(type);
+    head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    std::memcpy(request, &head, sizeof head);
+    return converse(protocol, std::string_view(static_cast<const char *>(request), size), true);
+}
+
+} // namespace check

@@ -1,0 +1,14 @@
+// What people and shells are told about the tables of option_table.hh.
+#pragma once
+
+#include <string>
+
+namespace cli {
+
+std::string short_usage();
+std::string full_help();
+/// criu(8) as roff. Documentation/criu.8 is this text; a test compares them.
+std::string man_page();
+std::string bash_completion();
+
+} // namespace cli

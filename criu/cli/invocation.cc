@@ -1,0 +1,119 @@
+#include "criu/cli/invocation.hh"
+
+#include "criu/cli/config.hh"
+#include "criu/cli/help.hh"
+
+#include <cstdlib>
+#include <fmt/format.h>
+
+namespace cli {
+
+namespace {
+
+std::unexpected<base::Error> usage(std::string text) {
+    return base::fail(std::move(base::Error(base::ErrorKind::Usage, std::move(text)).hint(short_usage())));
+}
+
+bool has(const Arguments &args, std::string_view name) {
+    for (const Occurrence &o : args.options)
+        if (o.row->name == name)
+            return true;
+    return false;
+}
+
+ConfigSources config_sources(const Arguments &args, const Environment &environment) {
+    ConfigSources out{environment.home, environment.config_file, {}, !has(args, kNoDefaultConfigOption)};
+    for (const Occurrence &o : args.options)
+        if (o.row->name == kConfigOption)
+            out.explicit_file = o.value.value_or("");
+    return out;
+}
+
+/// Rules between options, and between options and the command.
+Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
+    bool restore = o.command == Command::Restore;
+    if (o.command == Command::Dump && o.tree == 0)
+        return usage("no process tree given; dump needs -t PID");
+    if (restore && o.tree != 0)
+        warnings.emplace_back("Using -t with restore is obsoleted");
+    if (!o.inherit_fds.empty() && !restore)
+        return usage("--inherit-fd is for restore only");
+    if (restore && o.restore_sibling && !o.restore_detached)
+        return usage("--restore-sibling makes sense only with --restore-detached (-d)");
+    if (restore && o.exec_cmd && o.restore_detached)
+        return usage("--exec-cmd and --restore-detached exclude each other");
+    if (o.exec_cmd && o.exec_argv.empty())
+        return usage("--exec-cmd needs a command: criu restore --exec-cmd -- COMMAND ARGUMENTS");
+    if (o.json && o.tree == 0)
+        return usage("--json goes with check --tree PID");
+    return {};
+}
+
+Result<void> take_positional(Invocation &out, std::span<const std::string> rest) {
+    Options &o = out.options;
+    if (o.command == Command::Restore && o.exec_cmd)
+        o.exec_argv.assign(rest.begin(), rest.end());
+    else if (!rest.empty())
+        return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
+                                 o.command == Command::Dump      ? "dump"
+                                 : o.command == Command::Restore ? "restore"
+                                                                 : "check"));
+    return {};
+}
+
+/// `criu crit ...` has a grammar of its own: everything behind the word is crit's.
+bool is_crit(std::span<const std::string> args) {
+    return !args.empty() && args.front() == "crit";
+}
+
+} // namespace
+
+Environment read_environment() {
+    auto get = [](const char *name) {
+        const char *value = std::getenv(name);
+        return std::string(value ? value : "");
+    };
+    return {get("HOME"), get("CRIU_CONFIG_FILE"), std::getenv("CRIU_DEPRECATED") != nullptr};
+}
+
+Result<Invocation> load_invocation(std::span<const std::string> args, const Environment &environment) {
+    Invocation out;
+    if (is_crit(args)) {
+        out.options.command = Command::Crit;
+        out.options.crit_args.assign(args.begin() + 1, args.end());
+        return out;
+    }
+    auto parsed = parse_args(args);
+    if (!parsed)
+        return base::fail(std::move(std::move(parsed).error().hint("criu --help lists all options")));
+    if (has(*parsed, kHelpOption) || has(*parsed, kVersionOption)) {
+        out.action = has(*parsed, kHelpOption) ? Action::Help : Action::Version;
+        return out;
+    }
+    if (parsed->positional.empty())
+        return usage("command is required");
+    const CommandRow *command = find_command(parsed->positional.front());
+    if (!command)
+        return usage(fmt::format("unknown command: {}", parsed->positional.front()));
+    if (command->support == Support::Removed) {
+        out.action = Action::Removed;
+        out.message = fmt::format("the command {} was removed: {}", command->name, command->reason);
+        return out;
+    }
+    if (command->support == Support::Later)
+        return base::unsupported(
+            fmt::format("the command {} is not supported yet: {}", command->name, command->reason));
+    if (command->command == Command::Crit)
+        return usage("crit comes first: criu crit ACTION ...");
+    out.options.command = command->command;
+    out.options.deprecated = environment.deprecated;
+    for (const Occurrence &o : TRY(read_configs(config_sources(*parsed, environment))))
+        TRY(apply(out.options, o));
+    for (const Occurrence &o : parsed->options)
+        TRY(apply(out.options, o));
+    TRY(take_positional(out, std::span(parsed->positional).subspan(1)));
+    TRY(cross_check(out.options, out.warnings));
+    return out;
+}
+
+} // namespace cli

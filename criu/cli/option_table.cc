@@ -1,0 +1,386 @@
+#include "criu/cli/option_table.hh"
+
+#include "criu/cli/option_values.hh"
+
+#include <algorithm>
+#include <array>
+
+namespace cli {
+
+namespace {
+
+using namespace values;
+
+constexpr auto kNeeds = Arg::Required;
+constexpr auto kMay = Arg::Optional;
+constexpr auto kLater = Support::Later;
+
+constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
+constexpr std::string_view kCgroupsLater = "saving and restoring control groups";
+constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
+constexpr std::string_view kLazyLater = "restoring memory on demand";
+constexpr std::string_view kTlsLater = "encrypted page connections";
+constexpr std::string_view kServiceLater = "the RPC service";
+constexpr std::string_view kPluginsLater = "plugins";
+
+// What an option is on the first lines, what it does on the last.
+// clang-format off
+constexpr std::array kOptions{
+    // The tree
+    OptionRow{.name = "tree", .letter = 't', .arg = kNeeds, .metavar = "PID", .group = Group::Tree,
+              .where = kDump | kPreDump | kCheck, .set = number_in<&Options::tree, 1, INT32_MAX>,
+              .help = "Root process of the tree to dump, or to look at with check."},
+    OptionRow{.name = "leave-stopped", .letter = 's', .group = Group::Tree, .where = kDump | kRestore,
+              .set = flag<&Options::leave_stopped>,
+              .help = "Leave the tasks stopped, not killed after a dump and not running after a restore."},
+    OptionRow{.name = "leave-running", .letter = 'R', .group = Group::Tree, .where = kDump,
+              .set = flag<&Options::leave_running>,
+              .help = "Let the tasks go on after the dump."},
+    OptionRow{.name = "restore-detached", .letter = 'd', .negatable = true, .group = Group::Tree, .where = kRestore,
+              .set = flag<&Options::restore_detached>,
+              .help = "Exit once the tree runs instead of waiting for it."},
+    OptionRow{.name = "restore-sibling", .letter = 'S', .negatable = true, .group = Group::Tree, .where = kRestore,
+              .set = flag<&Options::restore_sibling>,
+              .help = "Make the root of the tree a child of the caller; needs -d."},
+    OptionRow{.name = "exec-cmd", .group = Group::Tree, .where = kRestore, .set = flag<&Options::exec_cmd>,
+              .help = "Become the command given after -- once the tree runs, as its parent."},
+    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService | kPageServer | kLazyPages,
+              .support = kLater, .reason = kServiceLater,
+              .help = "Go to the background."},
+    OptionRow{.name = "shell-job", .letter = 'j', .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
+              .set = flag<&Options::shell_job>,
+              .help = "Accept a tree whose session or terminal belongs to a shell outside of it."},
+    OptionRow{.name = "freeze-cgroup", .arg = kNeeds, .metavar = "PATH", .group = Group::Tree,
+              .where = kDump | kPreDump, .set = text<&Options::freeze_cgroup>,
+              .help = "Freeze through this cgroup (version 1 freezer or version 2) instead of task by task."},
+    OptionRow{.name = "timeout", .arg = kNeeds, .metavar = "SECONDS", .group = Group::Tree, .where = kDump | kPreDump,
+              .set = timeout,
+              .help = "Give up if the tree cannot be stopped in this time; 0 waits for ever. Default: 10."},
+    OptionRow{.name = "print-plan", .extension = true, .group = Group::Tree, .where = kRestore,
+              .set = flag<&Options::print_plan>,
+              .help = "Print what every task would do, and create nothing."},
+    OptionRow{.name = "skip-fd", .extension = true, .arg = kNeeds, .metavar = "N", .group = Group::Tree, .where = kDump,
+              .set = skip_fd,
+              .help = "Leave descriptor N out of the dump in every task; repeatable."},
+    OptionRow{.name = "allow-uprobes", .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
+              .set = flag<&Options::allow_uprobes>,
+              .help = "Accept tasks that somebody probes with uprobes."},
+    // Images, logs
+    OptionRow{.name = "images-dir", .letter = 'D', .arg = kNeeds, .metavar = "DIR", .group = Group::Files,
+              .set = text<&Options::images_dir>,
+              .help = "Folder of the images. Default: the current one."},
+    OptionRow{.name = "work-dir", .letter = 'W', .arg = kNeeds, .metavar = "DIR", .group = Group::Files,
+              .set = text<&Options::work_dir>,
+              .help = "Folder for logs, statistics and pid files. Default: that of the images."},
+    OptionRow{.name = "log-file", .letter = 'o', .arg = kNeeds, .metavar = "FILE", .group = Group::Files,
+              .set = text<&Options::log_file>,
+              .help = "Log file, relative to the work folder; - is standard output. Default: standard error."},
+    OptionRow{.name = "verbosity", .letter = 'v', .arg = kMay, .metavar = "N", .group = Group::Files,
+              .set = verbosity,
+              .help = "0 nothing, 1 errors, 2 warnings, 3 information with times, 4 everything. Without N one more,"
+                      " so does every further v. Default: 2."},
+    OptionRow{.name = "log-pid", .negatable = true, .group = Group::Files, .where = kRestore,
+              .set = flag<&Options::log_pid>,
+              .help = "One log file for every restored process."},
+    OptionRow{.name = "display-stats", .negatable = true, .group = Group::Files, .where = kDump | kRestore,
+              .set = flag<&Options::display_stats>,
+              .help = "Print counts and times at the end."},
+    OptionRow{.name = "pidfile", .arg = kNeeds, .metavar = "FILE", .group = Group::Files,
+              .where = kRestore | kService | kPageServer | kLazyPages, .set = text<&Options::pidfile>,
+              .help = "Write the pid of the restored root process to FILE."},
+    OptionRow{.name = "status-fd", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
+              .where = kService | kPageServer | kLazyPages, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
+              .help = "Write a zero byte to FD and close it when ready to serve."},
+    OptionRow{.name = "close", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
+              .set = number_in<&Options::close_fd, 0, INT32_MAX>,
+              .help = "Close this descriptor before anything else."},
+    OptionRow{.name = "image-layout", .extension = true, .arg = kNeeds, .metavar = "LAYOUT", .group = Group::Files,
+              .where = kDump, .set = image_layout,
+              .help = "current: the files that CRIU 4.x writes; split: one file per kind of object. Default: "
+                      "current."},
+    OptionRow{.name = "stream", .negatable = true, .group = Group::Files, .where = kDump | kPreDump | kRestore,
+              .support = kLater, .reason = "image streams",
+              .help = "Exchange images with criu-image-streamer."},
+    // Objects of the tasks
+    OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
+              .where = kDump | kRestore, .set = external,
+              .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
+                      "unix[INODE]. Repeatable."},
+    OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
+              .set = inherit_fd,
+              .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
+    OptionRow{.name = "root", .letter = 'r', .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
+              .where = kDump | kRestore, .set = text<&Options::root>,
+              .help = "Root folder of the tree; a mount point."},
+    OptionRow{.name = "link-remap", .negatable = true, .group = Group::Objects, .where = kDump | kRestore,
+              .set = flag<&Options::link_remap>,
+              .help = "Save a deleted file that has another name by linking it to a temporary one."},
+    OptionRow{.name = "ghost-limit", .arg = kNeeds, .metavar = "SIZE", .group = Group::Objects, .where = kDump,
+              .set = ghost_limit,
+              .help = "Largest deleted file whose contents go into the images; K, M, G are understood. Default: 1M."},
+    OptionRow{.name = "ghost-fiemap", .negatable = true, .group = Group::Objects, .where = kDump,
+              .set = flag<&Options::ghost_fiemap>,
+              .help = "Find the holes of deleted files by their extents. Default: on."},
+    OptionRow{.name = "evasive-devices", .negatable = true, .group = Group::Objects, .where = kDump | kRestore,
+              .set = flag<&Options::evasive_devices>,
+              .help = "Accept any path to a device of the same number where the old one is gone."},
+    OptionRow{.name = "file-locks", .letter = 'l', .negatable = true, .group = Group::Objects,
+              .where = kDump | kRestore, .set = flag<&Options::file_locks>,
+              .help = "Save and restore file locks and leases; without it they refuse the dump."},
+    OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
+              .set = flag<&Options::force_irmap>,
+              .help = "Search paths of watched inodes even where their handles can be opened."},
+    OptionRow{.name = "irmap-scan-path", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
+              .where = kDump | kPreDump, .set = texts<&Options::irmap_scan_paths>,
+              .help = "A further place for that search. Repeatable."},
+    OptionRow{.name = "file-validation", .arg = kNeeds, .metavar = "HOW", .group = Group::Objects,
+              .where = kDump | kRestore, .set = file_validation,
+              .help = "How restore recognises a file: filesize, or buildid (size where a file has none). Default: "
+                      "buildid."},
+    OptionRow{.name = "skip-file-rwx-check", .negatable = true, .group = Group::Objects, .where = kRestore,
+              .set = flag<&Options::skip_file_rwx_check>,
+              .help = "Accept files whose permissions have changed."},
+    OptionRow{.name = "join-ns", .letter = 'J', .arg = kNeeds, .metavar = "NS:PID|FILE", .group = Group::Objects,
+              .where = kRestore, .support = kLater, .reason = kNamespacesLater,
+              .help = "Restore into an existing namespace."},
+    OptionRow{.name = "empty-ns", .arg = kNeeds, .metavar = "NS", .group = Group::Objects, .where = kDump | kRestore,
+              .support = kLater, .reason = kNamespacesLater,
+              .help = "Create this namespace without its contents."},
+    OptionRow{.name = "skip-mnt", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects, .where = kRestore,
+              .support = kLater, .reason = kNamespacesLater,
+              .help = "Leave out a mount."},
+    OptionRow{.name = "enable-fs", .arg = kNeeds, .metavar = "LIST", .group = Group::Objects,
+              .where = kDump | kRestore, .support = kLater, .reason = kNamespacesLater,
+              .help = "File system types that mount by source and options alone."},
+    OptionRow{.name = "enable-external-sharing", .group = Group::Objects, .where = kDump, .support = kLater,
+              .reason = kNamespacesLater,
+              .help = "Accept mounts shared with the outside."},
+    OptionRow{.name = "enable-external-masters", .group = Group::Objects, .where = kDump, .support = kLater,
+              .reason = kNamespacesLater,
+              .help = "Accept mounts that follow the outside."},
+    OptionRow{.name = "ext-mount-map", .letter = 'M', .arg = kNeeds, .metavar = "KEY:VALUE", .group = Group::Objects,
+              .where = kDump | kRestore, .support = kLater, .reason = kNamespacesLater,
+              .help = "Old form of --external mnt[]."},
+    OptionRow{.name = "mntns-compat-mode", .negatable = true, .group = Group::Objects, .where = kRestore,
+              .support = kLater, .reason = kNamespacesLater,
+              .help = "Use the old way of restoring mounts."},
+    OptionRow{.name = "libdir", .letter = 'L', .arg = kNeeds, .metavar = "DIR", .group = Group::Objects,
+              .support = kLater, .reason = kPluginsLater,
+              .help = "Folder of plugins."},
+    // Network
+    OptionRow{.name = "ext-unix-sk", .letter = 'x', .arg = kMay, .metavar = "INODE,...", .group = Group::Network,
+              .where = kDump | kRestore, .set = ext_unix_sk,
+              .help = "Accept unix sockets whose peers are outside of the tree, all or those given."},
+    OptionRow{.name = "tcp-established", .negatable = true, .group = Group::Network, .where = kDump | kRestore,
+              .set = flag<&Options::tcp_established>,
+              .help = "Save and restore TCP connections; without it they refuse the dump."},
+    OptionRow{.name = "tcp-close", .negatable = true, .group = Group::Network, .where = kDump | kRestore,
+              .set = flag<&Options::tcp_close>,
+              .help = "Restore TCP connections as closed sockets."},
+    OptionRow{.name = "skip-in-flight", .group = Group::Network, .where = kDump,
+              .set = flag<&Options::skip_in_flight>,
+              .help = "Drop connections that nobody has accepted yet."},
+    OptionRow{.name = "network-lock", .arg = kNeeds, .metavar = "METHOD", .group = Group::Network,
+              .where = kDump | kRestore, .set = network_lock,
+              .help = "How packets are held while the tree is frozen: nftables, iptables, skip. Default: nftables."},
+    OptionRow{.name = "veth-pair", .arg = kNeeds, .metavar = "IN=OUT", .group = Group::Network, .where = kRestore,
+              .support = kLater, .reason = kNamespacesLater,
+              .help = "Old form of --external veth[]."},
+    OptionRow{.name = "weak-sysctls", .negatable = true, .group = Group::Network, .where = kRestore,
+              .support = kLater, .reason = kNamespacesLater,
+              .help = "Go on if a network setting cannot be restored."},
+    // Control groups and security modules
+    OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
+              .where = kDump | kRestore, .set = manage_cgroups,
+              .help = "What happens to cgroups: none, ignore, soft. Default: soft."},
+    OptionRow{.name = "cgroup-root", .arg = kNeeds, .metavar = "[CTL:]/PATH", .group = Group::Cgroups,
+              .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
+              .help = "Move the cgroups of the tree below this one."},
+    OptionRow{.name = "cgroup-props", .arg = kNeeds, .metavar = "TEXT", .group = Group::Cgroups, .where = kDump,
+              .support = kLater, .reason = kCgroupsLater,
+              .help = "Properties to save."},
+    OptionRow{.name = "cgroup-props-file", .arg = kNeeds, .metavar = "FILE", .group = Group::Cgroups, .where = kDump,
+              .support = kLater, .reason = kCgroupsLater,
+              .help = "As above, from a file."},
+    OptionRow{.name = "cgroup-dump-controller", .arg = kNeeds, .metavar = "NAME", .group = Group::Cgroups,
+              .where = kDump, .support = kLater, .reason = kCgroupsLater,
+              .help = "Controllers to save."},
+    OptionRow{.name = "cgroup-yard", .arg = kNeeds, .metavar = "DIR", .group = Group::Cgroups,
+              .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
+              .help = "Where cgroups are mounted already."},
+    OptionRow{.name = "lsm-profile", .arg = kNeeds, .metavar = "TYPE:NAME", .group = Group::Cgroups,
+              .where = kRestore, .support = kLater, .reason = "security modules",
+              .help = "Profile for the restored tasks."},
+    OptionRow{.name = "lsm-mount-context", .arg = kNeeds, .metavar = "CONTEXT", .group = Group::Cgroups,
+              .where = kRestore, .support = kLater, .reason = "security modules",
+              .help = "SELinux context of restored mounts."},
+    // Memory, migration
+    OptionRow{.name = "track-mem", .negatable = true, .group = Group::Memory, .where = kPreDump | kDump,
+              .support = kLater, .reason = kMigrationLater,
+              .help = "Track which pages change."},
+    OptionRow{.name = "prev-images-dir", .arg = kNeeds, .metavar = "DIR", .group = Group::Memory,
+              .where = kPreDump | kDump, .support = kLater, .reason = kMigrationLater,
+              .help = "Images of the previous dump."},
+    OptionRow{.name = "auto-dedup", .negatable = true, .group = Group::Memory,
+              .where = kDump | kRestore | kPageServer, .support = kLater, .reason = kMigrationLater,
+              .help = "Punch out pages of older images that are superseded."},
+    OptionRow{.name = "pre-dump-mode", .arg = kNeeds, .metavar = "MODE", .group = Group::Memory, .where = kPreDump,
+              .support = kLater, .reason = kMigrationLater,
+              .help = "How memory is read: splice or read."},
+    OptionRow{.name = "page-server", .negatable = true, .group = Group::Memory,
+              .where = kDump | kPreDump | kLazyPages, .support = kLater, .reason = kMigrationLater,
+              .help = "Exchange pages with a page server."},
+    OptionRow{.name = "address", .arg = kNeeds, .metavar = "ADDRESS", .group = Group::Memory,
+              .where = kDump | kPreDump | kPageServer | kLazyPages | kService, .support = kLater,
+              .reason = kMigrationLater,
+              .help = "Address of the page server or service."},
+    OptionRow{.name = "port", .arg = kNeeds, .metavar = "NUMBER", .group = Group::Memory,
+              .where = kDump | kPreDump | kPageServer | kLazyPages, .support = kLater, .reason = kMigrationLater,
+              .help = "Port of the page server."},
+    OptionRow{.name = "ps-socket", .arg = kNeeds, .metavar = "FD", .group = Group::Memory,
+              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kMigrationLater,
+              .help = "A connected socket for pages."},
+    OptionRow{.name = "lazy-pages", .group = Group::Memory, .where = kDump | kRestore | kPageServer,
+              .support = kLater, .reason = kLazyLater,
+              .help = "Move memory after the restore, on demand."},
+    OptionRow{.name = "tls", .negatable = true, .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
+              .support = kLater, .reason = kTlsLater,
+              .help = "Encrypt page connections."},
+    OptionRow{.name = "tls-cacert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
+              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
+              .help = "Trusted authorities."},
+    OptionRow{.name = "tls-cacrl", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
+              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
+              .help = "Revoked certificates."},
+    OptionRow{.name = "tls-cert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
+              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
+              .help = "Own certificate."},
+    OptionRow{.name = "tls-key", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
+              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
+              .help = "Own key."},
+    OptionRow{.name = "tls-no-cn-verify", .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
+              .support = kLater, .reason = kTlsLater,
+              .help = "Do not compare the host name."},
+    // check
+    OptionRow{.name = "feature", .arg = kNeeds, .metavar = "NAME", .group = Group::Check, .where = kCheck,
+              .set = texts<&Options::features>,
+              .help = "Ask for one kernel feature; list prints all names. Repeatable."},
+    OptionRow{.name = "extra", .negatable = true, .group = Group::Check, .where = kCheck,
+              .set = flag<&Options::check_extra>,
+              .help = "Check also what only some trees need."},
+    OptionRow{.name = "experimental", .negatable = true, .group = Group::Check, .where = kCheck,
+              .set = flag<&Options::check_experimental>,
+              .help = "Check also what experimental parts need."},
+    OptionRow{.name = "all", .group = Group::Check, .where = kCheck, .set = all_checks,
+              .help = "Both."},
+    OptionRow{.name = "json", .extension = true, .group = Group::Check, .where = kCheck, .set = flag<&Options::json>,
+              .help = "Findings of check --tree as JSON."},
+    OptionRow{.name = "ms", .group = Group::Check, .where = kCheck, .support = Support::Removed,
+              .reason = "it was removed; check says what is missing by itself",
+              .help = "Gone."},
+    // General
+    OptionRow{.name = "action-script", .arg = kNeeds, .metavar = "FILE", .where = kDump | kPreDump | kRestore,
+              .set = texts<&Options::action_scripts>,
+              .help = "Program to run at every stage, which it finds in CRTOOLS_SCRIPT_ACTION. Repeatable; the last"
+                      " runs first."},
+    OptionRow{.name = "cpu-cap", .arg = kMay, .metavar = "LIST", .where = kDump | kRestore | kCpuinfo, .set = cpu_cap,
+              .help = "Which facts about the processor are saved and compared: cpu, fpu, ins, all, none, ^ takes "
+                      "one away. Default: fpu,ins; without LIST all."},
+    OptionRow{.name = kConfigOption, .arg = kNeeds, .metavar = "FILE", .set = nothing,
+              .help = "Read options from FILE instead of the two default files."},
+    OptionRow{.name = kNoDefaultConfigOption, .set = nothing,
+              .help = "Do not read the default files."},
+    OptionRow{.name = "unprivileged", .negatable = true, .set = flag<&Options::unprivileged>,
+              .help = "Run as an ordinary user with CAP_CHECKPOINT_RESTORE, within what that allows."},
+    OptionRow{.name = "deprecated", .negatable = true, .set = flag<&Options::deprecated>,
+              .help = "Allow behaviour that is on its way out."},
+    OptionRow{.name = kHelpOption, .letter = 'h', .set = nothing,
+              .help = "Print this text."},
+    OptionRow{.name = kVersionOption, .letter = 'V', .set = nothing,
+              .help = "Print the version."},
+};
+// clang-format on
+
+constexpr std::array kCommands{
+    CommandRow{"dump",
+               "-t PID",
+               Command::Dump,
+               Support::Now,
+               {},
+               "Save a process tree into images, then kill, stop or resume it."},
+    CommandRow{"restore", "", Command::Restore, Support::Now, {}, "Bring a process tree back from images."},
+    CommandRow{"check",
+               "[-t PID]",
+               Command::Check,
+               Support::Now,
+               {},
+               "Tell whether this kernel, or this process tree, can be checkpointed."},
+    CommandRow{"crit", "ACTION ...", Command::Crit, Support::Now, {}, "Look at images and convert them; see crit(1)."},
+    CommandRow{"pre-dump", "-t PID", Command::None, kLater, kMigrationLater, "Save memory ahead of a dump."},
+    CommandRow{"page-server", "", Command::None, kLater, kMigrationLater, "Receive pages from a dump elsewhere."},
+    CommandRow{"lazy-pages", "", Command::None, kLater, kLazyLater, "Serve memory to restored tasks on demand."},
+    CommandRow{"service", "", Command::None, kLater, kServiceLater, "Serve requests on a socket."},
+    CommandRow{"swrk", "FD", Command::None, kLater, kServiceLater, "Serve one client on a socket."},
+    CommandRow{"dedup", "", Command::None, kLater, kMigrationLater, "Drop superseded pages from older images."},
+    CommandRow{"cpuinfo", "dump|check", Command::None, kLater, "processor images",
+               "Save or compare the facts about the processor."},
+    CommandRow{"exec", "", Command::None, Support::Removed, "system calls in other tasks are done with compel",
+               "Gone."},
+    CommandRow{"show", "", Command::None, Support::Removed, "images are shown by crit: criu crit show FILE", "Gone."},
+};
+
+constexpr bool table_is_sound() {
+    for (size_t i = 0; i < kOptions.size(); ++i) {
+        const OptionRow &row = kOptions[i];
+        bool now = row.support == Support::Now;
+        // Setters are looked at by a unit test: with -fsanitize=undefined, g++ 12 cannot compare their addresses here.
+        if (now != row.reason.empty() || row.help.empty())
+            return false;
+        if ((row.arg == Arg::None) != row.metavar.empty() || (row.negatable && row.arg != Arg::None))
+            return false;
+        for (size_t k = i + 1; k < kOptions.size(); ++k)
+            if (row.name == kOptions[k].name || (row.letter && row.letter == kOptions[k].letter))
+                return false;
+    }
+    return true;
+}
+static_assert(table_is_sound(), "a row contradicts itself or another one");
+
+} // namespace
+
+std::span<const OptionRow> option_table() {
+    return kOptions;
+}
+
+std::span<const CommandRow> command_table() {
+    return kCommands;
+}
+
+const CommandRow *find_command(std::string_view name) {
+    auto it = std::ranges::find(kCommands, name, &CommandRow::name);
+    return it == kCommands.end() ? nullptr : &*it;
+}
+
+std::string_view group_title(Group group) {
+    switch (group) {
+    case Group::Tree:
+        return "The tree";
+    case Group::Files:
+        return "Images, logs and reports";
+    case Group::Objects:
+        return "Objects of the tasks";
+    case Group::Network:
+        return "Sockets and network";
+    case Group::Cgroups:
+        return "Control groups and security modules";
+    case Group::Memory:
+        return "Memory and migration";
+    case Group::Check:
+        return "Options of check";
+    case Group::General:
+        return "General";
+    }
+    return {};
+}
+
+} // namespace cli

@@ -1,0 +1,217 @@
+#include "criu/cli/option_values.hh"
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <fmt/format.h>
+#include <utility>
+
+namespace cli::values {
+
+namespace {
+
+/// Splits at commas; an empty text has one empty part.
+std::vector<std::string_view> split(std::string_view text) {
+    std::vector<std::string_view> out;
+    for (size_t at = 0;;) {
+        size_t comma = text.find(',', at);
+        out.push_back(text.substr(at, comma - at));
+        if (comma == std::string_view::npos)
+            return out;
+        at = comma + 1;
+    }
+}
+
+template <class T> bool to_number(std::string_view text, T &out) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc{} && end == text.data() + text.size();
+}
+
+template <class E, size_t N>
+Result<E> choose(const Given &given, const std::array<std::pair<std::string_view, E>, N> &choices) {
+    std::string accepted;
+    for (const auto &[word, value] : choices) {
+        if (given.value == word)
+            return value;
+        accepted += accepted.empty() ? "" : ", ";
+        accepted += word;
+    }
+    return bad_value(given, accepted);
+}
+
+} // namespace
+
+std::unexpected<base::Error> bad_value(const Given &given, std::string_view accepted) {
+    std::string text = given.value ? fmt::format("{}: '{}' is not valid", given.spelling, *given.value)
+                                   : fmt::format("{} needs a value", given.spelling);
+    return base::fail(
+        std::move(base::Error(base::ErrorKind::Usage, std::move(text)).hint(fmt::format("accepted: {}", accepted))));
+}
+
+Result<int64_t> number(const Given &given, int64_t low, int64_t high) {
+    int64_t value = 0;
+    if (!given.value || !to_number(*given.value, value) || value < low || value > high)
+        return bad_value(given, high == INT_MAX ? fmt::format("a number, {} or more", low)
+                                                : fmt::format("a number from {} to {}", low, high));
+    return value;
+}
+
+Result<void> nothing(Options &, const Given &) {
+    return {};
+}
+
+Result<void> verbosity(Options &options, const Given &given) {
+    constexpr int kHighest = 1000; // CRIU takes any number; more than 4 shows no more
+    if (!given.value) {
+        ++options.verbosity;
+    } else if (!given.value->empty() && given.value->find_first_not_of('v') == std::string_view::npos) {
+        // -vvv: the second and third letter arrive as the value of the first.
+        options.verbosity += static_cast<int>(given.value->size()) + 1;
+    } else {
+        options.verbosity = static_cast<int>(TRY(number(given, 0, kHighest)));
+    }
+    options.verbosity = std::min(options.verbosity, kHighest);
+    return {};
+}
+
+Result<void> skip_fd(Options &options, const Given &given) {
+    options.skip_fds.push_back(static_cast<int>(TRY(number(given, 0, INT_MAX))));
+    return {};
+}
+
+Result<void> timeout(Options &options, const Given &given) {
+    options.timeout_seconds = static_cast<unsigned>(TRY(number(given, 0, INT_MAX)));
+    return {};
+}
+
+Result<void> ghost_limit(Options &options, const Given &given) {
+    constexpr std::string_view kAccepted = "a size in bytes, with K, M or G for binary multiples";
+    std::string_view text = given.value.value_or("");
+    unsigned shift = 0;
+    if (!text.empty()) {
+        constexpr std::string_view kUnits = "KMG";
+        size_t unit = kUnits.find(static_cast<char>(text.back() & ~0x20));
+        if (unit != std::string_view::npos) {
+            shift = 10 * (static_cast<unsigned>(unit) + 1);
+            text.remove_suffix(1);
+        }
+    }
+    uint64_t size = 0;
+    if (!to_number(text, size) || size > (UINT64_MAX >> shift))
+        return bad_value(given, kAccepted);
+    options.ghost_limit = size << shift;
+    return {};
+}
+
+Result<void> cpu_cap(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, uint32_t>, 4> kWords{
+        {{"cpu", kCpuCapCpu}, {"fpu", kCpuCapFpu}, {"ins", kCpuCapIns}, {"all", kCpuCapAll}}};
+    if (!given.value) {
+        options.cpu_cap = kCpuCapAll;
+        return {};
+    }
+    for (std::string_view word : split(*given.value)) {
+        bool invert = word.starts_with('^');
+        std::string_view name = word.substr(invert ? 1 : 0);
+        if (name == "none" && !invert) {
+            options.cpu_cap = 0;
+            continue;
+        }
+        auto it = std::ranges::find(kWords, name, &std::pair<std::string_view, uint32_t>::first);
+        if (it == kWords.end())
+            return bad_value(given, "cpu, fpu, ins, all, none, separated by commas; ^ in front takes away");
+        options.cpu_cap = invert ? options.cpu_cap & ~it->second : options.cpu_cap | it->second;
+    }
+    return {};
+}
+
+Result<void> file_validation(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, FileValidation>, 2> kWords{
+        {{"filesize", FileValidation::FileSize}, {"buildid", FileValidation::BuildId}}};
+    options.file_validation = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> network_lock(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, NetworkLock>, 4> kWords{{{"nftables", NetworkLock::Nftables},
+                                                                              {"iptables", NetworkLock::Iptables},
+                                                                              {"skip", NetworkLock::Skip},
+                                                                              {"none", NetworkLock::Skip}}};
+    options.network_lock = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> image_layout(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, ImageLayout>, 2> kWords{
+        {{"current", ImageLayout::Current}, {"split", ImageLayout::Split}}};
+    options.image_layout = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> manage_cgroups(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, ManageCgroups>, 3> kWords{
+        {{"none", ManageCgroups::None}, {"ignore", ManageCgroups::Ignore}, {"soft", ManageCgroups::Soft}}};
+    if (!given.value) {
+        options.manage_cgroups = ManageCgroups::Soft;
+        return {};
+    }
+    for (std::string_view later : {"props", "full", "strict"})
+        if (given.value == later)
+            return base::unsupported(
+                fmt::format("{}={} is not supported yet: saving the properties of cgroups", given.spelling, later));
+    options.manage_cgroups = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> ext_unix_sk(Options &options, const Given &given) {
+    options.ext_unix_sk = true;
+    if (!given.value)
+        return {};
+    for (std::string_view word : split(*given.value)) {
+        uint64_t inode = 0;
+        if (!to_number(word, inode) || inode == 0)
+            return bad_value(given, "inode numbers of sockets, separated by commas");
+        options.ext_unix_inodes.push_back(inode);
+    }
+    return {};
+}
+
+Result<void> inherit_fd(Options &options, const Given &given) {
+    constexpr std::string_view kAccepted = "fd[N]:KEY, for instance fd[3]:pipe:[41290] or fd[4]:tmp/file";
+    std::string_view text = given.value.value_or("");
+    size_t close = text.find("]:");
+    InheritFd entry;
+    if (!text.starts_with("fd[") || close == std::string_view::npos ||
+        !to_number(text.substr(3, close - 3), entry.fd) || entry.fd < 0 || text.size() == close + 2)
+        return bad_value(given, kAccepted);
+    entry.key = text.substr(close + 2);
+    options.inherit_fds.push_back(std::move(entry));
+    return {};
+}
+
+Result<void> external(Options &options, const Given &given) {
+    constexpr std::string_view kAccepted = "file[MNT_ID:INODE], tty[RDEV:DEV] (hexadecimal), unix[INODE]";
+    constexpr std::array<std::string_view, 3> kNow{"file", "tty", "unix"};
+    constexpr std::array<std::string_view, 7> kLater{"mnt", "dev", "net", "pid", "veth", "macvlan", "netdev"};
+    std::string_view text = given.value.value_or("");
+    size_t open = text.find('['), close = text.find(']');
+    if (open == std::string_view::npos || close == std::string_view::npos || close < open)
+        return bad_value(given, kAccepted);
+    std::string_view kind = text.substr(0, open), rest = text.substr(close + 1);
+    if (std::ranges::find(kLater, kind) != kLater.end())
+        return base::unsupported(
+            fmt::format("{} {} is not supported yet: mount, network and pid namespaces", given.spelling, text));
+    bool known = std::ranges::find(kNow, kind) != kNow.end();
+    if (!known || close == open + 1 || (!rest.empty() && !rest.starts_with(':')))
+        return bad_value(given, kAccepted);
+    options.external.push_back({std::string(kind), std::string(text.substr(open + 1, close - open - 1)),
+                                std::string(rest.empty() ? rest : rest.substr(1))});
+    return {};
+}
+
+Result<void> all_checks(Options &options, const Given &) {
+    options.check_extra = options.check_experimental = true;
+    return {};
+}
+
+} // namespace cli::values

@@ -1,0 +1,101 @@
+// Everything the command line and the configuration files can say, as plain values.
+//
+// This header belongs to the layer of include/: the engines take Options as input, so it may include nothing of the
+// program (scripts/check_layers.py knows). Defaults are CRIU's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cli {
+
+enum class Command : uint8_t { None, Dump, Restore, Check, Crit };
+
+enum class FileValidation : uint8_t { FileSize, BuildId };
+enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };
+enum class ImageLayout : uint8_t {
+    Current, ///< what CRIU 4.x writes
+    Split,   ///< the layout of 2015: one file per kind
+};
+enum class ManageCgroups : uint8_t { None, Ignore, Soft };
+
+/// Bits of --cpu-cap.
+enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
+
+struct InheritFd {
+    int fd = -1;
+    std::string key; ///< "pipe:[123]", "tty[8801:5]", a relative path, ...
+};
+
+/// --external KIND[KEY]:VALUE
+struct External {
+    std::string kind, key, value;
+};
+
+struct Options {
+    Command command = Command::None;
+
+    // The tree and what becomes of it.
+    int tree = 0; ///< -t, 0 = not given
+    bool leave_stopped = false, leave_running = false;
+    bool restore_detached = false, restore_sibling = false;
+    bool shell_job = false;
+    bool exec_cmd = false;
+    std::vector<std::string> exec_argv; ///< program and arguments for --exec-cmd
+    std::string freeze_cgroup;
+    bool allow_uprobes = false;
+    unsigned timeout_seconds = 10; ///< 0 = none
+    std::vector<int> skip_fds;     ///< descriptors left out of the dump, in every task
+
+    // Files and logs.
+    std::string images_dir = ".";
+    int images_dir_fd = -1; ///< images_dir, opened before the change to work_dir; owned by the caller of the command
+    std::string work_dir;   ///< empty = images_dir
+    std::string log_file;   ///< empty = standard error, "-" = standard output
+    int verbosity = 2;      ///< base::LogLevel
+    bool log_pid = false;
+    bool display_stats = false;
+    std::string pidfile;
+    std::optional<int> status_fd, close_fd;
+    std::vector<std::string> action_scripts;
+    ImageLayout image_layout = ImageLayout::Current;
+    bool print_plan = false;
+
+    // Privileges.
+    bool unprivileged = false;
+    bool deprecated = false;
+    uint32_t cpu_cap = kCpuCapFpu | kCpuCapIns;
+
+    // Files of the tasks.
+    std::vector<External> external;
+    std::vector<InheritFd> inherit_fds;
+    std::string root;
+    bool link_remap = false;
+    uint64_t ghost_limit = 1u << 20;
+    bool ghost_fiemap = true;
+    bool evasive_devices = false;
+    bool file_locks = false;
+    bool force_irmap = false;
+    std::vector<std::string> irmap_scan_paths;
+    FileValidation file_validation = FileValidation::BuildId;
+    bool skip_file_rwx_check = false;
+
+    // Sockets.
+    bool ext_unix_sk = false;
+    std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
+    bool tcp_established = false, tcp_close = false, skip_in_flight = false;
+    NetworkLock network_lock = NetworkLock::Nftables;
+
+    ManageCgroups manage_cgroups = ManageCgroups::Soft;
+
+    // check
+    std::vector<std::string> features;
+    bool check_extra = false, check_experimental = false;
+    bool json = false;
+
+    std::vector<std::string> crit_args; ///< what follows `criu crit`
+};
+
+} // namespace cli

@@ -1,0 +1,184 @@
+// Order of work, as CRIU's: options, privileges, the folder of images, the change to the work folder, the log, the
+// command. Until the log is open, errors go to standard error.
+
+#include "criu/cli/program.hh"
+
+#include "criu/check/check.hh"
+#include "criu/cli/help.hh"
+#include "criu/cli/invocation.hh"
+#include "criu/cli/privilege.hh"
+#include "criu/cli/version.hh"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace cli {
+
+namespace {
+
+constexpr int kFailure = 1, kRemoved = 255;
+
+void print(FILE *to, std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), to);
+}
+
+std::string error_text(const base::Error &error) {
+    std::string out = fmt::format("Error: {}\n", error.message());
+    if (!error.hint().empty())
+        out += fmt::format("Hint:  {}\n", error.hint());
+    return out;
+}
+
+struct Folders {
+    base::UniqueFd images; ///< open while the command runs
+};
+
+/// Opens the folder of images and makes the work folder current.
+base::Result<Folders> enter_folders(Options &options) {
+    if (options.close_fd && ::close(*options.close_fd) != 0)
+        return base::fail_sys(fmt::format("--close {}", *options.close_fd));
+    Folders out{base::UniqueFd(::open(options.images_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))};
+    if (!out.images)
+        return base::fail_sys(fmt::format("can't open the images folder {}", options.images_dir));
+    options.images_dir_fd = out.images.get();
+    int moved = options.work_dir.empty() ? ::fchdir(out.images.get()) : ::chdir(options.work_dir.c_str());
+    if (moved != 0)
+        return base::fail_sys(fmt::format("can't change to the work folder {}",
+                                          options.work_dir.empty() ? options.images_dir : options.work_dir));
+    return out;
+}
+
+base::Result<base::Log> open_log(const Options &options) {
+    auto level = static_cast<base::LogLevel>(std::min(options.verbosity, static_cast<int>(base::LogLevel::Debug)));
+    int fd = -1;
+    if (options.log_file.empty())
+        fd = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    else if (options.log_file == "-")
+        fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    else
+        fd = ::open(options.log_file.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    // A caller may have closed standard error; a run that cannot complain there is still a run.
+    if (fd < 0 && !options.log_file.empty())
+        return base::fail_sys(fmt::format("can't create the log file {}", options.log_file));
+    return base::Log(base::UniqueFd(fd), level);
+}
+
+base::Result<int> run_command(const Options &options, const Engines &engines, base::Log &log) {
+    auto engine = [&](auto *function, std::string_view name) -> base::Result<int> {
+        if (!function)
+            return base::unsupported(fmt::format("the command {} is not built into this program", name));
+        return function(options, log);
+    };
+    switch (options.command) {
+    case Command::Dump:
+        return engine(engines.dump, "dump");
+    case Command::Restore:
+        return engine(engines.restore, "restore");
+    case Command::Check:
+        return options.tree ? engine(engines.check_tree, "check --tree") : check::run(options, log);
+    case Command::Crit:
+    case Command::None:
+        break;
+    }
+    return base::fail(base::ErrorKind::Bug, "no command to run");
+}
+
+/// An error of the command: to the log, and to standard error too where that is somewhere else.
+int report(const base::Error &error, const Options &options, base::Log &log) {
+    log.error(error.message());
+    if (!error.hint().empty())
+        log.hint(error.hint());
+    if (!options.log_file.empty())
+        print(stderr, error_text(error));
+    return kFailure;
+}
+
+int run(Invocation &invocation, const Engines &engines) {
+    Options &options = invocation.options;
+    auto own = own_privileges();
+    if (!own) {
+        print(stderr, error_text(own.error()));
+        return kFailure;
+    }
+    if (auto allowed = check_privileges(*own, options); !allowed) {
+        print(stdout, error_text(allowed.error())); // CRIU tells this on standard output
+        return kFailure;
+    }
+    auto folders = enter_folders(options);
+    if (!folders) {
+        print(stderr, error_text(folders.error()));
+        return kFailure;
+    }
+    auto log = open_log(options);
+    if (!log) {
+        print(stderr, error_text(log.error()));
+        return kFailure;
+    }
+    for (const std::string &warning : invocation.warnings)
+        log->warn(warning);
+    log->info(fmt::format("Version: {} (pid {})", kVersion, getpid()));
+    auto code = run_command(options, engines, *log);
+    return code ? *code : report(code.error(), options, *log);
+}
+
+/// Texts made from the tables, for the build: kept out of the option table because they are no interface.
+bool print_generated(std::span<const std::string> args) {
+    if (args.size() != 1)
+        return false;
+    if (args[0] == "--man-page")
+        print(stdout, man_page());
+    else if (args[0] == "--bash-completion")
+        print(stdout, bash_completion());
+    else
+        return false;
+    return true;
+}
+
+int run_crit(const Engines &engines, std::span<const std::string> args) {
+    if (engines.crit)
+        return engines.crit(args);
+    print(stderr, "Error: crit is not built into this program\n");
+    return kFailure;
+}
+
+bool called_crit(std::string_view name) {
+    return name.substr(name.rfind('/') + 1) == "crit";
+}
+
+} // namespace
+
+int program(int argc, char **argv, const Engines &engines) {
+    std::signal(SIGPIPE, SIG_IGN); // a reader that goes away is an error of write, not the end of us
+    std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+    if (argc > 0 && called_crit(argv[0]))
+        return run_crit(engines, args);
+    if (print_generated(args))
+        return 0;
+    auto invocation = load_invocation(args, read_environment());
+    if (!invocation) {
+        print(stderr, error_text(invocation.error()));
+        return kFailure;
+    }
+    switch (invocation->action) {
+    case Action::Help:
+        print(stdout, full_help());
+        return 0;
+    case Action::Version:
+        print(stdout, fmt::format("Version: {}\n", kVersion));
+        return 0;
+    case Action::Removed:
+        print(stderr, fmt::format("Error: {}\n", invocation->message));
+        return kRemoved;
+    case Action::Run:
+        break;
+    }
+    if (invocation->options.command == Command::Crit)
+        return run_crit(engines, invocation->options.crit_args);
+    return run(*invocation, engines);
+}
+
+} // namespace cli

@@ -1,0 +1,63 @@
+#include "criu/dump/checks.hh"
+
+#include <algorithm>
+#include <climits>
+#include <fmt/format.h>
+#include <set>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+std::unexpected<base::Error> foreign(const tree::TaskFacts &task, const char *what, int id) {
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  fmt::format("task {} ({}) belongs to {} {}, whose leader is outside of the tree", task.pid.value,
+                                              task.stat.comm, what, id))
+                          .hint("dump with --shell-job, or start the program with setsid"));
+}
+
+std::string namespace_of(const std::string &link) {
+    char target[64];
+    ssize_t n = readlink(link.c_str(), target, sizeof target);
+    return n > 0 ? std::string(target, static_cast<size_t>(n)) : std::string();
+}
+
+} // namespace
+
+Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job) {
+    const tree::TaskFacts &root = tasks.front();
+    if (shell_job)
+        return {};
+    // Leaders of other ids that are not in the tree have died in it: only the root can have brought one from outside.
+    if (root.stat.session != root.pid.value)
+        return foreign(root, "session", root.stat.session);
+    for (const tree::TaskFacts &task : tasks)
+        if (task.stat.session == 0 || task.stat.pgrp == 0)
+            return foreign(task, "session", task.stat.session);
+    return {};
+}
+
+Result<void> check_namespaces(const tree::TaskFacts &task) {
+    constexpr const char *kNames[] = {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"};
+    for (const char *name : kNames) {
+        std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.pid.value, name));
+        if (theirs.empty() || theirs == namespace_of(fmt::format("/proc/self/ns/{}", name)))
+            continue;
+        return base::unsupported(fmt::format("it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet",
+                                             name, theirs));
+    }
+    return {};
+}
+
+Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks) {
+    auto other = std::find_if(tasks.begin(), tasks.end(), [&](const tree::TaskFacts &t) {
+        return !t.zombie && t.pid != task.pid && t.ids.vm == task.ids.vm;
+    });
+    if (other != tasks.end())
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("it shares its memory with task {} ({})", other->pid.value, other->stat.comm))
+                              .hint("one of them is probably in vfork: try again when it has called exec"));
+    return {};
+}
+
+} // namespace dump

@@ -1,0 +1,19 @@
+// What can be refused before anything is touched.
+#pragma once
+
+#include "criu/tree/facts.hh"
+
+namespace dump {
+
+using base::Result;
+
+/// Sessions and process groups must be led from inside the tree, or by the shell that started it with --shell-job.
+Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job);
+
+/// The task must live in the tool's own namespaces.
+Result<void> check_namespaces(const tree::TaskFacts &task);
+
+/// Sharing between processes that a restore cannot make again.
+Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks);
+
+} // namespace dump

@@ -1,0 +1,166 @@
+#include "criu/dump/collect.hh"
+
+#include "base/unique_fd.hh"
+#include "compel/remote_memory.hh"
+#include "criu/dump/shared_ids.hh"
+
+#include <algorithm>
+#include <charconv>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/seccomp.h>
+#include <memory>
+#include <sys/ptrace.h>
+
+namespace dump {
+namespace {
+
+using base::Pid;
+
+/// Reads files of one /proc/PID.
+class ProcDir {
+public:
+    static Result<ProcDir> open(Pid pid) {
+        base::UniqueFd dir(::open(fmt::format("/proc/{}", pid.value).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (!dir)
+            return base::fail_sys(errno == ENOENT ? ESRCH : errno, "open its /proc directory");
+        return ProcDir(std::move(dir));
+    }
+
+    Result<std::string_view> read(const char *name) {
+        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
+        if (!fd)
+            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        size_t used = 0;
+        for (;;) {
+            if (used == buffer_.size())
+                buffer_.resize(std::max<size_t>(16384, buffer_.size() * 2));
+            ssize_t n = ::read(fd.get(), buffer_.data() + used, buffer_.size() - used);
+            if (n < 0)
+                return base::fail_sys(fmt::format("read /proc/PID/{}", name));
+            if (n == 0)
+                return std::string_view(buffer_.data(), used);
+            used += static_cast<size_t>(n);
+        }
+    }
+
+    Result<std::vector<int>> numbers(const char *name) {
+        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.get()) : nullptr, closedir);
+        if (!dir)
+            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        (void)fd.release();
+        std::vector<int> found;
+        while (dirent *entry = readdir(dir.get())) {
+            int number = 0;
+            const char *end = entry->d_name + strlen(entry->d_name);
+            if (std::from_chars(entry->d_name, end, number).ptr == end)
+                found.push_back(number);
+        }
+        std::sort(found.begin(), found.end());
+        return found;
+    }
+
+private:
+    explicit ProcDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
+    base::UniqueFd dir_;
+    std::string buffer_;
+};
+
+std::optional<tree::RseqConfiguration> rseq_of(Pid tid) {
+    constexpr auto kGetRseqConfiguration = static_cast<__ptrace_request>(0x420f); // Linux 5.13
+    tree::RseqConfiguration rseq;
+    long n = ptrace(kGetRseqConfiguration, tid.value, reinterpret_cast<void *>(sizeof rseq), &rseq);
+    if (n < 0)
+        return std::nullopt;
+    return rseq;
+}
+
+Result<tree::ThreadFacts> collect_thread(ProcDir &proc, Pid pid, const compel::FrozenThread &frozen,
+                                         const compel::RemoteMemory &memory) {
+    compel::StoppedThread thread(frozen.tid);
+    tree::ThreadFacts facts;
+    facts.tid = frozen.tid;
+    facts.registers = frozen.registers;
+    facts.xstate = TRY(thread.xstate());
+    facts.signal_mask = TRY(thread.signal_mask());
+    facts.pending = TRY(thread.pending_signals(false));
+    facts.rseq = rseq_of(frozen.tid);
+    if (facts.rseq && facts.rseq->pointer) {
+        constexpr uint64_t kCsField = 8;
+        if (auto cs = memory.read_value(base::RemotePtr<uint64_t>(facts.rseq->pointer + kCsField)))
+            facts.rseq_cs = *cs;
+    }
+    std::string name = frozen.tid == pid ? "status" : fmt::format("task/{}/status", frozen.tid.value);
+    facts.status = TRY(parse::parse_status(TRY(proc.read(name.c_str()))));
+    return facts;
+}
+
+// Files that not every kernel has.
+template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, const char *name, Parse parse) {
+    auto text = proc.read(name);
+    if (!text)
+        return std::nullopt;
+    auto value = parse(*text);
+    if (!value)
+        return std::nullopt;
+    return static_cast<T>(*value);
+}
+
+Result<void> collect_process(ProcDir &proc, tree::TaskFacts &facts) {
+    facts.vmas = TRY(parse::parse_smaps(TRY(proc.read("smaps"))));
+    facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
+    facts.fds = TRY(proc.numbers("fd"));
+    // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
+    facts.timers = TRY(parse::parse_timers(TRY(proc.read("timers"))));
+    facts.coredump_filter = optional_number<uint32_t>(proc, "coredump_filter", parse::parse_hex_number);
+    facts.oom_score_adj = optional_number<int32_t>(proc, "oom_score_adj", parse::parse_number).value_or(0);
+    facts.loginuid = optional_number<uint32_t>(proc, "loginuid", parse::parse_number);
+    if (auto text = proc.read("autogroup"))
+        if (auto autogroup = parse::parse_autogroup(*text))
+            facts.autogroup_nice = autogroup->nice;
+    return {};
+}
+
+Result<void> refuse(const tree::TaskFacts &facts) {
+    if (facts.stat.flags & 0x00200000) // PF_KTHREAD
+        return base::unsupported("it is a kernel thread");
+    if (facts.status().ns_pid.size() > 1)
+        return base::unsupported("it lives in a pid namespace of its own; dumping namespaces is not supported yet");
+    return {};
+}
+
+Result<tree::TaskFacts> collect_task(const compel::FrozenProcess &process) {
+    tree::TaskFacts facts;
+    facts.pid = process.pid;
+    facts.parent = process.parent;
+    facts.zombie = process.zombie;
+    facts.stopped = process.group_stopped;
+    facts.stop_signal = process.stop_signal;
+    ProcDir proc = TRY(ProcDir::open(process.pid));
+    facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    facts.parent = Pid(facts.stat.ppid);
+    if (facts.zombie)
+        return facts;
+    auto memory = TRY(compel::RemoteMemory::open(process.pid));
+    for (const compel::FrozenThread &thread : process.threads)
+        facts.threads.push_back(TRY_CTX(collect_thread(proc, process.pid, thread, memory), fmt::format("thread {}", thread.tid.value)));
+    facts.shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
+    TRY(collect_process(proc, facts));
+    TRY(refuse(facts));
+    return facts;
+}
+
+} // namespace
+
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
+    std::vector<tree::TaskFacts> tasks;
+    tasks.reserve(tree.processes().size());
+    for (const compel::FrozenProcess &process : tree.processes())
+        tasks.push_back(TRY_CTX(collect_task(process), fmt::format("task {}", process.pid.value)));
+    assign_shared_ids(tasks);
+    return tasks;
+}
+
+} // namespace dump

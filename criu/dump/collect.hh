@@ -1,0 +1,15 @@
+// The facts of a stopped tree: what /proc, ptrace and kcmp tell from outside. Nothing runs in the tasks here.
+#pragma once
+
+#include "compel/freezer.hh"
+#include "criu/tree/facts.hh"
+
+namespace dump {
+
+using base::Result;
+
+/// Collects the facts of every process of the tree, in the order of the tree (parents first).
+/// Errors name the task. Everything that makes a task impossible to dump and can be seen here is refused here.
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree);
+
+} // namespace dump

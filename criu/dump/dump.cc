@@ -1,0 +1,123 @@
+// The story of a dump, from top to bottom.
+
+#include "criu/dump/dump.hh"
+
+#include "compel/freezer.hh"
+#include "criu/dump/collect.hh"
+#include "criu/dump/charging.hh"
+#include "criu/dump/checks.hh"
+#include "criu/dump/statistics.hh"
+#include "criu/dump/tree_images.hh"
+#include "criu/dump/seccomp_filters.hh"
+#include "criu/dump/task_dump.hh"
+#include "criu/kernel/scripts.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace dump {
+namespace {
+
+image::Layout layout_of(const cli::Options &options) {
+    return options.image_layout == cli::ImageLayout::Split ? image::Layout::Split : image::Layout::Current;
+}
+
+resource::FileOptions file_options(const cli::Options &options) {
+    return {.link_remap = options.link_remap,
+            .shell_job = options.shell_job,
+            .evasive_devices = options.evasive_devices,
+            .ghost_fiemap = options.ghost_fiemap,
+            .ghost_limit = options.ghost_limit,
+            .check_build_id = options.file_validation == cli::FileValidation::BuildId,
+            .skip_mode_check = options.skip_file_rwx_check};
+}
+
+compel::FreezeOptions freeze_options(const cli::Options &options) {
+    compel::FreezeOptions freeze;
+    freeze.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
+    return freeze;
+}
+
+std::string name_of(const tree::TaskFacts &task) { return fmt::format("task {} ({})", task.pid.value, task.stat.comm); }
+
+/// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
+Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
+    TRY(check_sessions(tasks, options.shell_job));
+    for (const tree::TaskFacts &task : tasks) {
+        if (task.zombie)
+            continue;
+        TRY_CTX(check_namespaces(task), name_of(task));
+        TRY_CTX(classify_all(task), name_of(task));
+        TRY_CTX(check_sharing(task, tasks), name_of(task));
+    }
+    return {};
+}
+
+/// Writes all images but the inventory.
+Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images, resource::FileDumpContext &files, MemoryStatistics &statistics) {
+    FileTable table(files);
+    MemoryDumpContext memory{.images = images, .files = table};
+    TaskDumpContext context{images, table, memory, {}};
+    TRY(dump_seccomp_filters(images, tasks));
+    for (const tree::TaskFacts &task : tasks) {
+        log.info(fmt::format("dump: {}", name_of(task)));
+        memory.agent_may_write = may_write_itself(task.pid);
+        TRY_CTX(task.zombie ? dump_zombie(context, task) : dump_task(context, task), name_of(task));
+    }
+    TRY(write_process_tree(images, tasks));
+    statistics = memory.statistics;
+    return {};
+}
+
+Result<void> leave_tree(compel::FrozenTree &tree, const cli::Options &options) {
+    if (options.leave_stopped)
+        return tree.leave_stopped();
+    if (options.leave_running)
+        return tree.thaw();
+    return tree.kill();
+}
+
+/// Runs what a failed dump must take back, latest first.
+void take_back(resource::FileDumpContext &files) {
+    for (auto it = files.undo.rbegin(); it != files.undo.rend(); ++it)
+        (*it)();
+}
+
+} // namespace
+
+base::Result<int> run(const cli::Options &options, base::Log &log) {
+    if (options.tree <= 0)
+        return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
+    kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
+    TRY_CTX(scripts.run("pre-dump", {}), "dump");
+    DumpClock clock;
+    auto tree = TRY_CTX(compel::FrozenTree::freeze(base::Pid(options.tree), freeze_options(options)), "dump");
+    clock.frozen();
+    auto tasks = TRY_CTX(collect(tree), "dump");
+    TRY_CTX(check_tree(tasks, options), "dump");
+
+    auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
+    auto file_settings = file_options(options);
+    resource::FileDumpContext files{.options = file_settings, .images = images, .log = log};
+    MemoryStatistics statistics;
+    Result<void> written = write_images(tasks, log, images, files, statistics);
+    if (written)
+        written = finish_images(images);
+    Result<int> scripted = 0;
+    if (written)
+        scripted = scripts.run_for_status("post-dump", base::Pid(options.tree));
+    if (!written || !scripted || *scripted != 0) {
+        take_back(files);
+        if (!written)
+            images.discard();
+        TRY_CTX(std::move(written), "dump");
+        return scripted;
+    }
+    TRY_CTX(leave_tree(tree, options), "dump");
+    clock.done();
+    TRY_CTX(write_statistics(clock, statistics, options.display_stats), "dump");
+    log.info("Dumping finished successfully");
+    return 0;
+}
+
+} // namespace dump

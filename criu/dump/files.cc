@@ -1,0 +1,122 @@
+#include "criu/dump/files.hh"
+
+#include <algorithm>
+#include <climits>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+Result<std::string> read_link(const std::string &path) {
+    char target[PATH_MAX];
+    ssize_t n = readlink(path.c_str(), target, sizeof target);
+    if (n < 0)
+        return base::fail_sys(fmt::format("read link {}", path));
+    return std::string(target, static_cast<size_t>(n));
+}
+
+Result<std::string> read_text(const std::string &path) {
+    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys(fmt::format("open {}", path));
+    std::string text;
+    char buffer[4096];
+    ssize_t n;
+    while ((n = read(fd.get(), buffer, sizeof buffer)) > 0)
+        text.append(buffer, static_cast<size_t>(n));
+    return text;
+}
+
+int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
+    long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
+    return r == 0 ? 0 : r == 1 ? -1 : 1;
+}
+
+} // namespace
+
+Result<FileTable::Known> FileTable::dump(resource::OpenFile file) {
+    const resource::FileKind *kind = nullptr;
+    for (const resource::FileKind *candidate : resource::file_kinds())
+        if (candidate->matches(file)) {
+            kind = candidate;
+            break;
+        }
+    if (!kind)
+        return base::unsupported(fmt::format("{} cannot be checkpointed", file.link));
+    img::file_entry entry;
+    entry.set_type(kind->type);
+    entry.set_id(file.id.value);
+    TRY_CTX(kind->dump(*context_, file, entry), file.link);
+    TRY(context_->images.add(image::ImageKind::Files, 0, entry));
+    return Known{file.id, kind->type, file.holder, file.number};
+}
+
+Result<const FileTable::Known *> FileTable::find_or_dump(const tree::TaskFacts &task, int number) {
+    auto [pidfd, is_new] = pidfds_.try_emplace(task.pid);
+    if (is_new)
+        pidfd->second.reset(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
+    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd->second.get(), number, 0)));
+    if (!fd)
+        return base::fail_sys("pidfd_getfd");
+    resource::OpenFile file;
+    if (fstat(fd.get(), &file.stat) < 0)
+        return base::fail_sys("fstat");
+    file.fd = fd.get();
+    file.flags = static_cast<uint32_t>(fcntl(fd.get(), F_GETFL));
+    Key key{file.stat.st_dev, file.stat.st_ino, file.flags};
+    auto &same = descriptions_[key];
+    auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
+        return compare_files(known.holder, known.number, task.pid, n) < 0;
+    });
+    if (place != same.end() && compare_files(place->holder, place->number, task.pid, number) == 0)
+        return &*place;
+    file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd.get())));
+    if (!file.link.starts_with('/'))
+        file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number)));
+    file.id = context_->new_id();
+    file.holder = task.pid;
+    file.number = number;
+    return &*same.insert(place, TRY(dump(std::move(file))));
+}
+
+Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
+    for (size_t i = 0; i < task.fds.size(); i++) {
+        const Known *known = TRY_CTX(find_or_dump(task, task.fds[i]), fmt::format("fd {}", task.fds[i]));
+        img::fdinfo_entry entry;
+        entry.set_id(known->id.value);
+        entry.set_flags(close_on_exec[i] ? FD_CLOEXEC : 0);
+        entry.set_type(known->type);
+        entry.set_fd(static_cast<uint32_t>(task.fds[i]));
+        TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
+    }
+    pidfds_.erase(task.pid);
+    return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
+}
+
+Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags) {
+    // What is neither readable nor ours to open for writing can still be looked at.
+    base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!fd && errno != ESRCH)
+        fd.reset(open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys(fmt::format("open {}", path));
+    resource::OpenFile file;
+    if (fstat(fd.get(), &file.stat) < 0)
+        return base::fail_sys(fmt::format("fstat {}", path));
+    auto [known, is_new] = paths_.try_emplace(Key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)});
+    if (!is_new)
+        return known->second;
+    file.fd = fd.get();
+    file.flags = static_cast<uint32_t>(flags);
+    file.link = TRY(read_link(path));
+    file.id = known->second = context_->new_id();
+    file.holder = task.pid;
+    TRY(dump(std::move(file)));
+    return known->second;
+}
+
+} // namespace dump

@@ -1,0 +1,184 @@
+#include "criu/dump/memory.hh"
+
+#include "criu/dump/page_writer.hh"
+#include "criu/pages/scan.hh"
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <ctime>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+using resource::MappingClass;
+
+uint64_t now_us() {
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_nsec) / 1000;
+}
+
+std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
+    return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.pid.value, vma.start, vma.end);
+}
+
+/// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
+Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma, uint32_t open_flags) {
+    return TRY(context.files.add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+}
+
+/// Contents of shared anonymous memory, once for all tasks that map it: read through a descriptor of its file.
+Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    if (!context.shared_done.insert(vma.inode).second)
+        return {};
+    base::UniqueFd fd(open(map_file(task, vma).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys("open shared memory");
+    return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get());
+}
+
+Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma, MappingClass kind,
+                         img::mm_entry &mm) {
+    img::vma_entry entry = resource::describe(vma, kind);
+    if (resource::needs_file(kind))
+        entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
+    if (kind == MappingClass::SharedAnonymous)
+        TRY(dump_shared_memory(context, task, vma));
+    // Newer kernels split the vvar area in two; images have one, as CRIU writes it.
+    if (kind == MappingClass::Vvar && mm.vmas_size()) {
+        img::vma_entry *last = mm.mutable_vmas(mm.vmas_size() - 1);
+        if ((last->status() & resource::kVmaVvar) && last->end() == entry.start()) {
+            last->set_end(entry.end());
+            return {};
+        }
+    }
+    *mm.add_vmas() = std::move(entry);
+    return {};
+}
+
+void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm_entry &mm) {
+    const parse::Stat &stat = task.stat;
+    mm.set_mm_start_code(stat.start_code);
+    mm.set_mm_end_code(stat.end_code);
+    mm.set_mm_start_data(stat.start_data);
+    mm.set_mm_end_data(stat.end_data);
+    mm.set_mm_start_stack(stat.start_stack);
+    mm.set_mm_start_brk(stat.start_brk);
+    mm.set_mm_brk(answers.brk);
+    mm.set_mm_arg_start(stat.arg_start);
+    mm.set_mm_arg_end(stat.arg_end);
+    mm.set_mm_env_start(stat.env_start);
+    mm.set_mm_env_end(stat.env_end);
+    for (uint64_t word : task.auxv)
+        mm.add_mm_saved_auxv(word);
+    mm.set_dumpable(answers.dumpable);
+    if (answers.thp_disabled)
+        mm.set_thp_disabled(true);
+}
+
+/// Guards are recorded as mappings of their own kind, behind the ones that they lie in.
+void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
+    for (const pages::Extent &guard : guards) {
+        img::vma_entry *entry = mm.add_vmas();
+        entry->set_start(guard.start);
+        entry->set_end(guard.end());
+        entry->set_pgoff(0), entry->set_shmid(0), entry->set_prot(0), entry->set_fd(-1);
+        entry->set_flags(MAP_PRIVATE | MAP_ANONYMOUS);
+        entry->set_status(resource::kVmaGuard);
+    }
+}
+
+bool has_own_pages(MappingClass kind) {
+    return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
+           kind == MappingClass::Memfd;
+}
+
+/// Consecutive mappings that one scan can take together.
+bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, MappingClass kb) {
+    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start &&
+           (a.prot & PROT_READ) == (b.prot & PROT_READ);
+}
+
+} // namespace
+
+Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
+    std::vector<MappingClass> classes;
+    classes.reserve(task.vmas.size());
+    for (const parse::Vma &vma : task.vmas)
+        classes.push_back(TRY(resource::classify(vma)));
+    return classes;
+}
+
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes) {
+    auto scanner = TRY(pages::PageScanner::open(task.pid));
+    PageRuns runs;
+    pages::ScanResult found;
+    for (size_t i = 0; i < task.vmas.size();) {
+        const parse::Vma &first = task.vmas[i];
+        MappingClass kind = classes[i];
+        size_t last = i;
+        while (last + 1 < task.vmas.size() && same_run(task.vmas[last], classes[last], task.vmas[last + 1], classes[last + 1]))
+            last++;
+        const uint64_t end = task.vmas[last].end;
+        i = last + 1;
+        if (!has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared))
+            continue;
+        runs.scanned += (end - first.start) / base::kPageSize;
+        found.data.clear();
+        if (kind == MappingClass::Vdso)
+            found.data.push_back({first.start, (end - first.start) / base::kPageSize});
+        else
+            TRY(scanner.scan(first.start, end,
+                             kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous : pages::Mapping::PrivateFile, found));
+        for (const pages::Extent &extent : found.data)
+            runs.data.push_back({extent, (first.prot & PROT_READ) != 0});
+    }
+    runs.guards = std::move(found.guards);
+    return runs;
+}
+
+Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
+                           const MmAnswers &answers, const PageRuns &runs) {
+    img::mm_entry mm;
+    write_fields(task, answers, mm);
+    mm.set_exe_file_id(TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.pid.value), O_RDONLY)).value);
+    for (size_t i = 0; i < task.vmas.size(); i++)
+        TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], mm),
+                fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));
+    add_guards(runs.guards, mm);
+    TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value), mm));
+    return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));
+}
+
+Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs, compel::Injection &agent,
+                        const compel::RemoteMemory &memory) {
+    const uint64_t before = now_us();
+    context.statistics.pages_scanned += runs.scanned;
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    img::pagemap_head head;
+    head.set_pages_id(context.next_pages_id++);
+    TRY(context.images.add(image::ImageKind::Pagemap, id, head));
+    for (const PageRun &run : runs.data) {
+        img::pagemap_entry entry;
+        entry.set_vaddr(run.extent.start);
+        entry.set_compat_nr_pages(0);
+        entry.set_nr_pages(run.extent.pages);
+        entry.set_flags(image::kPePresent);
+        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
+        context.statistics.pages_written += run.extent.pages;
+    }
+    TRY(context.images.close_file(image::ImageKind::Pagemap, id));
+    if (!runs.data.empty()) {
+        int fd = TRY(context.images.raw(image::ImageKind::Pages, head.pages_id()));
+        TRY(write_task_pages(runs.data, fd, context.agent_may_write ? &agent : nullptr, memory));
+        TRY(context.images.close_file(image::ImageKind::Pages, head.pages_id()));
+    }
+    context.statistics.write_us += now_us() - before;
+    return {};
+}
+
+} // namespace dump

@@ -1,0 +1,65 @@
+// The memory of one task: its mappings (mm-N.img) and the contents that only it has (pagemap-N.img, pages-N.img).
+#pragma once
+
+#include "compel/injection.hh"
+#include "criu/dump/files.hh"
+#include "criu/image/image_writer.hh"
+#include "criu/image/pagemap.hh"
+#include "criu/pages/scan.hh"
+#include "criu/resource/mm/mapping.hh"
+#include "criu/tree/facts.hh"
+
+namespace dump {
+
+struct MemoryStatistics {
+    uint64_t pages_scanned = 0, pages_written = 0;
+    uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0;
+    uint64_t scan_us = 0, write_us = 0;
+};
+
+/// What a dump of memory shares between tasks.
+struct MemoryDumpContext {
+    image::ImageDirWriter &images;
+    FileTable &files;
+    uint32_t next_pages_id = 1;
+    std::set<uint64_t> shared_done; ///< inodes of shared anonymous memory already written
+    bool agent_may_write = true;    ///< false: the task's memory is charged to another cgroup than ours
+    MemoryStatistics statistics;
+};
+
+/// What the task answered about its address space.
+struct MmAnswers {
+    uint64_t brk = 0;
+    int32_t dumpable = 0;
+    bool thp_disabled = false;
+    uint32_t thp_flags = 0;
+};
+
+/// Classes of all mappings. Errors: Unsupported, naming the first that cannot be saved.
+Result<std::vector<resource::MappingClass>> classify_all(const tree::TaskFacts &task);
+
+/// Pages whose contents go into the image, one after the other.
+struct PageRun {
+    pages::Extent extent;
+    bool readable = true; ///< by the task itself
+};
+
+struct PageRuns {
+    std::vector<PageRun> data;         ///< ascending
+    std::vector<pages::Extent> guards; ///< MADV_GUARD_INSTALL
+    uint64_t scanned = 0;
+};
+
+/// Looks through the page tables of the task.
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes);
+
+/// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
+Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs);
+
+/// Writes pagemap-N.img and pages-N.img. The task writes its memory itself, through the agent; what it may not read
+/// (PROT_NONE) or write is copied from outside.
+Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs, compel::Injection &agent,
+                        const compel::RemoteMemory &memory);
+
+} // namespace dump

@@ -1,0 +1,202 @@
+#include "criu/dump/page_writer.hh"
+
+#include "criu/image/pagemap.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+constexpr size_t kVectors = 1024;             // UIO_MAXIOV
+constexpr size_t kVectorsPerBatch = 4 * kVectors; // 64 KiB of the agent's memory
+// What one round trip may write: enough to hide its cost, little enough that a slow disk is not taken for a dead task.
+constexpr uint64_t kBytesPerBatch = 64u << 20;
+constexpr size_t kBuffer = 1u << 20;
+
+struct Piece {
+    uint64_t address, bytes, file_offset;
+};
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes, uint64_t offset) {
+    while (!bytes.empty()) {
+        ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return base::fail_sys("write memory to the image");
+        bytes = bytes.subspan(static_cast<size_t>(n));
+        offset += static_cast<uint64_t>(n);
+    }
+    return {};
+}
+
+/// The way through our own memory.
+Result<void> copy_from_outside(Piece piece, int fd, const compel::RemoteMemory &memory, std::vector<std::byte> &buffer) {
+    buffer.resize(kBuffer);
+    while (piece.bytes) {
+        auto chunk = std::span(buffer).first(std::min<uint64_t>(kBuffer, piece.bytes));
+        TRY(memory.read(piece.address, chunk));
+        TRY(write_all(fd, chunk, piece.file_offset));
+        piece.address += chunk.size(), piece.file_offset += chunk.size(), piece.bytes -= chunk.size();
+    }
+    return {};
+}
+
+/// Pieces on their way through the agent, one batch at a time.
+class AgentWriter {
+public:
+    AgentWriter(compel::Injection &agent, int remote_fd, int fd, const compel::RemoteMemory &memory)
+        : agent_(agent), remote_fd_(remote_fd), fd_(fd), memory_(memory) {}
+
+    Result<void> add(Piece piece) {
+        while (piece.bytes) {
+            Piece part = piece;
+            part.bytes = std::min(piece.bytes, kBytesPerBatch - bytes_);
+            pieces_.push_back(part);
+            bytes_ += part.bytes;
+            piece.address += part.bytes, piece.file_offset += part.bytes, piece.bytes -= part.bytes;
+            if (bytes_ == kBytesPerBatch || pieces_.size() == kVectorsPerBatch)
+                TRY(flush());
+        }
+        return {};
+    }
+
+    Result<void> flush() {
+        if (pieces_.empty())
+            return {};
+        compel::Batch batch = agent_.batch();
+        struct Call {
+            size_t index, first, count;
+            uint64_t bytes;
+        };
+        std::vector<Call> calls;
+        for (size_t first = 0; first < pieces_.size();) {
+            // Neighbours in memory need not be neighbours in the file, but here they always are.
+            size_t count = std::min(kVectors, pieces_.size() - first);
+            std::vector<iovec> vectors;
+            uint64_t bytes = 0;
+            for (size_t i = first; i < first + count; i++) {
+                vectors.push_back({reinterpret_cast<void *>(pieces_[i].address), pieces_[i].bytes});
+                bytes += pieces_[i].bytes;
+            }
+            uint64_t at = batch.in(std::as_bytes(std::span(vectors)));
+            size_t index = batch.call(SYS_pwritev, {static_cast<uint64_t>(remote_fd_), at, count, pieces_[first].file_offset, 0});
+            calls.push_back({index, first, count, bytes});
+            first += count;
+        }
+        TRY(agent_.run(batch));
+        for (const Call &call : calls)
+            TRY(complete(call.first, call.count, std::max<int64_t>(0, batch.result(call.index))));
+        pieces_.clear();
+        bytes_ = 0;
+        return {};
+    }
+
+private:
+    /// What the call left out is copied from outside, which also tells the real error if there is one.
+    Result<void> complete(size_t first, size_t count, int64_t written) {
+        auto done = static_cast<uint64_t>(written);
+        for (size_t i = first; i < first + count; i++) {
+            Piece rest = pieces_[i];
+            const uint64_t here = std::min(done, rest.bytes);
+            done -= here;
+            rest.address += here, rest.file_offset += here, rest.bytes -= here;
+            if (rest.bytes)
+                TRY(copy_from_outside(rest, fd_, memory_, buffer_));
+        }
+        return {};
+    }
+
+    compel::Injection &agent_;
+    int remote_fd_, fd_;
+    const compel::RemoteMemory &memory_;
+    std::vector<Piece> pieces_;
+    uint64_t bytes_ = 0;
+    std::vector<std::byte> buffer_;
+};
+
+Result<void> close_remote(compel::Injection &agent, int remote_fd) {
+    compel::Batch batch = agent.batch();
+    batch.call(SYS_close, {static_cast<uint64_t>(remote_fd)});
+    return agent.run(batch);
+}
+
+} // namespace
+
+Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::Injection *agent,
+                              const compel::RemoteMemory &memory) {
+    std::vector<std::byte> buffer;
+    uint64_t offset = 0;
+    if (!agent) {
+        for (const PageRun &run : runs) {
+            TRY(copy_from_outside({run.extent.start, run.extent.pages * base::kPageSize, offset}, fd, memory, buffer));
+            offset += run.extent.pages * base::kPageSize;
+        }
+        return {};
+    }
+    int remote = TRY(agent->give_fd(fd));
+    AgentWriter writer(*agent, remote, fd, memory);
+    Result<void> outcome;
+    for (const PageRun &run : runs) {
+        Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
+        offset += piece.bytes;
+        outcome = run.readable ? writer.add(piece) : writer.flush();
+        if (outcome && !run.readable)
+            outcome = copy_from_outside(piece, fd, memory, buffer);
+        if (!outcome)
+            break;
+    }
+    if (outcome)
+        outcome = writer.flush();
+    TRY(close_remote(*agent, remote)); // also after a failure: the task must not keep our descriptor
+    return outcome;
+}
+
+Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file) {
+    struct stat st{};
+    if (fstat(file, &st) < 0)
+        return base::fail_sys("fstat of shared memory");
+    const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
+    context.statistics.shmem_pages_scanned += size / base::kPageSize;
+    img::pagemap_head head;
+    head.set_pages_id(context.next_pages_id++);
+    TRY(context.images.add(kind, id, head));
+    std::vector<std::byte> buffer(kBuffer);
+    uint64_t offset = 0;
+    for (uint64_t at = 0; at < size;) {
+        off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
+        if (start < 0)
+            break;
+        off_t hole = lseek(file, start, SEEK_HOLE);
+        const uint64_t from = base::page_down(static_cast<uint64_t>(start));
+        const uint64_t end = base::page_up(static_cast<uint64_t>(hole < 0 ? st.st_size : hole));
+        img::pagemap_entry entry;
+        entry.set_vaddr(from);
+        entry.set_compat_nr_pages(0);
+        entry.set_nr_pages((end - from) / base::kPageSize);
+        entry.set_flags(image::kPePresent);
+        TRY(context.images.add(kind, id, entry));
+        context.statistics.shmem_pages_written += entry.nr_pages();
+        int out = TRY(context.images.raw(image::ImageKind::Pages, head.pages_id()));
+        for (uint64_t p = from; p < end; p += kBuffer) {
+            auto chunk = std::span(buffer).first(std::min<uint64_t>(kBuffer, end - p));
+            ssize_t n = pread(file, chunk.data(), chunk.size(), static_cast<off_t>(p));
+            if (n < 0)
+                return base::fail_sys("read shared memory");
+            // The last page may end behind the file.
+            std::fill(chunk.begin() + n, chunk.end(), std::byte{});
+            TRY(write_all(out, chunk, offset));
+            offset += chunk.size();
+        }
+        at = end;
+    }
+    TRY(context.images.close_file(kind, id));
+    return offset ? context.images.close_file(image::ImageKind::Pages, head.pages_id()) : Result<void>{};
+}
+
+} // namespace dump

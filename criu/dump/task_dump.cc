@@ -1,0 +1,176 @@
+#include "criu/dump/task_dump.hh"
+
+#include "criu/dump/ids.hh"
+#include "criu/dump/site.hh"
+#include "criu/resource/task/registers.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+namespace dump {
+namespace {
+
+constexpr uint32_t kAlive = 1, kDead = 2, kStopped = 3;
+
+/// Questions of one thread, and the entry that the answers complete.
+struct ThreadQuestions {
+    img::core_entry core;
+    std::vector<resource::Answer> answers;
+};
+
+ThreadQuestions ask_thread(compel::Batch &batch, const tree::TaskFacts &task, const tree::ThreadFacts &thread) {
+    ThreadQuestions questions;
+    for (const resource::ThreadResource *kind : resource::thread_resources())
+        questions.answers.push_back(kind->ask(batch, task, thread));
+    return questions;
+}
+
+Result<void> complete(ThreadQuestions &questions, const compel::Batch &batch) {
+    for (resource::Answer &answer : questions.answers)
+        TRY(answer(batch, questions.core));
+    questions.core.mutable_thread_core()->set_cg_set(1);
+    // Empty extension messages would only cost bytes.
+    if (questions.core.thread_core().ext().ByteSizeLong() == 0)
+        questions.core.mutable_thread_core()->clear_ext();
+    return {};
+}
+
+void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
+    img::task_core_entry *tc = core.mutable_tc();
+    tc->set_task_state(task.stopped ? kStopped : kAlive);
+    if (task.stopped)
+        tc->set_stop_signo(static_cast<uint32_t>(task.stop_signal));
+    tc->set_exit_code(0);
+    tc->set_personality(0);
+    tc->set_flags(task.stat.flags);
+    tc->set_blk_sigset(0);
+    tc->set_comm(task.stat.comm);
+}
+
+/// What the engine itself, not a resource, wants to know of the address space.
+struct MmQuestions {
+    size_t brk, dumpable, thp;
+    static MmQuestions ask(compel::Batch &batch) {
+        return {batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
+                batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0})};
+    }
+    MmAnswers answers(const compel::Batch &done) const {
+        const int64_t disabled = done.result(thp);
+        return {static_cast<uint64_t>(done.result(brk)), static_cast<int32_t>(done.result(dumpable)), disabled > 0,
+                disabled > 0 ? static_cast<uint32_t>(disabled) : 0};
+    }
+};
+
+Result<std::vector<bool>> ask_close_on_exec(compel::Injection &agent, const std::vector<int> &fds) {
+    constexpr size_t kPerBatch = 1000;
+    std::vector<bool> flags;
+    for (size_t at = 0; at < fds.size(); at += kPerBatch) {
+        compel::Batch batch = agent.batch();
+        const size_t count = std::min(kPerBatch, fds.size() - at);
+        for (size_t i = 0; i < count; i++)
+            batch.call(SYS_fcntl, {static_cast<uint64_t>(fds[at + i]), F_GETFD});
+        TRY(agent.run(batch));
+        for (size_t i = 0; i < count; i++) {
+            TRY(resource::must(batch, i, "fcntl(F_GETFD)"));
+            flags.push_back(batch.result(i) & FD_CLOEXEC);
+        }
+    }
+    return flags;
+}
+
+Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry &core) {
+    TRY(context.images.add(image::ImageKind::Core, static_cast<uint64_t>(tid.value), core));
+    return context.images.close_file(image::ImageKind::Core, static_cast<uint64_t>(tid.value));
+}
+
+Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task, compel::Injection &agent) {
+    std::vector<compel::Injection::ThreadRun> runs;
+    std::vector<ThreadQuestions> questions;
+    for (size_t i = 1; i < task.threads.size(); i++) {
+        const tree::ThreadFacts &thread = task.threads[i];
+        runs.push_back({compel::StoppedThread(thread.tid), thread.registers, agent.thread_batch(i - 1)});
+        questions.push_back(ask_thread(runs.back().batch, task, thread));
+    }
+    TRY(agent.run_threads(runs));
+    for (size_t i = 0; i < runs.size(); i++) {
+        const tree::ThreadFacts &thread = task.threads[i + 1];
+        auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
+        TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
+        TRY_CTX(complete(questions[i], runs[i].batch), context_text());
+        TRY(write_core(context, thread.tid, questions[i].core));
+    }
+    return {};
+}
+
+Result<void> dump_fs(TaskDumpContext &context, const tree::TaskFacts &task) {
+    auto link = [&](const char *name) { return fmt::format("/proc/{}/{}", task.pid.value, name); };
+    img::fs_entry fs;
+    fs.set_cwd_id(TRY_CTX(context.files.add_path(task, link("cwd"), O_RDONLY), "working directory").value);
+    fs.set_root_id(TRY_CTX(context.files.add_path(task, link("root"), O_RDONLY), "root directory").value);
+    fs.set_umask(task.status().umask.value_or(0));
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    TRY(context.images.add(image::ImageKind::Fs, id, fs));
+    return context.images.close_file(image::ImageKind::Fs, id);
+}
+
+Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    TRY(context.images.add(image::ImageKind::Ids, id, ids_entry(task.ids)));
+    return context.images.close_file(image::ImageKind::Ids, id);
+}
+
+/// Everything that happens while the agent is inside.
+Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
+                         compel::Injection &agent, const compel::RemoteMemory &memory) {
+    compel::Batch batch = agent.batch();
+    ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
+    begin_leader(leader.core, task);
+    for (const resource::TaskResource *kind : resource::task_resources())
+        leader.answers.push_back(kind->ask(batch, task));
+    MmQuestions mm = MmQuestions::ask(batch);
+    TRY(agent.run(batch));
+    TRY(resource::write_registers(task.threads.front(), leader.core));
+    TRY(complete(leader, batch));
+    MmAnswers answers = mm.answers(batch);
+    if (answers.thp_flags > 1)
+        leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
+    TRY(write_core(context, task.pid, leader.core));
+    TRY(dump_threads(context, task, agent));
+    TRY(dump_ids(context, task));
+    TRY(dump_fs(context, task));
+    if (context.tables.files.insert(task.ids.files).second)
+        TRY(context.files.add_table(task, TRY(ask_close_on_exec(agent, task.fds))));
+    PageRuns runs = TRY(scan_pages(task, classes));
+    TRY(dump_mappings(context.memory, task, classes, answers, runs));
+    return dump_pages(context.memory, task, runs, agent, memory);
+}
+
+} // namespace
+
+Result<void> dump_task(TaskDumpContext &context, const tree::TaskFacts &task) {
+    auto classes = TRY(classify_all(task));
+    auto memory = TRY(compel::RemoteMemory::open(task.pid));
+    auto site = TRY(choose_site(task.vmas, memory, task.threads.size() - 1));
+    const tree::ThreadFacts &leader = task.threads.front();
+    auto agent = TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, memory, site,
+                                              task.threads.size() - 1));
+    TRY(dump_inside(context, task, classes, agent, memory));
+    return agent.leave();
+}
+
+Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) {
+    img::core_entry core;
+    core.set_mtype(img::core_entry::X86_64);
+    img::task_core_entry *tc = core.mutable_tc();
+    tc->set_task_state(kDead);
+    tc->set_exit_code(static_cast<uint32_t>(task.stat.exit_code));
+    tc->set_personality(0), tc->set_flags(0), tc->set_blk_sigset(0);
+    tc->set_comm(task.stat.comm);
+    if (task.stat.exit_signal != SIGCHLD)
+        tc->mutable_ext()->set_exit_signal(static_cast<uint32_t>(task.stat.exit_signal));
+    return write_core(context, task.pid, core);
+}
+
+} // namespace dump

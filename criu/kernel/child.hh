@@ -1,0 +1,35 @@
+// A short-lived child for probes that would change the calling process or need a tracee.
+#pragma once
+
+#include "base/result.hh"
+
+#include <sys/types.h>
+
+namespace kernel {
+
+using base::Result;
+
+/// Runs `body` in a forked child and waits. The child's answer is an errno: 0 = fine. Only what is safe after fork in
+/// a program of one thread may be done there.
+Result<void> in_child(const char *what, int (*body)());
+
+/// Waits for a child and returns its exit code. Errors: Unsupported if a signal ended it.
+Result<int> exit_code(pid_t pid);
+
+/// A sleeping child under PTRACE_SEIZE, stopped. Killed and reaped when it goes.
+class Tracee {
+public:
+    static Result<Tracee> start();
+    Tracee(Tracee &&other) noexcept : pid_(other.pid_) { other.pid_ = -1; }
+    Tracee(const Tracee &) = delete;
+    Tracee &operator=(const Tracee &) = delete;
+    Tracee &operator=(Tracee &&) = delete;
+    ~Tracee();
+    pid_t pid() const { return pid_; }
+
+private:
+    explicit Tracee(pid_t pid) : pid_(pid) {}
+    pid_t pid_;
+};
+
+} // namespace kernel

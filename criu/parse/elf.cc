@@ -1,0 +1,259 @@
+// Structures are copied out of the bytes with their offsets checked, never pointed at: the bytes may be damaged,
+// truncated or misaligned.
+
+#include "criu/parse/elf.hh"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <elf.h>
+#include <optional>
+
+namespace parse {
+
+namespace {
+
+/// The bytes [offset, offset + size), or nothing if they are not all there.
+std::optional<std::string_view> slice(std::string_view bytes, uint64_t offset, uint64_t size) {
+    if (offset > bytes.size() || size > bytes.size() - offset)
+        return std::nullopt;
+    return bytes.substr(offset, size);
+}
+
+template <class T> std::optional<T> load(std::string_view bytes, uint64_t offset) {
+    auto part = slice(bytes, offset, sizeof(T));
+    if (!part)
+        return std::nullopt;
+    T out;
+    std::memcpy(&out, part->data(), sizeof(T));
+    return out;
+}
+
+/// A table of `count` entries; nothing if it does not fit.
+template <class T> std::optional<std::vector<T>> load_table(std::string_view bytes, uint64_t offset, uint64_t count) {
+    if (count > bytes.size() / sizeof(T))
+        return std::nullopt;
+    auto part = slice(bytes, offset, count * sizeof(T));
+    if (!part)
+        return std::nullopt;
+    std::vector<T> out(count);
+    if (count)
+        std::memcpy(out.data(), part->data(), part->size());
+    return out;
+}
+
+bool is_native_elf(std::string_view bytes, unsigned char elf_class) {
+    constexpr unsigned char kData = std::endian::native == std::endian::little ? ELFDATA2LSB : ELFDATA2MSB;
+    return bytes.size() >= EI_NIDENT && bytes.starts_with(std::string_view(ELFMAG, SELFMAG)) &&
+           static_cast<unsigned char>(bytes[EI_CLASS]) == elf_class &&
+           static_cast<unsigned char>(bytes[EI_DATA]) == kData;
+}
+
+std::unexpected<base::Error> bad(const char *what) {
+    return base::fail(base::ErrorKind::Unsupported, std::string("elf: ") + what);
+}
+
+/// Where the parts of an image in memory lie. In a vdso the first segment is at file offset 0, so an address minus the
+/// first segment's address is an offset in the bytes.
+struct Layout {
+    uint64_t base = 0;
+    uint64_t dynamic = 0, dynamic_size = 0;
+    uint64_t end = 0;
+};
+
+Result<Layout> read_layout(std::string_view image, const Elf64_Ehdr &head) {
+    if (head.e_phentsize != sizeof(Elf64_Phdr))
+        return bad("unexpected size of program headers");
+    auto segments = load_table<Elf64_Phdr>(image, head.e_phoff, head.e_phnum);
+    if (!segments)
+        return bad("program headers lie outside of the image");
+    Layout out;
+    bool have_load = false, have_dynamic = false;
+    for (const Elf64_Phdr &ph : *segments) {
+        if (!slice(image, ph.p_offset, ph.p_filesz))
+            continue; // a truncated prefix: only what is there can be asked for
+        out.end = std::max(out.end, ph.p_offset + ph.p_filesz);
+        if (ph.p_type == PT_LOAD && !have_load) {
+            out.base = ph.p_vaddr - ph.p_offset;
+            have_load = true;
+        } else if (ph.p_type == PT_DYNAMIC) {
+            out.dynamic = ph.p_offset;
+            out.dynamic_size = ph.p_filesz;
+            have_dynamic = true;
+        }
+    }
+    if (!have_load || !have_dynamic)
+        return bad("no load or dynamic segment");
+    return out;
+}
+
+uint64_t end_of_sections(std::string_view image, const Elf64_Ehdr &head, uint64_t end) {
+    if (head.e_shnum == 0 || head.e_shentsize != sizeof(Elf64_Shdr))
+        return end;
+    auto sections = load_table<Elf64_Shdr>(image, head.e_shoff, head.e_shnum);
+    if (!sections)
+        return end;
+    end = std::max(end, head.e_shoff + head.e_shnum * sizeof(Elf64_Shdr));
+    for (const Elf64_Shdr &sh : *sections)
+        if (sh.sh_type != SHT_NOBITS && slice(image, sh.sh_offset, sh.sh_size))
+            end = std::max(end, sh.sh_offset + sh.sh_size);
+    return end;
+}
+
+struct Dynamic {
+    std::optional<uint64_t> symtab, strtab, strsz, hash, gnu_hash;
+};
+
+Dynamic read_dynamic(std::string_view image, const Layout &layout) {
+    Dynamic out;
+    for (uint64_t at = 0; at + sizeof(Elf64_Dyn) <= layout.dynamic_size; at += sizeof(Elf64_Dyn)) {
+        auto entry = load<Elf64_Dyn>(image, layout.dynamic + at);
+        if (!entry || entry->d_tag == DT_NULL)
+            break;
+        uint64_t offset = entry->d_un.d_ptr - layout.base;
+        if (entry->d_tag == DT_SYMTAB)
+            out.symtab = offset;
+        else if (entry->d_tag == DT_STRTAB)
+            out.strtab = offset;
+        else if (entry->d_tag == DT_STRSZ)
+            out.strsz = entry->d_un.d_val;
+        else if (entry->d_tag == DT_HASH)
+            out.hash = offset;
+        else if (entry->d_tag == DT_GNU_HASH)
+            out.gnu_hash = offset;
+    }
+    return out;
+}
+
+/// Number of symbols by a GNU hash table: the last chain's end. Newer vdsos have no other table.
+std::optional<uint64_t> count_gnu_hash(std::string_view image, uint64_t at) {
+    struct Head {
+        uint32_t buckets, first, bloom, shift;
+    };
+    auto head = load<Head>(image, at);
+    if (!head)
+        return std::nullopt;
+    uint64_t buckets_at = at + sizeof(Head) + uint64_t{head->bloom} * sizeof(uint64_t);
+    auto buckets = load_table<uint32_t>(image, buckets_at, head->buckets);
+    if (!buckets)
+        return std::nullopt;
+    uint64_t last = buckets->empty() ? 0 : *std::ranges::max_element(*buckets);
+    if (last < head->first)
+        return head->first;
+    uint64_t chains_at = buckets_at + uint64_t{head->buckets} * sizeof(uint32_t);
+    for (;; ++last) {
+        auto link = load<uint32_t>(image, chains_at + (last - head->first) * sizeof(uint32_t));
+        if (!link)
+            return std::nullopt;
+        if (*link & 1)
+            return last + 1;
+    }
+}
+
+std::optional<uint64_t> count_symbols(std::string_view image, const Dynamic &dynamic) {
+    if (dynamic.hash) { // nbucket, nchain: the second is the number of symbols
+        auto count = load<uint32_t>(image, *dynamic.hash + sizeof(uint32_t));
+        if (count)
+            return *count;
+    }
+    if (dynamic.gnu_hash)
+        return count_gnu_hash(image, *dynamic.gnu_hash);
+    return std::nullopt;
+}
+
+std::optional<std::string> string_at(std::string_view strings, uint64_t offset) {
+    if (offset >= strings.size())
+        return std::nullopt;
+    std::string_view tail = strings.substr(offset);
+    size_t end = tail.find('\0');
+    if (end == std::string_view::npos)
+        return std::nullopt;
+    return std::string(tail.substr(0, end));
+}
+
+Result<std::vector<ElfSymbol>> read_symbols(std::string_view image, const Layout &layout) {
+    Dynamic dynamic = read_dynamic(image, layout);
+    if (!dynamic.symtab || !dynamic.strtab || !dynamic.strsz)
+        return bad("no dynamic symbol table");
+    auto strings = slice(image, *dynamic.strtab, *dynamic.strsz);
+    auto count = count_symbols(image, dynamic);
+    if (!strings || !count)
+        return bad("the string or hash table lies outside of the image");
+    auto table = load_table<Elf64_Sym>(image, *dynamic.symtab, *count);
+    if (!table)
+        return bad("the symbol table lies outside of the image");
+    std::vector<ElfSymbol> out;
+    for (const Elf64_Sym &symbol : *table) {
+        unsigned type = ELF64_ST_TYPE(symbol.st_info);
+        if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE))
+            continue;
+        auto name = string_at(*strings, symbol.st_name);
+        if (!name)
+            return bad("the name of a symbol lies outside of the string table");
+        out.push_back({std::move(*name), symbol.st_value - layout.base});
+    }
+    return out;
+}
+
+/// Walks the notes in one PT_NOTE segment.
+std::vector<uint8_t> find_build_id(std::string_view notes) {
+    constexpr uint64_t kAlign = 4;
+    constexpr std::string_view kGnu("GNU\0", 4); // owners are counted with their terminating zero
+    auto aligned = [](uint64_t n) { return (n + kAlign - 1) / kAlign * kAlign; };
+    for (uint64_t at = 0;;) {
+        auto head = load<Elf64_Nhdr>(notes, at); // the same in both classes
+        if (!head)
+            return {};
+        at += sizeof(Elf64_Nhdr);
+        auto name = slice(notes, at, head->n_namesz);
+        auto data = slice(notes, at + aligned(head->n_namesz), head->n_descsz);
+        if (!name || !data)
+            return {};
+        if (head->n_type == NT_GNU_BUILD_ID && *name == kGnu)
+            return {data->begin(), data->end()};
+        at += aligned(head->n_namesz) + aligned(head->n_descsz);
+    }
+}
+
+template <class Ehdr, class Phdr> std::vector<uint8_t> build_id_of(std::string_view prefix) {
+    auto head = load<Ehdr>(prefix, 0);
+    if (!head || head->e_phentsize != sizeof(Phdr))
+        return {};
+    auto segments = load_table<Phdr>(prefix, head->e_phoff, head->e_phnum);
+    if (!segments)
+        return {};
+    for (const Phdr &ph : *segments) {
+        if (ph.p_type != PT_NOTE)
+            continue;
+        auto notes = slice(prefix, ph.p_offset, ph.p_filesz);
+        if (!notes)
+            continue;
+        if (auto id = find_build_id(*notes); !id.empty())
+            return id;
+    }
+    return {};
+}
+
+} // namespace
+
+Result<ElfImage> parse_elf_image(std::string_view image) {
+    auto head = load<Elf64_Ehdr>(image, 0);
+    if (!head || !is_native_elf(image, ELFCLASS64))
+        return bad("no 64-bit ELF image of this byte order");
+    Layout layout = TRY(read_layout(image, *head));
+    ElfImage out;
+    out.symbols = TRY(read_symbols(image, layout));
+    out.dynamic_offset = layout.dynamic;
+    out.content_end = end_of_sections(image, *head, layout.end);
+    return out;
+}
+
+std::vector<uint8_t> parse_build_id(std::string_view prefix) {
+    if (is_native_elf(prefix, ELFCLASS64))
+        return build_id_of<Elf64_Ehdr, Elf64_Phdr>(prefix);
+    if (is_native_elf(prefix, ELFCLASS32))
+        return build_id_of<Elf32_Ehdr, Elf32_Phdr>(prefix);
+    return {};
+}
+
+} // namespace parse

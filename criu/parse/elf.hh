@@ -1,0 +1,33 @@
+// What this program needs to know of ELF files: the symbols of a vdso, and the build id of a program or library.
+#pragma once
+
+#include "criu/parse/result.hh"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parse {
+
+struct ElfSymbol {
+    std::string name;
+    uint64_t offset = 0; ///< from the start of the image
+    bool operator==(const ElfSymbol &) const = default;
+};
+
+/// A small position-independent ELF64 image as it lies in memory (the vdso).
+struct ElfImage {
+    std::vector<ElfSymbol> symbols; ///< defined functions and objects of the dynamic symbol table
+    uint64_t dynamic_offset = 0;    ///< where the dynamic table lies in the image
+    uint64_t content_end = 0;       ///< first byte after segments, section contents and section headers
+};
+
+/// Reads the dynamic symbol table of an image of this machine's byte order. Every offset is checked against the image.
+Result<ElfImage> parse_elf_image(std::string_view image);
+
+/// The NT_GNU_BUILD_ID of an ELF file (32 or 64 bit) of which `prefix` holds the first bytes; empty if there is none,
+/// or if it is no ELF file.
+std::vector<uint8_t> parse_build_id(std::string_view prefix);
+
+} // namespace parse

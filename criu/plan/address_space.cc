@@ -1,0 +1,155 @@
+#include "criu/plan/address_space.hh"
+
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+namespace plan {
+namespace {
+
+using namespace resource;
+using img::vma_entry;
+
+constexpr uint64_t kSmall = 1u << 20;
+constexpr uint32_t kMapDroppable = 0x08;
+
+bool is_special(const vma_entry &vma) { return vma.status() & (kVmaVdso | kVmaVvar | kVmaVsyscall | kVmaGuard); }
+
+std::string name_of(const TaskImage &task, const vma_entry &vma) { return fmt::format("mm-{}.img: mapping {:#x}", task.pid, vma.start()); }
+
+Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
+    const uint32_t status = vma.status();
+    if (status & kVmaAioRing)
+        return base::unsupported(name_of(task, vma) + " is an AIO ring, which is not supported yet");
+    if (status & (kVmaSysvIpc | kVmaSocket | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
+        return base::unsupported(fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
+    if (status & kVmaAnonPrivate)
+        return Region::Kind::Anonymous;
+    if (status & kVmaAnonShared)
+        return Region::Kind::SharedAnonymous;
+    if ((status & kVmaMemfd) && (status & kVmaFileShared))
+        return Region::Kind::Memfd;
+    if (status & kVmaFilePrivate)
+        return Region::Kind::PrivateFile;
+    if (status & kVmaFileShared)
+        return Region::Kind::SharedFile;
+    return base::bad_image(fmt::format("{} has an unknown status {:#x}", name_of(task, vma), status));
+}
+
+/// Whether the mapping's first own page lies in [start, end).
+bool has_pages(const TaskImage &task, uint64_t start, uint64_t end) {
+    const auto &runs = task.pagemap.entries;
+    auto it = std::partition_point(runs.begin(), runs.end(), [&](const img::pagemap_entry &run) {
+        return run.vaddr() + image::pages_of(run) * base::kPageSize <= start;
+    });
+    return it != runs.end() && it->vaddr() < end;
+}
+
+/// Protection while in the arena: writable where contents come in.
+uint32_t arena_prot(const TaskImage &task, const vma_entry &vma) {
+    return has_pages(task, vma.start(), vma.end()) ? PROT_READ | PROT_WRITE : vma.prot();
+}
+
+/// Mappings of glibc's arenas alternate between small writable pieces and gigantic reserved ones: only small ones join.
+bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
+    constexpr uint32_t kAlone = MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | kMapDroppable;
+    const bool alike = vma.prot() == region.prot;
+    return kind == Region::Kind::Anonymous && region.kind == kind && region.end == vma.start() && region.flags == vma.flags() &&
+           !(vma.flags() & kAlone) && !vma.has_ext() && (alike || vma.end() - vma.start() < kSmall);
+}
+
+Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings &special) {
+    std::vector<Region> regions;
+    for (const vma_entry &vma : task.mm.vmas()) {
+        if (vma.status() & kVmaVvar)
+            special.vvar = {vma.start(), vma.end()};
+        if (vma.status() & kVmaVdso)
+            special.vdso = {vma.start(), vma.end()};
+        if (is_special(vma))
+            continue;
+        Region::Kind kind = TRY(kind_of(task, vma));
+        if (!regions.empty() && joins(regions.back(), vma, kind)) {
+            regions.back().end = vma.end();
+            regions.back().prot |= PROT_READ | PROT_WRITE;
+            continue;
+        }
+        Region region{.kind = kind, .start = vma.start(), .end = vma.end(), .flags = vma.flags(), .pgoff = vma.pgoff(), .object = vma.shmid()};
+        region.prot = region.is_private() ? arena_prot(task, vma) : vma.prot();
+        regions.push_back(region);
+    }
+    return regions;
+}
+
+bool compatible(const Region &parent, const Region &child) {
+    if (parent.kind != child.kind || parent.flags != child.flags || !parent.is_private())
+        return false;
+    return child.kind == Region::Kind::Anonymous ||
+           (parent.object == child.object && parent.pgoff - parent.start == child.pgoff - child.start);
+}
+
+/// The parent's region that contains `address`, or null.
+Region *region_at(AddressSpace &space, uint64_t address) {
+    auto it = std::upper_bound(space.regions.begin(), space.regions.end(), address,
+                               [](uint64_t a, const Region &region) { return a < region.end; });
+    return it != space.regions.end() && it->start <= address ? &*it : nullptr;
+}
+
+/// Cuts a region where the parent's regions begin and end, and marks the pieces that the parent has.
+void inherit(const Region &whole, AddressSpace *parent, std::vector<Region> &out) {
+    if (!parent || !whole.is_private() || (whole.flags & (MAP_GROWSDOWN | MAP_HUGETLB | kMapDroppable)) == MAP_HUGETLB) {
+        out.push_back(whole);
+        return;
+    }
+    for (uint64_t at = whole.start; at < whole.end;) {
+        Region *above = region_at(*parent, at);
+        auto next = std::lower_bound(parent->regions.begin(), parent->regions.end(), at + 1,
+                                     [](const Region &region, uint64_t a) { return region.start < a; });
+        uint64_t end = above ? above->end : next == parent->regions.end() ? whole.end : next->start;
+        Region piece = whole;
+        piece.start = at;
+        piece.end = std::min(end, whole.end);
+        piece.pgoff = whole.pgoff + (at - whole.start);
+        if (above && compatible(*above, piece)) {
+            piece.inherited = true;
+            piece.at = above->at + (at - above->start);
+            above->passed_on = true;
+        }
+        at = piece.end;
+        out.push_back(piece);
+    }
+}
+
+uint64_t place(const Region &region, uint64_t &cursor) {
+    // The same offset within a huge page as at the final address: then the kernel moves whole page tables.
+    uint64_t at = (cursor + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+    at += region.start & (base::kHugePageSize - 1);
+    cursor = at + region.size();
+    return at;
+}
+
+} // namespace
+
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent) {
+    AddressSpace space;
+    for (const Region &region : TRY(make_regions(task, space.special)))
+        inherit(region, parent, space.regions);
+    uint64_t cursor = parent ? parent->arena_used : 0;
+    constexpr uint64_t kMost = 1ull << 46;
+    for (Region &region : space.regions) {
+        if (!region.inherited)
+            region.at = place(region, cursor);
+        if (cursor > kMost)
+            return base::unsupported(fmt::format("task {}: its mappings do not fit into half of the address space", task.pid));
+    }
+    space.arena_used = cursor;
+    return space;
+}
+
+void rebase(AddressSpace &space, const Arena &arena) {
+    for (Region &region : space.regions)
+        region.at += arena.memory();
+}
+
+} // namespace plan

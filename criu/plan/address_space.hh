@@ -1,0 +1,57 @@
+// The address space of one task, planned: what is mapped in the arena before the agent runs, and how it gets to its place.
+#pragma once
+
+#include "criu/plan/checkpoint.hh"
+#include "criu/plan/layout.hh"
+#include "criu/plan/ops.hh"
+
+namespace plan {
+
+/// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous mappings
+/// that differ in protection and advice only are one region: they are told apart after the move.
+struct Region {
+    enum class Kind : uint8_t { Anonymous, PrivateFile, SharedFile, SharedAnonymous, Memfd } kind = Kind::Anonymous;
+    uint64_t start = 0, end = 0; ///< where it belongs
+    uint64_t at = 0;             ///< where it is in the arena
+    uint32_t prot = 0;           ///< while it is in the arena
+    uint32_t flags = 0;          ///< MAP_*
+    uint64_t pgoff = 0;          ///< bytes
+    uint64_t object = 0;         ///< id of the file, or of the shared memory
+    bool inherited = false;      ///< the parent has it at the same address: shared until written
+    bool passed_on = false;      ///< a child inherits it: must be filled before forking
+
+    uint64_t size() const { return end - start; }
+    bool is_private() const { return kind == Kind::Anonymous || kind == Kind::PrivateFile; }
+    bool operator==(const Region &) const = default;
+};
+
+/// Special mappings: the kernel's vdso and its data.
+struct SpecialMappings {
+    Range vvar, vdso; ///< empty if there is none
+};
+
+struct AddressSpace {
+    std::vector<Region> regions; ///< ascending
+    SpecialMappings special;     ///< as in the image
+    uint64_t arena_used = 0;     ///< bytes of arena memory, those inherited included
+};
+
+/// Plans the regions of a task. `parent` is null for the root; its regions that this task inherits are marked.
+/// Addresses in the arena are relative to its memory until rebase(). Errors: Unsupported, BadImage naming the mapping.
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent);
+
+/// Adds the arena's address to all regions.
+void rebase(AddressSpace &space, const Arena &arena);
+
+/// What the agent finds around it when it starts.
+struct Surroundings {
+    Arena arena;
+    std::vector<Range> special;   ///< the current vvar and vdso mappings, ascending, contiguous
+    bool move_special_to_image = false; ///< their layout equals the image's: they go to its addresses, else they stay parked
+    int exe_fd = -1;              ///< descriptor of the program, closed by the agent
+};
+
+/// Files the operations of the stages Unmap and Memory.
+Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, const Surroundings &around);
+
+} // namespace plan

@@ -1,0 +1,159 @@
+#include "criu/plan/checkpoint.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <set>
+
+namespace plan {
+namespace {
+
+using image::ImageKind;
+
+template <class M> Result<M> required(const image::ImageDir &images, ImageKind kind, uint64_t id, const char *name) {
+    auto entry = TRY(images.read_one<M>(kind, id));
+    if (!entry)
+        return base::bad_image(fmt::format("{}-{}.img is missing", name, id));
+    return std::move(*entry);
+}
+
+Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry) {
+    TaskImage task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid()};
+    auto leader = TRY(required<img::core_entry>(images, ImageKind::Core, task.pid, "core"));
+    if (!leader.has_tc())
+        return base::bad_image(fmt::format("core-{}.img: the task part is missing", task.pid));
+    task.threads.push_back({task.pid, std::move(leader)});
+    if (task.dead())
+        return task;
+    for (uint32_t tid : entry.threads())
+        if (tid != task.pid)
+            task.threads.push_back({tid, TRY(required<img::core_entry>(images, ImageKind::Core, tid, "core"))});
+    if (auto ids = TRY(images.read_one<img::task_kobj_ids_entry>(ImageKind::Ids, task.pid)))
+        task.ids = *ids;
+    else if (task.core().has_ids())
+        task.ids = task.core().ids();
+    else
+        return base::bad_image(fmt::format("ids-{}.img is missing", task.pid));
+    task.mm = TRY(required<img::mm_entry>(images, ImageKind::Mm, task.pid, "mm"));
+    task.fs = TRY(required<img::fs_entry>(images, ImageKind::Fs, task.pid, "fs"));
+    task.pagemap = TRY(images.read_pagemap(ImageKind::Pagemap, task.pid));
+    TRY(image::check_pages_file(images, ImageKind::Pagemap, task.pid, task.pagemap));
+    return task;
+}
+
+Result<void> load_files(Checkpoint &checkpoint) {
+    for (img::file_entry &file : TRY(checkpoint.images.read<img::file_entry>(ImageKind::Files))) {
+        const uint32_t id = file.id();
+        if (!checkpoint.files.emplace(id, std::move(file)).second)
+            return base::bad_image(fmt::format("files.img: file {} is there twice", id));
+    }
+    for (auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
+        checkpoint.remaps.emplace(remap.orig_id(), remap);
+    return {};
+}
+
+Result<void> need_file(const Checkpoint &checkpoint, uint32_t id, const std::string &whose) {
+    if (checkpoint.files.contains(id))
+        return {};
+    return base::bad_image(fmt::format("{}: file {} is not in files.img", whose, id));
+}
+
+Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
+    if (checkpoint.tables.contains(files_id))
+        return {};
+    auto entries = TRY(checkpoint.images.read<img::fdinfo_entry>(ImageKind::Fdinfo, files_id));
+    std::sort(entries.begin(), entries.end(), [](auto &a, auto &b) { return a.fd() < b.fd(); });
+    for (size_t i = 0; i < entries.size(); i++) {
+        const std::string whose = fmt::format("fdinfo-{}.img: fd {}", files_id, entries[i].fd());
+        constexpr uint32_t kMostDescriptors = 1u << 30;
+        if (entries[i].fd() >= kMostDescriptors || (i && entries[i].fd() == entries[i - 1].fd()))
+            return base::bad_image(whose + " is impossible");
+        TRY(need_file(checkpoint, entries[i].id(), whose));
+    }
+    checkpoint.tables.emplace(files_id, std::move(entries));
+    return {};
+}
+
+constexpr uint32_t kFileStatus = 0x40 | 0x80;
+
+Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task) {
+    uint64_t end = 0;
+    for (const img::vma_entry &vma : task.mm.vmas()) {
+        const std::string whose = fmt::format("mm-{}.img: mapping {:#x}", task.pid, vma.start());
+        constexpr uint64_t kGuard = 0x10000, kVsyscall = 0x4, kUserEnd = 0x7ffffffff000;
+        if (vma.start() % base::kPageSize || vma.end() % base::kPageSize || vma.start() >= vma.end())
+            return base::bad_image(whose + " has no valid bounds");
+        if (vma.status() & kVsyscall)
+            continue;
+        if (vma.end() > kUserEnd)
+            return base::bad_image(whose + " lies outside of user space");
+        if (vma.status() & kFileStatus)
+            TRY(need_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));
+        if (vma.status() & kGuard)
+            continue;
+        if (vma.start() < end)
+            return base::bad_image(whose + " overlaps the one before");
+        end = vma.end();
+    }
+    return {};
+}
+
+Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
+    TRY(load_table(checkpoint, task.ids.files_id()));
+    TRY(check_mappings(checkpoint, task));
+    TRY(need_file(checkpoint, task.mm.exe_file_id(), fmt::format("mm-{}.img: program", task.pid)));
+    TRY(need_file(checkpoint, task.fs.cwd_id(), fmt::format("fs-{}.img: working directory", task.pid)));
+    return need_file(checkpoint, task.fs.root_id(), fmt::format("fs-{}.img: root directory", task.pid));
+}
+
+/// Parents first, each task once, one root.
+Result<void> order_tasks(std::vector<TaskImage> &tasks) {
+    std::map<uint32_t, std::vector<TaskImage>> children;
+    std::set<uint32_t> ids;
+    for (TaskImage &task : tasks)
+        for (const ThreadImage &thread : task.threads)
+            if (!thread.tid || !ids.insert(thread.tid).second)
+                return base::bad_image(fmt::format("pstree.img: id {} is there twice or 0", thread.tid));
+    std::vector<TaskImage> ordered;
+    const size_t count = tasks.size();
+    for (TaskImage &task : tasks)
+        (task.ppid && ids.contains(task.ppid) ? children[task.ppid] : ordered).push_back(std::move(task));
+    if (ordered.size() != 1)
+        return base::bad_image(fmt::format("pstree.img: there must be one root task, not {}", ordered.size()));
+    for (size_t at = 0; at < ordered.size(); at++) {
+        auto &below = children[ordered[at].pid];
+        for (TaskImage &child : below)
+            ordered.push_back(std::move(child));
+    }
+    if (ordered.size() != count)
+        return base::bad_image("pstree.img: some tasks are their own ancestors");
+    tasks = std::move(ordered);
+    return {};
+}
+
+} // namespace
+
+Result<Checkpoint> load_checkpoint(int images_dir_fd) {
+    Checkpoint checkpoint{.images = TRY(image::ImageDir::open(images_dir_fd))};
+    auto inventory = TRY(checkpoint.images.read_one<img::inventory_entry>(ImageKind::Inventory));
+    if (!inventory)
+        return base::fail(base::Error(base::ErrorKind::BadImage, "the directory is not a complete checkpoint: inventory.img is missing")
+                              .hint("name the directory of the dump with -D; a dump that failed leaves no inventory"));
+    constexpr uint32_t kNewest = 2;
+    if (inventory->img_version() == 0 || inventory->img_version() > kNewest)
+        return base::bad_image(fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
+    checkpoint.inventory = std::move(*inventory);
+    TRY(load_files(checkpoint));
+    for (auto &entry : TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree)))
+        checkpoint.tasks.push_back(TRY(load_task(checkpoint.images, entry)));
+    TRY(order_tasks(checkpoint.tasks));
+    for (const TaskImage &task : checkpoint.tasks)
+        if (!task.dead())
+            TRY(check_task(checkpoint, task));
+    if (checkpoint.root().dead())
+        return base::bad_image("pstree.img: the root task is a zombie");
+    if (auto seccomp = TRY(checkpoint.images.read_one<img::seccomp_entry>(ImageKind::Seccomp)))
+        checkpoint.seccomp = std::move(*seccomp);
+    return checkpoint;
+}
+
+} // namespace plan

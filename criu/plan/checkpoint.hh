@@ -1,0 +1,52 @@
+// A whole checkpoint, decoded: everything small. Immutable once loaded; the memory contents stay in their files.
+#pragma once
+
+#include "base/ids.hh"
+#include "criu/image/image_dir.hh"
+#include "criu/image/pagemap.hh"
+#include "images_pb.hh"
+
+#include <map>
+#include <optional>
+#include <vector>
+
+namespace plan {
+
+using base::Result;
+
+struct ThreadImage {
+    uint32_t tid = 0;
+    img::core_entry core;
+};
+
+struct TaskImage {
+    uint32_t pid = 0, ppid = 0, pgid = 0, sid = 0;
+    std::vector<ThreadImage> threads; ///< leader first; a zombie has one
+    // Absent for zombies.
+    img::task_kobj_ids_entry ids;
+    img::mm_entry mm;
+    img::fs_entry fs;
+    image::PagemapImage pagemap;
+
+    const img::core_entry &core() const { return threads.front().core; }
+    bool dead() const { return core().tc().task_state() == 2; }
+    bool stopped() const { return core().tc().task_state() == 3; }
+};
+
+struct Checkpoint {
+    image::ImageDir images;
+    img::inventory_entry inventory;
+    std::vector<TaskImage> tasks; ///< parents before children; the first is the root
+    std::map<uint32_t, img::file_entry> files;
+    std::map<uint32_t, std::vector<img::fdinfo_entry>> tables; ///< by files_id, ascending descriptors
+    std::multimap<uint32_t, img::remap_file_path_entry> remaps;
+    img::seccomp_entry seccomp;
+
+    const TaskImage &root() const { return tasks.front(); }
+};
+
+/// Reads and checks everything: ids that lead nowhere, pages files that are too short, tasks without parents.
+/// Errors: BadImage naming the file.
+Result<Checkpoint> load_checkpoint(int images_dir_fd);
+
+} // namespace plan

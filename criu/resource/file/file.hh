@@ -1,0 +1,144 @@
+// Open files: the verbs of one kind of descriptor.
+//
+// A dump sees each open file description once, through a descriptor of its own that shares it (pidfd_getfd): most state
+// hangs on the description, so nothing has to run in the task.
+//
+// A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the first task that holds it, and
+// fetched from there by the others.
+//
+//     matches(file)              is the description of this kind
+//     dump(context, file, entry) description -> message
+//     open(context, entry)       message -> descriptor
+//     settle(context, fd, entry) what remains when all descriptors of the holder are in place (epoll's targets)
+#pragma once
+
+#include "base/ids.hh"
+#include "base/log.hh"
+#include "base/result.hh"
+#include "base/unique_fd.hh"
+#include "criu/image/image_dir.hh"
+#include "criu/image/image_writer.hh"
+#include "images_pb.hh"
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <sys/stat.h>
+#include <vector>
+
+namespace resource {
+
+using base::FileId;
+using base::Pid;
+using base::Result;
+
+// ---- dump ----------------------------------------------------------------------------------------------------------
+
+/// One open file description.
+struct OpenFile {
+    FileId id;
+    int fd = -1;          ///< ours, shares the description
+    struct stat stat{};
+    uint32_t flags = 0;   ///< F_GETFL
+    std::string link;     ///< what /proc/PID/fd/N points to, " (deleted)" included
+    Pid holder;           ///< a task that has it open
+    int number = -1;      ///< its number there; -1: cwd, root, program or mapping
+    std::string fdinfo;   ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
+};
+
+/// What users may ask for that concerns files.
+struct FileOptions {
+    bool link_remap = false;
+    bool shell_job = false;
+    bool evasive_devices = false;
+    bool ghost_fiemap = true;
+    uint64_t ghost_limit = 1u << 20;
+    bool check_build_id = true; ///< --file-validation buildid
+    bool skip_mode_check = false;
+};
+
+/// What a dump of files needs and remembers.
+struct FileDumpContext {
+    const FileOptions &options;
+    image::ImageDirWriter &images;
+    base::Log &log;
+    uint32_t next_file_id = 1;
+    uint32_t next_ghost_id = 1;
+    std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
+    std::map<std::pair<uint64_t, uint64_t>, uint32_t> link_remaps; ///< ... that still has a name -> id of the file of that name
+    std::vector<std::string> links;                                ///< hard links made; removed when the dump fails
+    std::set<uint64_t> pipes_done;                                 ///< pipes whose contents are written
+    std::vector<std::function<void()>> undo;                       ///< run in reverse order when the dump fails
+
+    FileId new_id() { return FileId(next_file_id++); }
+};
+
+// ---- restore -------------------------------------------------------------------------------------------------------
+
+/// What the opening of files needs, in the root task.
+struct FileOpenContext {
+    const FileOptions &options;
+    const image::ImageDir &images;
+    base::Log &log;
+    const std::map<uint32_t, img::file_entry> &files;            ///< all of files.img by id
+    const std::multimap<uint32_t, img::remap_file_path_entry> &remaps; ///< by orig_id
+    std::map<uint32_t, std::string> ghost_paths;                 ///< ghosts that exist now, by id: removed at the end
+    std::map<uint64_t, int> pipes;                               ///< pipe_id -> a descriptor of it
+    std::vector<base::UniqueFd> keep;                            ///< open until all files are
+    std::map<uint32_t, int> opened;                              ///< file id -> descriptor in the root task
+};
+
+/// What a kind may still need when the holder's descriptors are at their numbers.
+struct FileSettleContext {
+    base::Log &log;
+    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
+    const std::map<uint32_t, int> &numbers;           ///< file id -> number in this task
+};
+
+struct FileKind {
+    const char *name = "";
+    img::fd_types type{};
+    bool late = false; ///< opened after all tasks exist, by the first holder
+    bool (*matches)(const OpenFile &);
+    Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
+    Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &);
+    Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
+    /// Files that must be open before this one.
+    std::vector<FileId> (*needs)(const img::file_entry &) = nullptr;
+};
+
+std::span<const FileKind *const> file_kinds();
+/// The kind of an entry; null for types that are not supported.
+const FileKind *find_file_kind(img::fd_types type);
+
+extern const FileKind kRegularFile;
+extern const FileKind kPipe;
+extern const FileKind kFifo;
+
+// ---- shared by kinds -----------------------------------------------------------------------------------------------
+
+/// The receiver of SIGIO and its kin (fcntl F_SETOWN, F_SETSIG).
+Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner);
+/// Sets owner and signal. The owner's process need not exist yet: the call is repeated by settle_owner().
+Result<void> restore_owner(int fd, const img::fown_entry &owner);
+bool has_owner(const img::fown_entry &owner);
+
+/// Writes the contents of a pipe or FIFO, unless that was done for its inode before.
+Result<void> dump_pipe_data(FileDumpContext &context, const OpenFile &file, image::ImageKind kind, img::ext_pipe *ext);
+/// Fills a fresh pipe with what the image holds for `pipe_id`.
+Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, uint64_t pipe_id, int fd, const img::ext_pipe *ext);
+
+/// Makes sure that a file without a (right) name can be opened again: as a ghost, or under an extra hard link. `entry` is
+/// the reg_file_entry or fifo's path that the remap belongs to.
+Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path);
+
+/// A path under which the file of `id` can be opened now: its own, or the one its remap says. The ghost is created if need be.
+Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
+
+/// Removes the names of the ghosts that path_to_open() made.
+void remove_ghosts(FileOpenContext &context);
+
+} // namespace resource

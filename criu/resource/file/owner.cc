@@ -1,0 +1,60 @@
+// Who gets SIGIO (or the signal of F_SETSIG) when something happens on a descriptor. The kernel remembers the user ids of
+// the one who set the owner, and checks them when it sends: they are set again by briefly taking on these ids.
+#include "criu/resource/file/file.hh"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
+
+namespace resource {
+
+Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner) {
+    owner->set_uid(0), owner->set_euid(0), owner->set_signum(0), owner->set_pid_type(0), owner->set_pid(0);
+    f_owner_ex who{};
+    // O_PATH descriptors have no owner.
+    if (fcntl(file.fd, F_GETOWN_EX, &who) < 0 || who.pid == 0) {
+        if (int signal = fcntl(file.fd, F_GETSIG); signal > 0)
+            owner->set_signum(static_cast<uint32_t>(signal));
+        return {};
+    }
+    uint32_t ids[2] = {};
+    if (fcntl(file.fd, F_GETOWNER_UIDS, ids) < 0)
+        return base::fail_sys("fcntl(F_GETOWNER_UIDS)");
+    owner->set_pid_type(static_cast<uint32_t>(who.type)); // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
+    owner->set_pid(static_cast<uint32_t>(who.pid));
+    owner->set_uid(ids[0]);
+    owner->set_euid(ids[1]);
+    owner->set_signum(static_cast<uint32_t>(std::max(0, fcntl(file.fd, F_GETSIG))));
+    return {};
+}
+
+bool has_owner(const img::fown_entry &owner) { return owner.pid() || owner.signum(); }
+
+Result<void> restore_owner(int fd, const img::fown_entry &owner) {
+    if (owner.signum() && fcntl(fd, F_SETSIG, owner.signum()) < 0)
+        return base::fail_sys("fcntl(F_SETSIG)");
+    if (!owner.pid())
+        return {};
+    if (owner.pid_type() > 2)
+        return base::bad_image("a file's owner is of an unknown kind");
+    f_owner_ex who{static_cast<__pid_type>(owner.pid_type()), static_cast<pid_t>(owner.pid())};
+    uid_t real, effective, saved;
+    getresuid(&real, &effective, &saved);
+    const bool other = owner.uid() != real || owner.euid() != effective;
+    // Raw calls: libc's would change all threads.
+    if (other && syscall(SYS_setresuid, owner.uid(), owner.euid(), 0) < 0)
+        return base::fail_sys("take on the user ids of a file's owner");
+    int r = fcntl(fd, F_SETOWN_EX, &who);
+    int code = errno;
+    if (other && syscall(SYS_setresuid, real, effective, saved) < 0)
+        return base::fail_sys("take back our user ids");
+    if (r < 0)
+        return base::fail_sys(code, "fcntl(F_SETOWN_EX)");
+    return {};
+}
+
+} // namespace resource

@@ -1,0 +1,65 @@
+// Pipes. Each end is an open file of its own; what connects them is the inode number, pipe_id. The first end that is
+// opened creates the pipe and fills it, any other end is opened through /proc/self/fd, so that each description gets its
+// own flags.
+#include "criu/resource/file/file.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace resource {
+namespace {
+
+bool matches(const OpenFile &file) { return S_ISFIFO(file.stat.st_mode) && file.link.starts_with("pipe:["); }
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    img::pipe_entry *pipe = entry.mutable_pipe();
+    pipe->set_id(file.id.value);
+    pipe->set_pipe_id(static_cast<uint32_t>(file.stat.st_ino));
+    pipe->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    TRY(dump_owner(file, pipe->mutable_fown()));
+    img::ext_pipe ext;
+    TRY(dump_pipe_data(context, file, image::ImageKind::PipesData, &ext));
+    if (ext.has_packet_mode())
+        *pipe->mutable_ext() = ext;
+    return {};
+}
+
+const img::ext_pipe *packets_of(const FileOpenContext &context, uint32_t pipe_id) {
+    for (auto &[id, file] : context.files)
+        if (file.has_pipe() && file.pipe().pipe_id() == pipe_id && file.pipe().has_ext())
+            return &file.pipe().ext();
+    return nullptr;
+}
+
+/// Creates the pipe; keeps one end open in the context until all ends are opened.
+Result<int> create(FileOpenContext &context, uint32_t pipe_id) {
+    int fd[2];
+    const img::ext_pipe *packets = packets_of(context, pipe_id);
+    if (pipe2(fd, O_CLOEXEC | O_NONBLOCK | (packets ? O_DIRECT : 0)) < 0)
+        return base::fail_sys("pipe");
+    base::UniqueFd read(fd[0]), write(fd[1]);
+    TRY(restore_pipe_data(context, image::ImageKind::PipesData, pipe_id, write.get(), packets));
+    context.keep.push_back(std::move(write));
+    context.keep.push_back(std::move(read));
+    return fd[0];
+}
+
+Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry &entry) {
+    const img::pipe_entry &pipe = entry.pipe();
+    auto it = context.pipes.find(pipe.pipe_id());
+    if (it == context.pipes.end())
+        it = context.pipes.emplace(pipe.pipe_id(), TRY(create(context, pipe.pipe_id()))).first;
+    base::UniqueFd fd(::open(fmt::format("/proc/self/fd/{}", it->second).c_str(), static_cast<int>(pipe.flags()) | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys("open an end of a pipe");
+    return fd;
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.pipe().fown()); }
+
+} // namespace
+
+const FileKind kPipe{.name = "pipe", .type = img::PIPE, .matches = matches, .dump = dump, .open = open_end, .settle = settle};
+
+} // namespace resource

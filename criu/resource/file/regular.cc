@@ -1,0 +1,142 @@
+// Regular files, directories, devices without state, and O_PATH descriptors of anything: what a path leads to.
+//
+// The contents are not ours: the same file must be there on restore. What can be checked cheaply is: size and mode, and
+// for programs and libraries the build id.
+#include "criu/parse/elf.hh"
+#include "criu/resource/file/file.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+namespace resource {
+namespace {
+
+constexpr std::string_view kDeleted = " (deleted)";
+constexpr size_t kBuildIdPrefix = 1u << 20;
+
+// /dev/{mem,kmem,null,port,zero,full,random,urandom,kmsg}: major 1.
+bool is_plain_device(const struct stat &st) {
+    if (!S_ISCHR(st.st_mode))
+        return false;
+    constexpr unsigned kMemMajor = 1, kNull = 3, kZero = 5, kFull = 7, kRandom = 8, kUrandom = 9, kKmsg = 11;
+    unsigned minor_number = minor(st.st_rdev);
+    return major(st.st_rdev) == kMemMajor &&
+           (minor_number == kNull || minor_number == kZero || minor_number == kFull || minor_number == kRandom ||
+            minor_number == kUrandom || minor_number == kKmsg);
+}
+
+bool matches(const OpenFile &file) {
+    if (file.flags & O_PATH)
+        return file.link.starts_with('/');
+    return file.link.starts_with('/') && (S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) || is_plain_device(file.stat)) &&
+           !file.link.starts_with("/memfd:");
+}
+
+std::string path_of(const OpenFile &file) {
+    std::string path = file.link;
+    if (path.ends_with(kDeleted) && file.stat.st_nlink == 0)
+        path.resize(path.size() - kDeleted.size());
+    return path;
+}
+
+/// Whether the path still leads to this very file.
+bool is_there(const std::string &path, const struct stat &st) {
+    struct stat now{};
+    return lstat(path.c_str(), &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino;
+}
+
+std::vector<uint8_t> build_id_of(int fd) {
+    std::string prefix(kBuildIdPrefix, '\0');
+    ssize_t n = pread(fd, prefix.data(), prefix.size(), 0);
+    prefix.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    return parse::parse_build_id(prefix);
+}
+
+// The image keeps it as 32-bit words in the byte order of the machine, zero-padded.
+void write_build_id(const std::vector<uint8_t> &id, img::reg_file_entry *entry) {
+    for (size_t i = 0; i < id.size(); i += 4) {
+        uint32_t word = 0;
+        for (size_t j = i; j < i + 4 && j < id.size(); j++)
+            word |= uint32_t{id[j]} << (8 * (j - i));
+        entry->add_build_id(word);
+    }
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    img::reg_file_entry *reg = entry.mutable_reg();
+    reg->set_id(file.id.value);
+    reg->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    off_t pos = S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) ? lseek(file.fd, 0, SEEK_CUR) : 0;
+    reg->set_pos(pos > 0 ? static_cast<uint64_t>(pos) : 0);
+    TRY(dump_owner(file, reg->mutable_fown()));
+    std::string path = path_of(file);
+    reg->set_name(path);
+    reg->set_mode(file.stat.st_mode);
+    if (S_ISREG(file.stat.st_mode))
+        reg->set_size(static_cast<uint64_t>(file.stat.st_size));
+    if (file.stat.st_nlink == 0 || !is_there(path, file.stat))
+        return dump_remap(context, file, file.id, path);
+    // Only what can be mapped as a program is worth the reading.
+    if (context.options.check_build_id && S_ISREG(file.stat.st_mode) && file.number < 0)
+        write_build_id(build_id_of(file.fd), reg);
+    return {};
+}
+
+Result<void> validate(const FileOpenContext &context, int fd, const img::reg_file_entry &reg) {
+    struct stat now{};
+    if (fstat(fd, &now) < 0)
+        return base::fail_sys("fstat");
+    if (reg.has_size() && static_cast<uint64_t>(now.st_size) != reg.size())
+        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} has {} bytes now, {} at the checkpoint",
+                                                                                reg.name(), now.st_size, reg.size()))
+                              .hint("put the file back as it was when the checkpoint was made"));
+    if (reg.has_mode() && !context.options.skip_mode_check && now.st_mode != reg.mode())
+        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} has mode {:o} now, {:o} at the checkpoint",
+                                                                                reg.name(), now.st_mode, reg.mode()))
+                              .hint("change the mode back, or restore with --skip-file-rwx-check"));
+    if (!context.options.check_build_id || reg.build_id_size() == 0)
+        return {};
+    img::reg_file_entry fresh;
+    write_build_id(build_id_of(fd), &fresh);
+    if (std::equal(fresh.build_id().begin(), fresh.build_id().end(), reg.build_id().begin(), reg.build_id().end()))
+        return {};
+    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} is another build than at the checkpoint", reg.name()))
+                          .hint("install the version that the task was running"));
+}
+
+Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
+    const img::reg_file_entry &reg = entry.reg();
+    std::string path = TRY(path_to_open(context, entry.id(), reg.name()));
+    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
+    auto flags = static_cast<int>((reg.flags() & ~kNeverAgain) | O_CLOEXEC | O_NOCTTY);
+    if ((reg.flags() & O_PATH) && S_ISLNK(reg.mode()))
+        flags |= O_NOFOLLOW;
+    base::UniqueFd fd(::open(path.c_str(), flags));
+    if (!fd) {
+        auto error = base::Error::sys(fmt::format("open {}", path));
+        if (errno == ENOENT)
+            error.hint("the file was there at the checkpoint: put it back");
+        return base::fail(std::move(error));
+    }
+    TRY(validate(context, fd.get(), reg));
+    if (reg.flags() & O_PATH)
+        return fd;
+    if (reg.pos() && lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0)
+        return base::fail_sys(fmt::format("seek in {}", path));
+    return fd;
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.reg().fown()); }
+
+} // namespace
+
+const FileKind kRegularFile{.name = "regular file, directory, plain device",
+                            .type = img::REG,
+                            .matches = matches,
+                            .dump = dump,
+                            .open = open_file,
+                            .settle = settle};
+
+} // namespace resource

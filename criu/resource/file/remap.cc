@@ -1,0 +1,273 @@
+// Files that cannot be reached by their path any more.
+//
+// Without any name (link count 0) a file's contents go into the image: a ghost. If it has another name somewhere, which
+// nobody can find, --link-remap gives it a new one beside the old, which the restore removes again.
+#include "criu/image/ghost.hh"
+#include "criu/resource/file/file.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <filesystem>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+namespace resource {
+namespace {
+
+constexpr size_t kCopyBuffer = 1u << 20;
+constexpr const char *kFdPath = "/proc/self/fd/{}";
+
+uint32_t image_device(dev_t dev) { return static_cast<uint32_t>(major(dev) << 20 | minor(dev)); }
+
+std::pair<uint64_t, uint64_t> key_of(const struct stat &st) { return {st.st_dev, st.st_ino}; }
+
+Result<void> copy_range(int from, off_t at, off_t to_at, uint64_t bytes, int to) {
+    std::vector<char> buffer(std::min<uint64_t>(kCopyBuffer, bytes));
+    while (bytes) {
+        ssize_t n = pread(from, buffer.data(), std::min<uint64_t>(buffer.size(), bytes), at);
+        if (n < 0)
+            return base::fail_sys("read a deleted file");
+        if (n == 0)
+            break;
+        if (pwrite(to, buffer.data(), static_cast<size_t>(n), to_at) != n)
+            return base::fail_sys("write a deleted file's contents");
+        at += n, to_at += n, bytes -= static_cast<uint64_t>(n);
+    }
+    return {};
+}
+
+/// Ranges of a file that hold data.
+std::vector<std::pair<off_t, off_t>> data_ranges(int fd, off_t size) {
+    std::vector<std::pair<off_t, off_t>> ranges;
+    for (off_t at = 0; at < size;) {
+        off_t start = lseek(fd, at, SEEK_DATA);
+        if (start < 0)
+            break;
+        off_t end = lseek(fd, start, SEEK_HOLE);
+        if (end < 0)
+            end = size;
+        ranges.emplace_back(start, end);
+        at = end;
+    }
+    return ranges;
+}
+
+struct GhostHead {
+    img::ghost_file_entry entry;
+    base::UniqueFd source; ///< readable descriptor of the file; none for what has no contents
+};
+
+Result<GhostHead> describe(const FileDumpContext &context, const OpenFile &file) {
+    const struct stat &st = file.stat;
+    GhostHead head;
+    head.entry.set_uid(st.st_uid);
+    head.entry.set_gid(st.st_gid);
+    head.entry.set_mode(st.st_mode);
+    head.entry.set_dev(image_device(st.st_dev));
+    head.entry.set_ino(st.st_ino);
+    head.entry.mutable_atim()->set_tv_sec(static_cast<uint64_t>(st.st_atim.tv_sec));
+    head.entry.mutable_atim()->set_tv_usec(static_cast<uint64_t>(st.st_atim.tv_nsec / 1000));
+    head.entry.mutable_mtim()->set_tv_sec(static_cast<uint64_t>(st.st_mtim.tv_sec));
+    head.entry.mutable_mtim()->set_tv_usec(static_cast<uint64_t>(st.st_mtim.tv_nsec / 1000));
+    if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+        head.entry.set_rdev(static_cast<uint32_t>(st.st_rdev));
+    if (S_ISLNK(st.st_mode)) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(file.fd, "", target, sizeof target);
+        if (n < 0)
+            return base::fail_sys("read a deleted symbolic link");
+        head.entry.set_symlnk_target(std::string(target, static_cast<size_t>(n)));
+    }
+    if (!S_ISREG(st.st_mode))
+        return head;
+    if (static_cast<uint64_t>(st.st_blocks) * 512 > context.options.ghost_limit)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("the deleted file {} holds {} bytes, more than the ghost limit of {}", file.link,
+                                                  st.st_blocks * 512, context.options.ghost_limit))
+                              .hint(fmt::format("raise it: --ghost-limit {}", st.st_blocks * 512)));
+    head.source.reset(::open(fmt::format(kFdPath, file.fd).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!head.source)
+        return base::fail_sys("open a deleted file for reading");
+    return head;
+}
+
+Result<void> write_ghost(FileDumpContext &context, const OpenFile &file, uint32_t ghost) {
+    GhostHead head = TRY(describe(context, file));
+    auto ranges = head.source ? data_ranges(head.source.get(), file.stat.st_size) : decltype(data_ranges(0, 0)){};
+    const bool whole = ranges.size() == 1 && ranges[0] == std::pair<off_t, off_t>{0, file.stat.st_size};
+    const bool chunked = head.source && file.stat.st_size > 0 && !whole;
+    if (chunked) {
+        head.entry.set_chunks(true);
+        head.entry.set_size(static_cast<uint64_t>(file.stat.st_size));
+    }
+    TRY(context.images.add(image::ImageKind::GhostFile, ghost, head.entry));
+    for (auto [start, end] : ranges) {
+        int out = TRY(context.images.raw(image::ImageKind::GhostFile, ghost));
+        off_t at = lseek(out, 0, SEEK_END);
+        if (chunked) {
+            img::ghost_chunk_entry chunk;
+            chunk.set_len(static_cast<uint64_t>(end - start));
+            chunk.set_off(static_cast<uint64_t>(start));
+            std::string bytes = chunk.SerializeAsString();
+            auto length = static_cast<uint32_t>(bytes.size());
+            bytes.insert(0, reinterpret_cast<const char *>(&length), sizeof length);
+            if (pwrite(out, bytes.data(), bytes.size(), at) != static_cast<ssize_t>(bytes.size()))
+                return base::fail_sys("write a deleted file's image");
+            at += static_cast<off_t>(bytes.size());
+        }
+        TRY(copy_range(head.source.get(), start, at, static_cast<uint64_t>(end - start), out));
+    }
+    return context.images.close_file(image::ImageKind::GhostFile, ghost);
+}
+
+Result<void> add_remap(FileDumpContext &context, FileId id, uint32_t remap, img::remap_type type) {
+    img::remap_file_path_entry entry;
+    entry.set_orig_id(id.value);
+    entry.set_remap_id(remap);
+    entry.set_remap_type(type);
+    return context.images.add(image::ImageKind::RemapFpath, 0, entry);
+}
+
+Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId id) {
+    auto [it, is_new] = context.ghosts.try_emplace(key_of(file.stat), context.next_ghost_id);
+    if (is_new) {
+        context.next_ghost_id++;
+        TRY_CTX(write_ghost(context, file, it->second), fmt::format("deleted file {}", file.link));
+    }
+    return add_remap(context, id, it->second, img::GHOST);
+}
+
+Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, const std::string &path, uint32_t id) {
+    std::string name = fmt::format("{}/link_remap.{}", std::filesystem::path(path).parent_path().string(), id);
+    // Of the description itself, wherever its remaining name may be.
+    if (linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) < 0)
+        return base::fail_sys(fmt::format("link {} to {}", file.link, name));
+    context.undo.push_back([name] { unlink(name.c_str()); });
+    return name;
+}
+
+Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
+    if (!context.options.link_remap)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("{} was removed or replaced, but the open file still has another name", path))
+                              .hint("dump with --link-remap, which gives it a temporary name beside the old one"));
+    auto [it, is_new] = context.link_remaps.try_emplace(key_of(file.stat), 0);
+    if (is_new) {
+        FileId named = context.new_id();
+        it->second = named.value;
+        img::file_entry entry;
+        entry.set_type(img::REG);
+        entry.set_id(named.value);
+        img::reg_file_entry *reg = entry.mutable_reg();
+        reg->set_id(named.value);
+        reg->set_flags(0);
+        reg->set_pos(0);
+        TRY(dump_owner(OpenFile{}, reg->mutable_fown()));
+        reg->set_name(TRY(make_link(context, file, path, named.value)));
+        reg->set_mode(file.stat.st_mode);
+        TRY(context.images.add(image::ImageKind::Files, 0, entry));
+    }
+    return add_remap(context, id, it->second, img::LINKED);
+}
+
+// ---- restore -------------------------------------------------------------------------------------------------------
+
+Result<void> fill(const image::GhostImage &ghost, const std::string &path) {
+    base::UniqueFd out(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!out)
+        return base::fail_sys(fmt::format("open {}", path));
+    uint64_t end = ghost.entry.size();
+    for (const image::GhostPiece &piece : ghost.pieces)
+        end = std::max(end, piece.offset + piece.length);
+    if (ftruncate(out.get(), static_cast<off_t>(end)) < 0)
+        return base::fail_sys(fmt::format("size of {}", path));
+    for (const image::GhostPiece &piece : ghost.pieces)
+        TRY(copy_range(ghost.file.get(), static_cast<off_t>(piece.image_offset), static_cast<off_t>(piece.offset), piece.length,
+                       out.get()));
+    return {};
+}
+
+Result<void> make_node(const img::ghost_file_entry &entry, const std::string &path) {
+    int r = -1;
+    mode_t mode = entry.mode();
+    if (S_ISREG(mode))
+        r = base::UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) ? 0 : -1;
+    else if (S_ISDIR(mode))
+        r = mkdir(path.c_str(), 0700);
+    else if (S_ISLNK(mode))
+        r = symlink(entry.symlnk_target().c_str(), path.c_str());
+    else if (S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode))
+        r = mknod(path.c_str(), (mode & S_IFMT) | 0600, entry.rdev());
+    else
+        return base::unsupported("a deleted file of an unknown kind");
+    if (r < 0)
+        return base::fail_sys(fmt::format("create {}", path));
+    return {};
+}
+
+Result<void> set_attributes(const img::ghost_file_entry &entry, const std::string &path) {
+    if (lchown(path.c_str(), entry.uid(), entry.gid()) < 0)
+        return base::fail_sys(fmt::format("owner of {}", path));
+    if (!S_ISLNK(entry.mode()) && chmod(path.c_str(), entry.mode() & 07777) < 0)
+        return base::fail_sys(fmt::format("mode of {}", path));
+    timespec times[2] = {{static_cast<time_t>(entry.atim().tv_sec()), static_cast<long>(entry.atim().tv_usec() * 1000)},
+                         {static_cast<time_t>(entry.mtim().tv_sec()), static_cast<long>(entry.mtim().tv_usec() * 1000)}};
+    if (entry.has_mtim() && utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
+        return base::fail_sys(fmt::format("times of {}", path));
+    return {};
+}
+
+Result<std::string> create_ghost(FileOpenContext &context, uint32_t id, const std::string &path) {
+    auto ghost = TRY(context.images.read_ghost(id));
+    if (!ghost)
+        return base::bad_image(fmt::format("ghost-file-{:x}.img is missing", id));
+    std::string name = fmt::format("{}.cr.{:x}.ghost", path, id);
+    TRY_CTX(make_node(ghost->entry, name), "bring back a deleted file");
+    context.ghost_paths[id] = name;
+    if (S_ISREG(ghost->entry.mode()))
+        TRY(fill(*ghost, name));
+    TRY(set_attributes(ghost->entry, name));
+    return name;
+}
+
+} // namespace
+
+Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
+    if (file.stat.st_nlink == 0 || S_ISDIR(file.stat.st_mode))
+        return dump_ghost(context, file, id);
+    return dump_link(context, file, id, path);
+}
+
+Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path) {
+    if (!path.starts_with('/'))
+        return base::bad_image(fmt::format("file {}: \"{}\" is not an absolute path", id, path));
+    auto it = context.remaps.find(id);
+    if (it == context.remaps.end())
+        return path;
+    const img::remap_file_path_entry &remap = it->second;
+    switch (remap.remap_type()) {
+    case img::GHOST: {
+        if (auto made = context.ghost_paths.find(remap.remap_id()); made != context.ghost_paths.end())
+            return made->second;
+        return create_ghost(context, remap.remap_id(), path);
+    }
+    case img::LINKED: {
+        auto other = context.files.find(remap.remap_id());
+        if (other == context.files.end() || !other->second.has_reg())
+            return base::bad_image(fmt::format("remap-fpath.img: file {} does not exist", remap.remap_id()));
+        return other->second.reg().name();
+    }
+    case img::PROCFS:
+        return path;
+    }
+    return base::bad_image("remap-fpath.img: an unknown kind of remap");
+}
+
+void remove_ghosts(FileOpenContext &context) {
+    for (auto &[id, path] : context.ghost_paths)
+        if (unlink(path.c_str()) < 0 && errno == EISDIR)
+            rmdir(path.c_str());
+    context.ghost_paths.clear();
+}
+
+} // namespace resource

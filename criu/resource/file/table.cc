@@ -1,0 +1,20 @@
+// The list of all kinds of descriptors. The first that matches takes the file.
+#include "criu/resource/file/file.hh"
+
+namespace resource {
+namespace {
+
+constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kRegularFile};
+
+} // namespace
+
+std::span<const FileKind *const> file_kinds() { return kFileKinds; }
+
+const FileKind *find_file_kind(img::fd_types type) {
+    for (const FileKind *kind : kFileKinds)
+        if (kind->type == type)
+            return kind;
+    return nullptr;
+}
+
+} // namespace resource

@@ -1,0 +1,163 @@
+#include "criu/resource/mm/mapping.hh"
+
+#include "criu/resource/mm/vma_status.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+namespace resource {
+namespace {
+
+using parse::Vma;
+using parse::VmFlag;
+
+#ifndef MADV_WIPEONFORK
+constexpr int MADV_WIPEONFORK = 18;
+#endif
+constexpr uint32_t kMapDroppable = 0x08;
+
+Result<MappingClass> refuse(const Vma &vma, std::string why) {
+    return base::unsupported(fmt::format("mapping {:#x}-{:#x} {}: {}", vma.start, vma.end, vma.name, why));
+}
+
+Result<MappingClass> classify_special(const Vma &vma) {
+    if (vma.name == "[vdso]")
+        return MappingClass::Vdso;
+    if (vma.name == "[vvar]" || vma.name == "[vvar_vclock]")
+        return MappingClass::Vvar;
+    if (vma.name == "[vsyscall]")
+        return MappingClass::Vsyscall;
+    if (vma.name == "[uprobes]")
+        return refuse(vma, "a probe is set in this task: remove it first");
+    if (vma.flags.has(VmFlag::Ss))
+        return refuse(vma, "a shadow stack");
+    return MappingClass::PrivateAnonymous; // [heap], [stack], [anon:...]
+}
+
+Result<MappingClass> classify_file(const Vma &vma) {
+    if (vma.name.starts_with("/[aio]"))
+        return MappingClass::AioRing;
+    if (vma.name.starts_with("/SYSV"))
+        return refuse(vma, "a System V segment of the host's IPC namespace is not supported yet");
+    if (vma.name.starts_with("anon_inode:") || vma.name.starts_with("/anon_inode:"))
+        return refuse(vma, "memory of a kernel object that cannot be saved");
+    if (vma.name.starts_with("/secretmem"))
+        return refuse(vma, "secret memory (memfd_secret) is not supported yet");
+    if (vma.name.starts_with("socket:"))
+        return refuse(vma, "a packet socket's ring is not supported yet");
+    if (vma.name.starts_with("/memfd:"))
+        return MappingClass::Memfd;
+    if (vma.name.starts_with("/anon_hugepage"))
+        return vma.shared ? refuse(vma, "shared huge pages are not supported yet") : MappingClass::PrivateAnonymous;
+    if (vma.shared && vma.name.starts_with("/dev/zero") && vma.deleted)
+        return MappingClass::SharedAnonymous;
+    if (vma.flags.has(VmFlag::Io) || vma.flags.has(VmFlag::Pf))
+        return refuse(vma, "a device's memory");
+    return vma.shared ? MappingClass::SharedFile : MappingClass::PrivateFile;
+}
+
+uint32_t map_flags(const Vma &vma, MappingClass kind) {
+    uint32_t flags = vma.shared ? MAP_SHARED : MAP_PRIVATE;
+    if (kind == MappingClass::PrivateAnonymous || kind == MappingClass::SharedAnonymous || kind == MappingClass::Vdso ||
+        kind == MappingClass::Vvar || kind == MappingClass::Vsyscall)
+        flags |= MAP_ANONYMOUS;
+    if (kind == MappingClass::SharedAnonymous)
+        flags = MAP_SHARED | MAP_ANONYMOUS;
+    if (vma.flags.has(VmFlag::Gd))
+        flags |= MAP_GROWSDOWN;
+    if (vma.flags.has(VmFlag::Lo))
+        flags |= MAP_LOCKED;
+    if (vma.flags.has(VmFlag::Nr))
+        flags |= MAP_NORESERVE;
+    if (vma.flags.has(VmFlag::Ht))
+        flags |= MAP_HUGETLB;
+    if (vma.flags.has(VmFlag::Dp))
+        flags = (flags & ~static_cast<uint32_t>(MAP_PRIVATE)) | kMapDroppable;
+    return flags;
+}
+
+uint64_t advice(const Vma &vma) {
+    uint64_t bits = 0;
+    auto add = [&](VmFlag flag, int advice_number) { bits |= uint64_t{vma.flags.has(flag)} << advice_number; };
+    add(VmFlag::Sr, MADV_SEQUENTIAL);
+    add(VmFlag::Rr, MADV_RANDOM);
+    add(VmFlag::Dc, MADV_DONTFORK);
+    add(VmFlag::Dd, MADV_DONTDUMP);
+    add(VmFlag::Mg, MADV_MERGEABLE);
+    add(VmFlag::Hg, MADV_HUGEPAGE);
+    add(VmFlag::Nh, MADV_NOHUGEPAGE);
+    add(VmFlag::Wf, MADV_WIPEONFORK);
+    return bits;
+}
+
+uint32_t status_of(const Vma &vma, MappingClass kind) {
+    switch (kind) {
+    case MappingClass::PrivateAnonymous:
+        return kVmaRegular | kVmaAnonPrivate | (vma.name == "[heap]" ? kVmaHeap : 0);
+    case MappingClass::PrivateFile:
+        return kVmaRegular | kVmaFilePrivate;
+    case MappingClass::SharedFile:
+        return kVmaRegular | kVmaFileShared;
+    case MappingClass::SharedAnonymous:
+        return kVmaRegular | kVmaAnonShared;
+    case MappingClass::Memfd:
+        return kVmaRegular | kVmaMemfd | (vma.shared ? kVmaFileShared : kVmaFilePrivate);
+    case MappingClass::Vdso:
+        return kVmaRegular | kVmaVdso | kVmaAnonPrivate;
+    case MappingClass::Vvar:
+        return kVmaRegular | kVmaVvar | kVmaAnonPrivate;
+    case MappingClass::Vsyscall:
+        return kVmaVsyscall | kVmaAnonPrivate;
+    case MappingClass::AioRing:
+        return kVmaRegular | kVmaAioRing | kVmaAnonPrivate;
+    }
+    return 0;
+}
+
+void describe_extension(const Vma &vma, img::vma_entry &entry) {
+    constexpr std::string_view kName = "[anon:";
+    if (vma.protection_key)
+        entry.mutable_ext()->set_pkey(vma.protection_key);
+    if (vma.name.starts_with(kName) && vma.name.ends_with(']'))
+        entry.mutable_ext()->set_anon_name(vma.name.substr(kName.size(), vma.name.size() - kName.size() - 1));
+    if (vma.flags.has(VmFlag::Lf))
+        entry.mutable_ext()->set_lock_onfault(true);
+    if (vma.flags.has(VmFlag::Sl))
+        entry.mutable_ext()->set_sealed(true);
+}
+
+} // namespace
+
+Result<MappingClass> classify(const Vma &vma) {
+    if (vma.flags.has(VmFlag::Um) || vma.flags.has(VmFlag::Uw) || vma.flags.has(VmFlag::Ui))
+        return refuse(vma, "its page faults are handled by the program (userfaultfd)");
+    if (vma.name.empty() || vma.name[0] == '[')
+        return classify_special(vma);
+    return classify_file(vma);
+}
+
+img::vma_entry describe(const Vma &vma, MappingClass kind) {
+    img::vma_entry entry;
+    entry.set_start(vma.start);
+    entry.set_end(vma.end);
+    const bool of_file = needs_file(kind) || kind == MappingClass::SharedAnonymous;
+    entry.set_pgoff(of_file ? vma.pgoff : 0);
+    entry.set_shmid(kind == MappingClass::SharedAnonymous ? vma.inode : 0);
+    entry.set_prot(vma.prot);
+    entry.set_flags(map_flags(vma, kind));
+    entry.set_status(status_of(vma, kind));
+    entry.set_fd(-1);
+    if (uint64_t bits = advice(vma))
+        entry.set_madv(bits);
+    if (needs_file(kind))
+        entry.set_fdflags(vma.shared && vma.flags.has(VmFlag::Mw) ? O_RDWR : O_RDONLY);
+    describe_extension(vma, entry);
+    return entry;
+}
+
+bool needs_file(MappingClass kind) {
+    return kind == MappingClass::PrivateFile || kind == MappingClass::SharedFile || kind == MappingClass::Memfd;
+}
+
+} // namespace resource

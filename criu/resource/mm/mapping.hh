@@ -1,0 +1,32 @@
+// Memory mappings: from /proc/PID/smaps to the image. (Their restore, which concerns all mappings of a task at once, is in
+// criu/plan/address_space.hh.)
+#pragma once
+
+#include "criu/parse/maps.hh"
+#include "criu/resource/resource.hh"
+
+namespace resource {
+
+/// What a mapping is, for a dump.
+enum class MappingClass {
+    PrivateAnonymous,
+    PrivateFile,
+    SharedFile,
+    SharedAnonymous, ///< MAP_SHARED | MAP_ANONYMOUS, /dev/zero
+    Memfd,
+    Vdso,
+    Vvar,
+    Vsyscall,
+    AioRing,
+};
+
+/// Errors: Unsupported, naming the mapping and why it cannot be saved.
+Result<MappingClass> classify(const parse::Vma &vma);
+
+/// The image's entry, but for `shmid` of file mappings, which is the id of the file.
+img::vma_entry describe(const parse::Vma &vma, MappingClass kind);
+
+/// Whether the mapping's file must be in the image.
+bool needs_file(MappingClass kind);
+
+} // namespace resource

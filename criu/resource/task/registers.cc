@@ -1,0 +1,205 @@
+// Registers of a thread (x86-64). Read and written by ptrace while the thread is stopped.
+//
+// The extended state (XSAVE) is laid out differently by different CPUs: where a component lies is asked of CPUID on both
+// sides, and the image keeps each component on its own. Only components in use (their bit in xstate_bv) must exist on the
+// CPU of the restore.
+//
+// A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode. The
+// restart block, which holds the end of an interrupted nanosleep or poll, cannot be carried over: such a call starts anew,
+// nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
+#include "criu/resource/task/registers.hh"
+
+#include <cpuid.h>
+#include <cstring>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+namespace resource {
+namespace {
+
+constexpr size_t kLegacySize = 512, kHeaderAt = 512, kHeaderEnd = 576;
+constexpr size_t kXcr0At = 464; // software-reserved bytes of the frame: the kernel stores XCR0 there
+
+enum Component : unsigned { kX87, kSse, kYmm, kBndregs, kBndcsr, kOpmask, kZmmHi256, kHi16Zmm, kPt, kPkru };
+
+struct Place {
+    size_t at = 0, size = 0;
+};
+
+/// Where a component lies in the standard format on this CPU; size 0: it has none.
+Place place_of(unsigned component) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(0xd, component, &a, &b, &c, &d) || a == 0)
+        return {};
+    return {b, a};
+}
+
+template <class T> T load(const std::vector<std::byte> &bytes, size_t at) {
+    T v{};
+    if (at + sizeof v <= bytes.size())
+        std::memcpy(&v, bytes.data() + at, sizeof v);
+    return v;
+}
+
+template <class Word, class Field> void copy_out(const std::vector<std::byte> &state, Place from, Field *into) {
+    for (size_t i = 0; i + sizeof(Word) <= from.size && from.at + i + sizeof(Word) <= state.size(); i += sizeof(Word))
+        into->Add(load<Word>(state, from.at + i));
+}
+
+void write_extended(const std::vector<std::byte> &state, uint64_t xcr0, img::user_x86_xsave_entry *entry) {
+    entry->set_xstate_bv(load<uint64_t>(state, kHeaderAt));
+    auto has = [&](unsigned component) { return xcr0 >> component & 1; };
+    if (has(kYmm))
+        copy_out<uint32_t>(state, place_of(kYmm), entry->mutable_ymmh_space());
+    if (has(kBndregs))
+        copy_out<uint64_t>(state, {place_of(kBndregs).at, 64}, entry->mutable_bndreg_state());
+    if (has(kBndcsr))
+        copy_out<uint64_t>(state, {place_of(kBndcsr).at, 16}, entry->mutable_bndcsr_state());
+    if (has(kOpmask))
+        copy_out<uint64_t>(state, place_of(kOpmask), entry->mutable_opmask_reg());
+    if (has(kZmmHi256))
+        copy_out<uint64_t>(state, place_of(kZmmHi256), entry->mutable_zmm_upper());
+    if (has(kHi16Zmm))
+        copy_out<uint64_t>(state, place_of(kHi16Zmm), entry->mutable_hi16_zmm());
+    if (has(kPkru))
+        copy_out<uint32_t>(state, {place_of(kPkru).at, 8}, entry->mutable_pkru());
+}
+
+Result<void> write_fpu(const std::vector<std::byte> &state, img::user_x86_fpregs_entry *fpu) {
+    fpu->set_cwd(load<uint16_t>(state, 0));
+    fpu->set_swd(load<uint16_t>(state, 2));
+    fpu->set_twd(load<uint16_t>(state, 4));
+    fpu->set_fop(load<uint16_t>(state, 6));
+    fpu->set_rip(load<uint64_t>(state, 8));
+    fpu->set_rdp(load<uint64_t>(state, 16));
+    fpu->set_mxcsr(load<uint32_t>(state, 24));
+    fpu->set_mxcsr_mask(load<uint32_t>(state, 28));
+    copy_out<uint32_t>(state, {32, 128}, fpu->mutable_st_space());
+    copy_out<uint32_t>(state, {160, 256}, fpu->mutable_xmm_space());
+    if (state.size() < kHeaderEnd)
+        return {};
+    constexpr uint64_t kKnown = ((1u << (kHi16Zmm + 1)) - 1) | (1u << kPkru);
+    if (uint64_t unknown = load<uint64_t>(state, kHeaderAt) & ~kKnown)
+        return base::unsupported(fmt::format("extended CPU state {:#x} is in use (AMX tiles are bits 17 and 18), which the "
+                                             "image format cannot hold",
+                                             unknown));
+    write_extended(state, load<uint64_t>(state, kXcr0At), fpu->mutable_xsave());
+    return {};
+}
+
+/// A cut-off system call goes back to its instruction.
+void rewind_syscall(compel::Registers &regs) {
+    constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
+    if (static_cast<int64_t>(regs.orig_rax) < 0)
+        return;
+    auto result = static_cast<int64_t>(regs.rax);
+    if (result != kRestartSys && result != kRestartNoIntr && result != kRestartNoHand && result != kRestartBlock)
+        return;
+    if (result == kRestartBlock) {
+        // The kernel has written the time left to `rem`.
+        if (regs.orig_rax == SYS_nanosleep && regs.rsi)
+            regs.rdi = regs.rsi;
+        if (regs.orig_rax == SYS_clock_nanosleep && regs.r10)
+            regs.rdx = regs.r10;
+    }
+    constexpr unsigned kInstruction = 2;
+    regs.rax = regs.orig_rax;
+    regs.rip -= kInstruction;
+}
+
+template <class Word, class Field> void copy_in(const Field &from, std::vector<std::byte> &state, Place to) {
+    for (int i = 0; i < from.size() && static_cast<size_t>(i + 1) * sizeof(Word) <= to.size; i++) {
+        auto v = static_cast<Word>(from[i]);
+        std::memcpy(state.data() + to.at + static_cast<size_t>(i) * sizeof(Word), &v, sizeof v);
+    }
+}
+
+/// Bytes of the standard format with all components that this CPU and kernel have switched on.
+size_t xsave_size() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(0xd, 0, &a, &b, &c, &d) || b < kHeaderEnd)
+        return kHeaderEnd;
+    return b;
+}
+
+uint64_t supported_components() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    __get_cpuid_count(0xd, 0, &a, &b, &c, &d);
+    return a | uint64_t{d} << 32;
+}
+
+template <class T> void store(std::vector<std::byte> &state, size_t at, T v) { std::memcpy(state.data() + at, &v, sizeof v); }
+
+} // namespace
+
+Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &core) {
+    compel::Registers r = facts.registers;
+    constexpr uint64_t kCode64 = 0x33;
+    if (r.cs != kCode64)
+        return base::unsupported("it runs 32-bit code");
+    rewind_syscall(r);
+    core.set_mtype(img::core_entry::X86_64);
+    img::thread_info_x86 *info = core.mutable_thread_info();
+    info->set_clear_tid_addr(0);
+    img::user_x86_regs_entry *e = info->mutable_gpregs();
+    e->set_r15(r.r15), e->set_r14(r.r14), e->set_r13(r.r13), e->set_r12(r.r12);
+    e->set_bp(r.rbp), e->set_bx(r.rbx), e->set_r11(r.r11), e->set_r10(r.r10), e->set_r9(r.r9), e->set_r8(r.r8);
+    e->set_ax(r.rax), e->set_cx(r.rcx), e->set_dx(r.rdx), e->set_si(r.rsi), e->set_di(r.rdi);
+    e->set_orig_ax(r.orig_rax), e->set_ip(r.rip), e->set_cs(r.cs), e->set_flags(r.eflags), e->set_sp(r.rsp);
+    e->set_ss(r.ss), e->set_fs_base(r.fs_base), e->set_gs_base(r.gs_base);
+    e->set_ds(r.ds), e->set_es(r.es), e->set_fs(r.fs), e->set_gs(r.gs);
+    e->set_mode(img::NATIVE);
+    return write_fpu(facts.xstate, info->mutable_fpregs());
+}
+
+Result<compel::Registers> read_registers(const img::core_entry &core) {
+    if (core.mtype() != img::core_entry::X86_64 || !core.has_thread_info())
+        return base::unsupported("the image is of another processor architecture");
+    const img::user_x86_regs_entry &e = core.thread_info().gpregs();
+    if (e.mode() != img::NATIVE)
+        return base::unsupported("a 32-bit task");
+    compel::Registers r{};
+    r.r15 = e.r15(), r.r14 = e.r14(), r.r13 = e.r13(), r.r12 = e.r12();
+    r.rbp = e.bp(), r.rbx = e.bx(), r.r11 = e.r11(), r.r10 = e.r10(), r.r9 = e.r9(), r.r8 = e.r8();
+    r.rax = e.ax(), r.rcx = e.cx(), r.rdx = e.dx(), r.rsi = e.si(), r.rdi = e.di();
+    // Not in a system call: the kernel must not think of restarting anything.
+    r.orig_rax = ~0ull;
+    constexpr uint64_t kCode64 = 0x33, kData64 = 0x2b;
+    r.rip = e.ip(), r.eflags = e.flags(), r.rsp = e.sp(), r.cs = kCode64, r.ss = kData64;
+    r.fs_base = e.fs_base(), r.gs_base = e.gs_base();
+    r.ds = e.ds(), r.es = e.es(), r.fs = e.fs(), r.gs = e.gs();
+    return r;
+}
+
+Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
+    const img::user_x86_fpregs_entry &fpu = core.thread_info().fpregs();
+    std::vector<std::byte> state(xsave_size());
+    store(state, 0, static_cast<uint16_t>(fpu.cwd()));
+    store(state, 2, static_cast<uint16_t>(fpu.swd()));
+    store(state, 4, static_cast<uint16_t>(fpu.twd()));
+    store(state, 6, static_cast<uint16_t>(fpu.fop()));
+    store(state, 8, fpu.rip());
+    store(state, 16, fpu.rdp());
+    constexpr uint32_t kMxcsrBits = 0xffff; // reserved bits make the kernel refuse the state
+    store(state, 24, fpu.mxcsr() & kMxcsrBits);
+    store(state, 28, fpu.mxcsr_mask());
+    copy_in<uint32_t>(fpu.st_space(), state, {32, 128});
+    copy_in<uint32_t>(fpu.xmm_space(), state, {160, 256});
+    const img::user_x86_xsave_entry &x = fpu.xsave();
+    const uint64_t in_use = fpu.has_xsave() ? x.xstate_bv() : (1u << kX87 | 1u << kSse);
+    if (uint64_t missing = in_use & ~supported_components())
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("the task uses CPU state {:#x} that this CPU does not have", missing))
+                              .hint("restore on a machine whose CPU has the same extensions (AVX, AVX-512, PKU)"));
+    store(state, kHeaderAt, in_use);
+    copy_in<uint32_t>(x.ymmh_space(), state, place_of(kYmm));
+    copy_in<uint64_t>(x.bndreg_state(), state, place_of(kBndregs));
+    copy_in<uint64_t>(x.bndcsr_state(), state, place_of(kBndcsr));
+    copy_in<uint64_t>(x.opmask_reg(), state, place_of(kOpmask));
+    copy_in<uint64_t>(x.zmm_upper(), state, place_of(kZmmHi256));
+    copy_in<uint64_t>(x.hi16_zmm(), state, place_of(kHi16Zmm));
+    copy_in<uint32_t>(x.pkru(), state, place_of(kPkru));
+    return state;
+}
+
+} // namespace resource

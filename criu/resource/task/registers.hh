@@ -1,0 +1,20 @@
+// Registers of a thread: what ptrace gives and takes, and what the image holds.
+#pragma once
+
+#include "criu/resource/resource.hh"
+
+namespace resource {
+
+/// Fills thread_info (registers, FPU and extended state) from a stopped thread. Pure but for CPUID.
+/// Errors: Unsupported for states that the image format cannot hold (AMX tiles, protection-key-like unknown components
+/// in use).
+Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &core);
+
+/// Registers for PTRACE_SETREGSET(NT_PRSTATUS). An interrupted system call is issued again from its first instruction.
+Result<compel::Registers> read_registers(const img::core_entry &core);
+
+/// Extended state for PTRACE_SETREGSET(NT_X86_XSTATE), laid out for this CPU.
+/// Errors: Unsupported where a component is in use that this CPU lacks.
+Result<std::vector<std::byte>> read_xstate(const img::core_entry &core);
+
+} // namespace resource

@@ -1,0 +1,70 @@
+// What a dump knows of a stopped task from outside, before anything runs in it. Plain values.
+#pragma once
+
+#include "base/ids.hh"
+#include "compel/freezer.hh"
+#include "criu/parse/maps.hh"
+#include "criu/parse/small.hh"
+#include "criu/parse/stat.hh"
+#include "criu/parse/status.hh"
+#include "criu/parse/timers.hh"
+
+#include <csignal>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tree {
+
+using base::Pid;
+using base::VPid;
+
+/// The kernel's struct ptrace_rseq_configuration.
+struct RseqConfiguration {
+    uint64_t pointer = 0;
+    uint32_t size = 0;
+    uint32_t signature = 0;
+    uint32_t flags = 0;
+    uint32_t pad = 0;
+};
+
+struct ThreadFacts {
+    Pid tid;
+    parse::Status status;
+    compel::Registers registers{};
+    std::vector<std::byte> xstate;
+    uint64_t signal_mask = 0;
+    std::vector<siginfo_t> pending;
+    std::optional<RseqConfiguration> rseq; ///< absent: the kernel cannot tell
+    uint32_t seccomp_filter = 0; ///< index in seccomp.img of its newest filter
+    uint64_t rseq_cs = 0;                  ///< struct rseq's rseq_cs word, 0 outside of critical sections
+};
+
+/// Links of one process to kernel objects that it may share with others: equal numbers mean the same object.
+struct SharedIds {
+    uint32_t vm = 0, files = 0, fs = 0, sighand = 0;
+};
+
+struct TaskFacts {
+    Pid pid;
+    Pid parent;
+    bool zombie = false;
+    bool stopped = false; ///< by a stop signal, before we came
+    int stop_signal = 0;
+    parse::Stat stat;
+    std::vector<parse::Vma> vmas;
+    std::vector<parse::PosixTimer> timers;
+    std::vector<uint64_t> auxv;
+    std::vector<siginfo_t> shared_pending;
+    std::vector<int> fds;           ///< descriptor numbers, ascending
+    std::optional<uint32_t> coredump_filter;
+    int32_t oom_score_adj = 0;
+    std::optional<uint32_t> loginuid;
+    std::optional<int32_t> autogroup_nice;
+    SharedIds ids;
+    std::vector<ThreadFacts> threads; ///< leader first; empty for a zombie
+
+    const parse::Status &status() const { return threads.front().status; }
+};
+
+} // namespace tree

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Checks that every layer includes only those below it (Documentation/architecture.md).
+
+A header that no rule places is an error, so that a new folder cannot go unnoticed.
+"""
+import pathlib
+import re
+import sys
+
+# Folders of one rank do not see each other, except as listed in SIBLINGS.
+RANK = {
+    "include": 0,
+    "images": 1,
+    "compel": 1,
+    "criu/kernel": 2,
+    "criu/parse": 2,
+    "criu/image": 2,
+    "criu/tree": 2,
+    "criu/pages": 3,
+    "criu/plan": 3,
+    "criu/resource": 3,
+    "criu/pie": 3,
+    "criu/crit": 3,
+    "criu/dump": 4,
+    "criu/restore": 4,
+    "criu/check": 5,
+    "criu/cli": 6,
+    "criu": 7,
+}
+# A resource files operations into a plan and hands memory to the page engine; a tree is made of parsed facts.
+SIBLINGS = {
+    ("criu/tree", "criu/parse"),
+    ("criu/tree", "criu/kernel"),
+    ("criu/resource", "criu/plan"),
+    ("criu/resource", "criu/pages"),
+    ("criu/plan", "criu/pages"),
+}
+# Headers of plain values that count as a part of a lower layer: what the engines take as input, and the numbers of the
+# image format that stand beside the resource they belong to.
+VALUE_HEADERS = {"criu/cli/options.hh": "include", "criu/resource/mm/vma_status.hh": "criu/image"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def layer(path):
+    """The folder of RANK that a path of the repository lies in."""
+    if path in VALUE_HEADERS:
+        return VALUE_HEADERS[path]
+    parts = path.split("/")
+    for depth in (2, 1):
+        name = "/".join(parts[:depth])
+        if len(parts) > depth and name in RANK:
+            return name
+    return None
+
+
+def resolve(root, source, name):
+    """The repository path that an include means; None for generated and system headers."""
+    for candidate in (name, "include/" + name, str(pathlib.PurePath(source).parent / name)):
+        if (root / candidate).is_file():
+            return candidate
+    return None
+
+
+def check(root):
+    problems = []
+    sources = [p for top in ("include", "compel", "images", "criu") for p in sorted((root / top).rglob("*"))]
+    for path in sources:
+        if path.suffix not in (".cc", ".hh", ".S", ".h"):
+            continue
+        source = path.relative_to(root).as_posix()
+        home = layer(source)
+        if home is None:
+            problems.append(f"{source}: lies in no layer")
+            continue
+        for name in INCLUDE.findall(path.read_text()):
+            target = resolve(root, source, name)
+            if target is None:
+                # Messages are generated into the build folder from images/*.proto.
+                if name.endswith(".pb.h") and RANK[home] < RANK["images"] and source != "include/images_pb.hh":
+                    problems.append(f"{source}: {name}: messages are above {home}")
+                continue
+            other = layer(target)
+            if other is None:
+                problems.append(f"{source}: includes {target}, which lies in no layer")
+            elif other != home and RANK[other] >= RANK[home] and (home, other) not in SIBLINGS:
+                problems.append(f"{source}: {home} must not use {other} ({target})")
+    return problems
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parent.parent
+    problems = check(root)
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

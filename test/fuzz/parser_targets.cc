@@ -1,0 +1,85 @@
+#include "targets.hh"
+
+#include "criu/cli/config.hh"
+#include "criu/cli/parse_args.hh"
+#include "criu/parse/cgroup.hh"
+#include "criu/parse/elf.hh"
+#include "criu/parse/fdinfo.hh"
+#include "criu/parse/limits.hh"
+#include "criu/parse/locks.hh"
+#include "criu/parse/maps.hh"
+#include "criu/parse/mountinfo.hh"
+#include "criu/parse/small.hh"
+#include "criu/parse/stat.hh"
+#include "criu/parse/status.hh"
+#include "criu/parse/timers.hh"
+
+#include <array>
+
+namespace fuzz {
+
+namespace {
+
+template <auto Parse> void parse_with(std::string_view bytes) {
+    (void)Parse(bytes);
+}
+
+void elf(std::string_view bytes) {
+    (void)parse::parse_elf_image(bytes);
+    (void)parse::parse_build_id(bytes);
+}
+
+void small(std::string_view bytes) {
+    (void)parse::parse_timens_offsets(bytes);
+    (void)parse::parse_autogroup(bytes);
+    (void)parse::parse_syscall(bytes);
+    (void)parse::parse_auxv(bytes);
+    (void)parse::parse_number(bytes);
+    (void)parse::parse_hex_number(bytes);
+    (void)parse::parse_pid_list(bytes);
+}
+
+/// One argument per line: the grammar, then every setter.
+void arguments(std::string_view bytes) {
+    std::vector<std::string> args;
+    while (!bytes.empty()) {
+        size_t end = bytes.find('\n');
+        args.emplace_back(bytes.substr(0, end));
+        bytes.remove_prefix(end == std::string_view::npos ? bytes.size() : end + 1);
+    }
+    auto parsed = cli::parse_args(args);
+    if (!parsed)
+        return;
+    cli::Options options;
+    for (const cli::Occurrence &occurrence : parsed->options)
+        (void)cli::apply(options, occurrence);
+}
+
+void config(std::string_view bytes) {
+    (void)cli::parse_config("fuzz", bytes);
+}
+
+constexpr std::array kTargets{
+    Target{"arguments", arguments},
+    Target{"cgroup", parse_with<parse::parse_cgroup>},
+    Target{"config", config},
+    Target{"elf", elf},
+    Target{"fdinfo", parse_with<parse::parse_fdinfo>},
+    Target{"limits", parse_with<parse::parse_limits>},
+    Target{"locks", parse_with<parse::parse_locks>},
+    Target{"maps", parse_with<parse::parse_maps>},
+    Target{"mountinfo", parse_with<parse::parse_mountinfo>},
+    Target{"small", small},
+    Target{"smaps", parse_with<parse::parse_smaps>},
+    Target{"stat", parse_with<parse::parse_stat>},
+    Target{"status", parse_with<parse::parse_status>},
+    Target{"timers", parse_with<parse::parse_timers>},
+};
+
+} // namespace
+
+std::span<const Target> parser_targets() {
+    return kTargets;
+}
+
+} // namespace fuzz

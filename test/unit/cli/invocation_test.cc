@@ -1,0 +1,274 @@
+// Options as a whole: values, their checks, precedence, and what is refused.
+#include "criu/cli/help.hh"
+#include "criu/cli/invocation.hh"
+#include "criu/cli/privilege.hh"
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+using namespace cli;
+
+namespace {
+
+Result<Invocation> load(std::vector<std::string> args, const Environment &environment = {}) {
+    args.push_back("--no-default-config"); // a test must not depend on /etc
+    return load_invocation(args, environment);
+}
+
+Options options_of(std::vector<std::string> args) {
+    auto got = load(std::move(args));
+    if (!got)
+        FAIL(got.error().message());
+    return got->options;
+}
+
+std::string error_of(std::vector<std::string> args) {
+    auto got = load(std::move(args));
+    return got ? "" : got.error().message();
+}
+
+/// A folder that goes with the test.
+struct TempDir {
+    std::string path = (std::filesystem::temp_directory_path() / "criu-unit-XXXXXX").string();
+    TempDir() { REQUIRE(mkdtemp(path.data())); }
+    ~TempDir() { std::filesystem::remove_all(path); }
+    std::string write(const std::string &name, const std::string &text) const {
+        std::filesystem::create_directories(std::filesystem::path(path + "/" + name).parent_path());
+        std::ofstream(path + "/" + name) << text;
+        return path + "/" + name;
+    }
+};
+
+} // namespace
+
+TEST_CASE("options: numbers, sizes, words", "[cli]") {
+    Options o = options_of({"dump",
+                            "--tree=42",
+                            "-D",
+                            "img",
+                            "-W",
+                            "work",
+                            "-o",
+                            "log",
+                            "-v4",
+                            "-R",
+                            "--timeout",
+                            "0",
+                            "--ghost-limit",
+                            "2M",
+                            "--cpu-cap=cpu,^fpu",
+                            "-x12,13",
+                            "--network-lock",
+                            "skip",
+                            "--image-layout",
+                            "split",
+                            "--file-validation=filesize",
+                            "--skip-fd",
+                            "3",
+                            "--skip-fd",
+                            "4",
+                            "--action-script",
+                            "/a",
+                            "--action-script",
+                            "/b",
+                            "--no-ghost-fiemap",
+                            "--external",
+                            "tty[8801:5]",
+                            "--external",
+                            "file[1a:2b]:key"});
+    CHECK(o.command == Command::Dump);
+    CHECK(o.tree == 42);
+    CHECK(o.images_dir == "img");
+    CHECK(o.work_dir == "work");
+    CHECK(o.log_file == "log");
+    CHECK(o.verbosity == 4);
+    CHECK(o.leave_running);
+    CHECK(o.timeout_seconds == 0);
+    CHECK(o.ghost_limit == 2u << 20);
+    CHECK(o.cpu_cap == (kCpuCapCpu | kCpuCapIns));
+    CHECK(o.ext_unix_sk);
+    CHECK(o.ext_unix_inodes == std::vector<uint64_t>{12, 13});
+    CHECK(o.network_lock == NetworkLock::Skip);
+    CHECK(o.image_layout == ImageLayout::Split);
+    CHECK(o.file_validation == FileValidation::FileSize);
+    CHECK(o.skip_fds == std::vector<int>{3, 4});
+    CHECK(o.action_scripts == std::vector<std::string>{"/a", "/b"});
+    CHECK_FALSE(o.ghost_fiemap);
+    REQUIRE(o.external.size() == 2);
+    CHECK(o.external[0].kind == "tty");
+    CHECK(o.external[0].key == "8801:5");
+    CHECK(o.external[1].value == "key");
+}
+
+TEST_CASE("options: defaults are CRIU's", "[cli]") {
+    Options o = options_of({"dump", "-t", "1"});
+    CHECK(o.images_dir == ".");
+    CHECK(o.verbosity == 2);
+    CHECK(o.timeout_seconds == 10);
+    CHECK(o.ghost_limit == 1u << 20);
+    CHECK(o.ghost_fiemap);
+    CHECK(o.cpu_cap == (kCpuCapFpu | kCpuCapIns));
+    CHECK(o.file_validation == FileValidation::BuildId);
+    CHECK(o.image_layout == ImageLayout::Current);
+    CHECK(o.manage_cgroups == ManageCgroups::Soft);
+}
+
+TEST_CASE("options: verbosity counts letters from the default", "[cli]") {
+    CHECK(options_of({"check", "-v"}).verbosity == 3);
+    CHECK(options_of({"check", "-vv"}).verbosity == 4);
+    CHECK(options_of({"check", "-v", "-v"}).verbosity == 4);
+    CHECK(options_of({"check", "-v0"}).verbosity == 0);
+    CHECK(options_of({"check", "--verbosity=3"}).verbosity == 3);
+}
+
+TEST_CASE("options: bad values are refused with what is accepted", "[cli]") {
+    auto hint = [](std::vector<std::string> args) { return load(std::move(args)).error().hint(); };
+    CHECK(error_of({"dump", "-t", "0"}) == "-t: '0' is not valid");
+    CHECK(hint({"dump", "-t", "0"}) == "accepted: a number, 1 or more");
+    CHECK(error_of({"dump", "-t", "12x"}) == "-t: '12x' is not valid");
+    CHECK(error_of({"dump", "-t", "99999999999"}) == "-t: '99999999999' is not valid");
+    CHECK(hint({"dump", "-t1", "--network-lock", "maybe"}) == "accepted: nftables, iptables, skip, none");
+    for (std::vector<std::string> bad : std::vector<std::vector<std::string>>{{"--ghost-limit", "1T"},
+                                                                              {"--ghost-limit", ""},
+                                                                              {"--ghost-limit", "99999999999G"},
+                                                                              {"--cpu-cap=gpu"},
+                                                                              {"--cpu-cap=^none"},
+                                                                              {"--image-layout", "new"},
+                                                                              {"-xinode"},
+                                                                              {"-x0"},
+                                                                              {"--timeout", "-1"},
+                                                                              {"--skip-fd", "-1"},
+                                                                              {"--external", "file"},
+                                                                              {"--external", "file[]"},
+                                                                              {"--external", "]x["},
+                                                                              {"--external", "thing[1]"},
+                                                                              {"--images-dir", ""},
+                                                                              {"-vloud"}}) {
+        INFO(bad[0]);
+        std::vector<std::string> args{"dump", "-t", "1"};
+        args.insert(args.end(), bad.begin(), bad.end());
+        CHECK_FALSE(load(args));
+    }
+}
+
+TEST_CASE("options: inherited descriptors", "[cli]") {
+    Options o = options_of({"restore", "--inherit-fd", "fd[3]:pipe:[41290]", "--inherit-fd", "fd[12]:tmp/a b"});
+    REQUIRE(o.inherit_fds.size() == 2);
+    CHECK(o.inherit_fds[0].fd == 3);
+    CHECK(o.inherit_fds[0].key == "pipe:[41290]");
+    CHECK(o.inherit_fds[1].key == "tmp/a b");
+    for (const char *bad : {"fd[3]", "fd[]:x", "fd[x]:y", "3:x", "fd[-1]:x", "fd[3]:"})
+        CHECK_FALSE(load({"restore", "--inherit-fd", bad}));
+    CHECK(error_of({"dump", "-t", "1", "--inherit-fd", "fd[3]:x"}) == "--inherit-fd is for restore only");
+}
+
+TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
+    CHECK(error_of({}) == "command is required");
+    CHECK(error_of({"dunp"}) == "unknown command: dunp");
+    CHECK(error_of({"dump", "-t", "1", "x"}) == "excessive parameter for command dump");
+    CHECK(error_of({"check", "x", "y"}) == "excessive parameters for command check");
+    CHECK(error_of({"pre-dump"}) == "the command pre-dump is not supported yet: incremental dumps and the page server");
+    CHECK(error_of({"dump"}) == "no process tree given; dump needs -t PID");
+    CHECK(load({"exec"})->action == Action::Removed);
+    CHECK(load({"show", "x"})->action == Action::Removed);
+    CHECK(load({"--help"})->action == Action::Help);
+    CHECK(load({"dump", "-V"})->action == Action::Version);
+    CHECK(load({"restore", "-t", "4"})->warnings.size() == 1);
+    auto crit = load_invocation(std::vector<std::string>{"crit", "show", "-x", "--help"}, {});
+    REQUIRE(crit);
+    CHECK(crit->options.command == Command::Crit);
+    CHECK(crit->options.crit_args == std::vector<std::string>{"show", "-x", "--help"});
+}
+
+TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
+    CHECK(error_of({"dump", "-t", "1", "--tls"}) == "--tls is not supported yet: encrypted page connections");
+    CHECK(load({"dump", "-t", "1", "--tls"}).error().kind() == base::ErrorKind::Unsupported);
+    CHECK_FALSE(load({"dump", "-t", "1", "--external", "mnt[]"}));
+    CHECK_FALSE(load({"dump", "-t", "1", "--manage-cgroups=full"}));
+    CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
+    TempDir dir;
+    std::string file = dir.write("c", "shell-job\ntrack-mem\n");
+    CHECK(error_of({"dump", "-t", "1", "--config", file}) ==
+          file + ":2: track-mem is not supported yet: incremental dumps and the page server");
+    // Every row that is not supported is refused, whatever it is called.
+    for (const OptionRow &row : option_table()) {
+        if (row.support == Support::Now)
+            continue;
+        std::vector<std::string> args{"dump", "-t", "1", "--" + std::string(row.name)};
+        if (row.arg == Arg::Required)
+            args.emplace_back("1");
+        INFO(row.name);
+        CHECK_FALSE(load(args));
+    }
+}
+
+TEST_CASE("options exclude and need each other", "[cli]") {
+    CHECK_FALSE(load({"restore", "-S"}));
+    CHECK(load({"restore", "-S", "-d"}));
+    CHECK_FALSE(load({"restore", "-d", "--exec-cmd", "--", "true"}));
+    CHECK_FALSE(load({"restore", "--exec-cmd"}));
+    CHECK_FALSE(load({"check", "--json"}));
+    // The command of --exec-cmd may hold what looks like options.
+    std::vector<std::string> args{"restore", "--no-default-config", "--exec-cmd", "--", "sh", "-c", "--x"};
+    auto got = load_invocation(args, {});
+    REQUIRE(got);
+    CHECK(got->options.exec_argv == std::vector<std::string>{"sh", "-c", "--x"});
+}
+
+TEST_CASE("configuration: later sources win, --config replaces the defaults", "[cli]") {
+    TempDir dir;
+    std::string home = dir.path;
+    dir.write(".criu/default.conf", "ghost-limit 1\ntimeout 1\nlog-file home\n");
+    std::string env = dir.write("env.conf", "timeout 2\nlog-file env\n");
+    std::string given = dir.write("given.conf", "log-file given\n");
+    Environment environment{home, env, true};
+
+    std::vector<std::string> args{"dump", "-t", "1"};
+    auto both = load_invocation(args, environment);
+    REQUIRE(both);
+    CHECK(both->options.ghost_limit == 1);
+    CHECK(both->options.timeout_seconds == 2);
+    CHECK(both->options.log_file == "env");
+    CHECK(both->options.deprecated);
+
+    args = {"dump", "-t", "1", "--config", given, "--timeout", "3"};
+    auto explicit_one = load_invocation(args, environment);
+    REQUIRE(explicit_one);
+    CHECK(explicit_one->options.ghost_limit == 1u << 20); // the home file was not read
+    CHECK(explicit_one->options.log_file == "given");
+    CHECK(explicit_one->options.timeout_seconds == 3);
+
+    args = {"dump", "-t", "1", "--no-default-config"};
+    CHECK(load_invocation(args, environment)->options.ghost_limit == 1u << 20);
+    CHECK_FALSE(load({"dump", "-t", "1", "--config", dir.path + "/missing"}));
+}
+
+TEST_CASE("privileges: the gate", "[cli]") {
+    Options plain, unprivileged;
+    unprivileged.unprivileged = true;
+    CHECK(check_privileges({0, true, false}, plain));
+    CHECK(check_privileges({0, false, true}, plain));
+    CHECK_FALSE(check_privileges({0, false, false}, plain));
+    CHECK_FALSE(check_privileges({1000, false, true}, plain));
+    CHECK(check_privileges({1000, false, true}, unprivileged));
+    CHECK_FALSE(check_privileges({1000, false, false}, unprivileged));
+}
+
+TEST_CASE("help names every option; the checked-in texts are current", "[cli]") {
+    std::string help = full_help();
+    for (const OptionRow &row : option_table())
+        CHECK((row.set != nullptr) == (row.support == Support::Now));
+    for (const OptionRow &row : option_table())
+        if (row.support != Support::Removed)
+            CHECK(help.find(std::string(row.name)) != std::string::npos);
+    auto file = [](const std::string &name) {
+        std::ifstream in(std::string(SOURCE_ROOT) + "/" + name);
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    // If this fails: scripts/update-generated
+    CHECK(file("Documentation/criu.8") == man_page());
+    CHECK(file("scripts/criu.bash-completion") == bash_completion());
+}

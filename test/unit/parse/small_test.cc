@@ -1,0 +1,78 @@
+#include "criu/parse/elf.hh"
+#include "criu/parse/small.hh"
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <sys/auxv.h>
+
+using namespace parse;
+
+TEST_CASE("small files of one line", "[parse]") {
+    CHECK(parse_timens_offsets("monotonic           -3         5\nboottime            7         0\n") ==
+          TimensOffsets{-3, 5, 7, 0});
+    CHECK_FALSE(parse_timens_offsets("sundial 1 2\n"));
+    CHECK(parse_autogroup("/autogroup-7 nice -3\n") == Autogroup{7, -3});
+    CHECK_FALSE(parse_autogroup("/autogroup-7\n"));
+    CHECK(parse_number("-1000\n") == -1000);
+    CHECK_FALSE(parse_number("99999999999999999999\n"));
+    CHECK_FALSE(parse_number("1 2\n"));
+    CHECK(parse_hex_number("00000033\n") == 0x33u);
+    CHECK(parse_pid_list("12 13 14 ") == std::vector<int32_t>{12, 13, 14});
+    CHECK(parse_pid_list("")->empty());
+    CHECK_FALSE(parse_pid_list("12 x"));
+}
+
+TEST_CASE("syscall: running, blocked, in the kernel without a call", "[parse]") {
+    auto call =
+        parse_syscall("0 0x3 0x7fb2ad2bd000 0x20000 0x7fb2ad34eb60 0xffffffff 0x0 0x7ffd41f058e8 0x7fb2ad4372ad\n");
+    REQUIRE(call);
+    CHECK(call->nr == 0);
+    CHECK(call->args[2] == 0x20000);
+    CHECK(call->pc == 0x7fb2ad4372ad);
+    CHECK(parse_syscall("running\n")->running);
+    CHECK(parse_syscall("-1 0x7ffd41f058e8 0x7fb2ad4372ad\n")->sp == 0x7ffd41f058e8);
+    CHECK_FALSE(parse_syscall("0 0x3\n"));
+}
+
+TEST_CASE("auxv ends with its null pair", "[parse]") {
+    uint64_t words[] = {33, 0x7000, 0, 0, 5, 5};
+    std::string bytes(sizeof words, '\0');
+    std::memcpy(bytes.data(), words, sizeof words);
+    CHECK(parse_auxv(bytes) == std::vector<uint64_t>{33, 0x7000, 0, 0});
+    CHECK_FALSE(parse_auxv(std::string_view(bytes).substr(0, 20)));
+}
+
+TEST_CASE("elf: the vdso of this process", "[parse]") {
+    auto base = getauxval(AT_SYSINFO_EHDR);
+    if (base == 0) {
+        WARN("skipped: this kernel maps no vdso");
+        return;
+    }
+    std::string_view image(reinterpret_cast<const char *>(base), 2 * 4096);
+    auto elf = parse_elf_image(image);
+    REQUIRE(elf);
+    bool found = false;
+    for (const auto &symbol : elf->symbols) {
+        CHECK(symbol.offset < image.size());
+        found = found || symbol.name == "__vdso_clock_gettime";
+    }
+    CHECK(found);
+    CHECK(elf->content_end <= image.size());
+    CHECK(elf->content_end > elf->dynamic_offset);
+    CHECK_FALSE(parse_build_id(image).empty());
+}
+
+TEST_CASE("elf: damaged images are refused, never read past their end", "[parse]") {
+    std::ifstream file("/proc/self/exe", std::ios::binary);
+    std::string bytes(65536, '\0');
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    bytes.resize(static_cast<size_t>(file.gcount()));
+    CHECK(parse_build_id(bytes).size() == 20);
+    for (size_t n = 0; n < 512; ++n)
+        CHECK(parse_build_id(std::string(bytes, 0, n)).size() <= 20);
+    CHECK_FALSE(parse_elf_image("\177ELF"));
+    CHECK_FALSE(parse_elf_image(""));
+    CHECK(parse_build_id("no elf").empty());
+}
