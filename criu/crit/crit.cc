@@ -153,7 +153,7 @@ int run_crit(std::span<const std::string_view> args, Streams streams) {
     return 1;
 }
 
-int crit_main(std::span<char *> args) {
+int crit_main(std::span<const std::string> args) {
     std::vector<std::string_view> views(args.begin(), args.end());
     return run_crit(views);
 }

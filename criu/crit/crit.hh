@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace crit {
@@ -17,6 +18,6 @@ struct Streams {
 int run_crit(std::span<const std::string_view> args, Streams streams = {});
 
 /// For main(): `args` is what follows `crit` (as the program's name, or as the first argument of criu).
-int crit_main(std::span<char *> args);
+int crit_main(std::span<const std::string> args);
 
 } // namespace crit

@@ -70,10 +70,10 @@ const Message &EntryReader::next_prototype() const {
 }
 
 base::Result<void> EntryReader::read_message(Message &out, uint64_t at, uint32_t length) {
-    std::vector<std::byte> bytes(length);
-    if (auto done = source_->read(at, bytes); !done)
+    buffer_.resize(length);
+    if (auto done = source_->read(at, buffer_); !done)
         return base::fail(error_at(at, std::move(done).error()));
-    if (!out.ParsePartialFromArray(bytes.data(), static_cast<int>(length)))
+    if (!out.ParsePartialFromArray(buffer_.data(), static_cast<int>(length)))
         return base::fail(error_at(at, fmt::format("not a valid {}", out.GetDescriptor()->name())));
     if (!out.IsInitialized())
         return base::fail(error_at(

@@ -51,6 +51,7 @@ private:
     uint64_t offset_ = 0;
     bool first_ = true;
     bool ghost_chunks_ = false;
+    std::vector<std::byte> buffer_; ///< of the message being parsed; kept, as pagemaps have a million
 };
 
 } // namespace image

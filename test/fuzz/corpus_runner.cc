@@ -141,12 +141,13 @@ int main(int argc, char **argv) {
     Fence fence;
     int failed = 0;
     for (uint64_t round = 0; round == 0 || time(nullptr) < end; ++round)
-        for (const fuzz::Target &target : fuzz::parser_targets()) {
-            Count count = run_target(target, argv[1], fence, round);
-            if (round == 0)
-                std::printf("%s %.*s: %zu seeds, %zu inputs\n", count.seeds ? "ok" : "not ok",
-                            static_cast<int>(target.name.size()), target.name.data(), count.seeds, count.inputs);
-            failed += count.seeds == 0;
-        }
+        for (auto targets : {fuzz::parser_targets(), fuzz::image_targets()})
+            for (const fuzz::Target &target : targets) {
+                Count count = run_target(target, argv[1], fence, round);
+                if (round == 0)
+                    std::printf("%s %.*s: %zu seeds, %zu inputs\n", count.seeds ? "ok" : "not ok",
+                                static_cast<int>(target.name.size()), target.name.data(), count.seeds, count.inputs);
+                failed += count.seeds == 0;
+            }
     return failed ? 1 : 0;
 }

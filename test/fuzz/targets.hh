@@ -13,5 +13,6 @@ struct Target {
 };
 
 std::span<const Target> parser_targets();
+std::span<const Target> image_targets();
 
 } // namespace fuzz

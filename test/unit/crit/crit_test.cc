@@ -2,6 +2,7 @@
 #include "criu/crit/crit.hh"
 
 #include "../image/support.hh"
+#include "criu/cli/version.hh"
 #include "criu/crit/image_json.hh"
 #include "fs.pb.h"
 #include "utsns.pb.h"
@@ -68,7 +69,7 @@ void check_fails(const Outcome &outcome, const std::string &text) {
 TEST_CASE("crit tells how it is used", "[crit]") {
     CHECK(run({}).status == 1);
     CHECK_THAT(run({}).err, Catch::Matchers::StartsWith("usage: crit "));
-    CHECK(run({"--version"}).out == "4.2\n");
+    CHECK(run({"--version"}).out == std::string(cli::kVersion) + "\n");
     CHECK(run({"-h"}).status == 0);
     CHECK_THAT(run({"x", "--help"}).out, Catch::Matchers::StartsWith("usage: crit x "));
     for (auto args : {std::initializer_list<std::string_view>{"bogus"},

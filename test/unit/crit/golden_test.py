@@ -1,20 +1,30 @@
 #!/usr/bin/env python3
 """Runs crit over the golden directories: decode equals the JSON beside each image, encode gives the image back.
 
-usage: golden_test.py CRIT GOLDEN. Where the python crit is installed, its output is compared too (as far as it knows
-the fields of the image).
+usage: golden_test.py GOLDEN CRIT..., where CRIT... is the command (criu crit). Where the python crit is installed, its
+output is compared too (as far as it knows the fields of the image).
 """
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-CRIT, GOLDEN = sys.argv[1], Path(sys.argv[2])
-PYTHON_CRIT = shutil.which("crit")
+GOLDEN, CRIT = Path(sys.argv[1]), sys.argv[2:]
+
 failures = 0
+
+
+def find_python_crit():
+    """The crit of Debian's criu package: one that says python in its first line, not ours."""
+    path = shutil.which("crit")
+    if not path or b"python" not in Path(path).open("rb").readline():
+        return None
+    return [path]
+
+
+PYTHON_CRIT = find_python_crit()
 
 
 def check(ok, what):
@@ -25,7 +35,7 @@ def check(ok, what):
 
 
 def run(*args, data=None, program=CRIT):
-    return subprocess.run([program, *map(str, args)], input=data, capture_output=True)
+    return subprocess.run([*program, *map(str, args)], input=data, capture_output=True)
 
 
 def ordered(text):
@@ -98,6 +108,26 @@ def explore(folder, scratch):
         check(ours.stdout == theirs.stdout, f"x {folder} {topic}: differs from the python crit")
 
 
+def check_extensions(scratch):
+    """The python crit skips our own fields and shows the rest."""
+    core = json.loads((GOLDEN / "sampler/json/core-883.img.json").read_text())
+    expected = json.dumps(core)
+    core["entries"][0]["tc"]["ext"] = {"exit_signal": 17, "autogroup_nice": -3}
+    core["entries"][0]["thread_core"]["ext"] = {"affinity": "Aw==", "sud_offset": "0x10"}
+    image = Path(scratch) / "core-1.img"
+    done = run("encode", "-o", image, data=json.dumps(core).encode())
+    check(done.returncode == 0, f"encode of our own fields: {done.stderr.decode()}")
+    back = json.loads(run("show", image).stdout)["entries"][0]
+    check(back["tc"]["ext"] == {"exit_signal": 17, "autogroup_nice": -3}, "our own fields of a task")
+    check(back["thread_core"]["ext"] == {"affinity": "Aw==\n", "sud_offset": "0x10"}, "our own fields of a thread")
+    if PYTHON_CRIT:
+        theirs = run("decode", "-i", image, program=PYTHON_CRIT)
+        plain = Path(scratch) / "plain.img"
+        run("encode", "-o", plain, data=expected.encode())
+        without = run("decode", "-i", plain, program=PYTHON_CRIT)
+        check(theirs.returncode == 0 and theirs.stdout == without.stdout, "python crit on our own fields")
+
+
 def main():
     images = compared = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -108,6 +138,7 @@ def main():
                 images += 1
                 compared += bool(PYTHON_CRIT) and compare_with_python(image, expected.read_bytes())
             explore(folder, scratch)
+        check_extensions(scratch)
     print(f"{images} images, {compared} also compared with {PYTHON_CRIT or 'no python crit: not installed'}")
     print(f"{failures} failures")
     return 1 if failures else 0

@@ -12,6 +12,8 @@
 #include "stats.pb.h"
 #include "support.hh"
 
+#include <csignal>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 using namespace image;
@@ -217,7 +219,7 @@ TEST_CASE("a discarded checkpoint leaves no file", "[image]") {
     CHECK(test::list(dir.path()).empty());
 }
 
-TEST_CASE("a full disk is an error that names the file", "[image]") {
+TEST_CASE("a file that cannot be created is an error that names it", "[image]") {
     test::TempDir dir;
     auto writer = must(ImageDirWriter::open(dir.fd()));
     must(writer.add(ImageKind::Fs, 1, fs(1)));
@@ -225,4 +227,27 @@ TEST_CASE("a full disk is an error that names the file", "[image]") {
     auto closed = writer.close_file(ImageKind::Fs, 1);
     REQUIRE_FALSE(closed);
     CHECK_THAT(closed.error().message(), Catch::Matchers::StartsWith("fs-1.img: "));
+}
+
+TEST_CASE("a disk that fills up is an error that names the file", "[image]") {
+    test::TempDir dir;
+    auto writer = must(ImageDirWriter::open(dir.fd()));
+    img::pipe_data_entry data;
+    data.set_pipe_id(1);
+    data.set_bytes(200000);
+    std::vector<std::byte> bytes(200000);
+    // The limit on the size of files stands in for the disk: the write is cut short, the next one fails.
+    rlimit before{}, small{};
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    small = {100000, before.rlim_max};
+    auto handler = signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    auto added = writer.add(ImageKind::PipesData, 0, data, bytes);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    REQUIRE_FALSE(added);
+    CHECK(added.error().code() == EFBIG);
+    CHECK_THAT(added.error().message(), Catch::Matchers::StartsWith("pipes-data.img: "));
+    writer.discard();
+    CHECK(test::list(dir.path()).empty());
 }
