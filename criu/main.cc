@@ -2,7 +2,8 @@
 
 #include "criu/cli/program.hh"
 #include "criu/dump/dump.hh"
+#include "criu/restore/restore.hh"
 
 int main(int argc, char **argv) {
-    return cli::program(argc, argv, cli::Engines{.dump = dump::run});
+    return cli::program(argc, argv, cli::Engines{.dump = dump::run, .restore = restore::run});
 }

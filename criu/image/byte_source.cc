@@ -7,7 +7,9 @@ namespace {
 
 constexpr size_t kWindow = 64 << 10;
 
-bool inside(uint64_t offset, size_t length, uint64_t size) { return offset <= size && length <= size - offset; }
+bool inside(uint64_t offset, size_t length, uint64_t size) {
+    return offset <= size && length <= size - offset;
+}
 
 } // namespace
 

@@ -76,8 +76,8 @@ base::Result<void> EntryReader::read_message(Message &out, uint64_t at, uint32_t
     if (!out.ParsePartialFromArray(bytes.data(), static_cast<int>(length)))
         return base::fail(error_at(at, fmt::format("not a valid {}", out.GetDescriptor()->name())));
     if (!out.IsInitialized())
-        return base::fail(error_at(at, fmt::format("{} lacks the required {}", out.GetDescriptor()->name(),
-                                                   out.InitializationErrorString())));
+        return base::fail(error_at(
+            at, fmt::format("{} lacks the required {}", out.GetDescriptor()->name(), out.InitializationErrorString())));
     return {};
 }
 
@@ -85,9 +85,9 @@ base::Result<std::optional<EntryPlace>> EntryReader::next(Message &out) {
     if (offset_ == source_->size())
         return std::nullopt;
     if (out.GetDescriptor() != next_prototype().GetDescriptor())
-        return base::fail(base::ErrorKind::Bug, fmt::format("{}: entries are {}, not {}", name_,
-                                                            next_prototype().GetDescriptor()->name(),
-                                                            out.GetDescriptor()->name()));
+        return base::fail(base::ErrorKind::Bug,
+                          fmt::format("{}: entries are {}, not {}", name_, next_prototype().GetDescriptor()->name(),
+                                      out.GetDescriptor()->name()));
     EntryPlace place{.offset = offset_};
     uint32_t length = TRY(read_u32(offset_));
     uint64_t rest = source_->size() - offset_ - 4;
@@ -107,8 +107,9 @@ base::Result<std::optional<EntryPlace>> EntryReader::next(Message &out) {
         return base::fail(error_at(place.payload_offset, std::move(found).error()));
     }
     if (shape.stored > source_->size() - place.payload_offset)
-        return base::fail(error_at(place.payload_offset, fmt::format("truncated: payload of {} bytes, {} left", shape.size,
-                                                                     source_->size() - place.payload_offset)));
+        return base::fail(
+            error_at(place.payload_offset, fmt::format("truncated: payload of {} bytes, {} left", shape.size,
+                                                       source_->size() - place.payload_offset)));
     place.payload_size = shape.size;
     offset_ = place.payload_offset + shape.stored;
     first_ = false;

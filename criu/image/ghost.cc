@@ -22,7 +22,8 @@ base::Result<std::optional<GhostImage>> ImageDir::read_ghost(uint64_t id) const 
         img::ghost_chunk_entry chunk;
         while (auto place = TRY(image->reader.next(chunk))) {
             if (chunk.off() > static_cast<uint64_t>(INT64_MAX) - chunk.len())
-                return base::bad_image(fmt::format("{}: offset {}: absurd position {}", name, place->offset, chunk.off()));
+                return base::bad_image(
+                    fmt::format("{}: offset {}: absurd position {}", name, place->offset, chunk.off()));
             ghost.pieces.push_back({chunk.off(), chunk.len(), place->payload_offset});
         }
     }

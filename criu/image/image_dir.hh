@@ -1,6 +1,6 @@
 // The images of one checkpoint, read. A file that does not exist is an image without entries. Whatever the layout on
-// disk, callers see the current one: credentials, signal actions, timers, limits and queued signals inside core, mappings
-// inside mm, every open file as a file_entry (see layout.hh).
+// disk, callers see the current one: credentials, signal actions, timers, limits and queued signals inside core,
+// mappings inside mm, every open file as a file_entry (see layout.hh).
 #pragma once
 
 #include "base/result.hh"
@@ -78,7 +78,9 @@ private:
 base::Result<void> to_current(const ImageDir &dir, uint64_t id, std::vector<img::core_entry> &cores);
 base::Result<void> to_current(const ImageDir &dir, uint64_t id, std::vector<img::mm_entry> &mms);
 base::Result<void> to_current(const ImageDir &dir, uint64_t id, std::vector<img::file_entry> &files);
-template <class M> base::Result<void> to_current(const ImageDir &, uint64_t, std::vector<M> &) { return {}; }
+template <class M> base::Result<void> to_current(const ImageDir &, uint64_t, std::vector<M> &) {
+    return {};
+}
 
 template <class M> base::Result<std::vector<M>> ImageDir::read_as_stored(ImageKind kind, uint64_t id) const {
     std::vector<M> entries;

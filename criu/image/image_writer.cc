@@ -29,7 +29,9 @@ base::Result<void> write_all(int fd, std::span<const std::byte> bytes) {
     return {};
 }
 
-void put_word(std::string &out, uint32_t word) { out.append(reinterpret_cast<const char *>(&word), sizeof word); }
+void put_word(std::string &out, uint32_t word) {
+    out.append(reinterpret_cast<const char *>(&word), sizeof word);
+}
 
 void put_head(std::string &out, const ImageInfo &info) {
     if (info.head == Head::Common)

@@ -54,10 +54,10 @@ private:
         std::string name;
         std::string buffer;
         base::UniqueFd fd;
-        bool started = false; ///< the head has been put into the buffer
-        bool created = false; ///< exists on disk
-        bool pinned = false;  ///< its descriptor was handed out
-        bool active = false;  ///< holds a buffer or a descriptor, and is in active_
+        bool started = false;  ///< the head has been put into the buffer
+        bool created = false;  ///< exists on disk
+        bool pinned = false;   ///< its descriptor was handed out
+        bool active = false;   ///< holds a buffer or a descriptor, and is in active_
         uint64_t raw_from = 0; ///< size when the descriptor was handed out, and what add() put in since
         std::list<Key>::iterator place;
     };

@@ -99,8 +99,8 @@ base::Result<void> fill_timers(const ImageDir &dir, uint64_t pid, img::task_core
     if (interval.empty() && posix.empty())
         return {};
     if (interval.size() != 3)
-        return base::bad_image(fmt::format("{}: has {} timers, expected 3",
-                                           image_file_name(ImageKind::Itimers, pid), interval.size()));
+        return base::bad_image(
+            fmt::format("{}: has {} timers, expected 3", image_file_name(ImageKind::Itimers, pid), interval.size()));
     *tc.mutable_timers()->mutable_real() = std::move(interval[0]);
     *tc.mutable_timers()->mutable_virt() = std::move(interval[1]);
     *tc.mutable_timers()->mutable_prof() = std::move(interval[2]);
@@ -137,7 +137,9 @@ base::Result<void> fill_thread(const ImageDir &dir, uint64_t tid, img::thread_co
 
 } // namespace
 
-std::span<const SplitFileKind> split_file_kinds() { return kSplitFileKinds; }
+std::span<const SplitFileKind> split_file_kinds() {
+    return kSplitFileKinds;
+}
 
 const SplitFileKind *find_split_file_kind(img::fd_types type) {
     auto found = std::ranges::find(kSplitFileKinds, type, &SplitFileKind::type);

@@ -39,8 +39,8 @@ base::Result<PagemapImage> ImageDir::read_pagemap(ImageKind kind, uint64_t id) c
         bool fits = run.vaddr() % base::kPageSize == 0 && run.vaddr() >= end &&
                     pages <= (UINT64_MAX - run.vaddr()) / base::kPageSize;
         if (!fits)
-            return base::bad_image(fmt::format("{}: offset {}: {} pages at {:#x} overlap or overflow", name, place->offset,
-                                               pages, run.vaddr()));
+            return base::bad_image(fmt::format("{}: offset {}: {} pages at {:#x} overlap or overflow", name,
+                                               place->offset, pages, run.vaddr()));
         end = run.vaddr() + pages * base::kPageSize;
         image.entries.push_back(run);
     }

@@ -17,9 +17,13 @@ namespace {
 
 using google::protobuf::Message;
 
-template <class M> const M &as(const Message &message) { return static_cast<const M &>(message); }
+template <class M> const M &as(const Message &message) {
+    return static_cast<const M &>(message);
+}
 
-base::Result<PayloadShape> exactly(uint64_t size) { return PayloadShape{size, size}; }
+base::Result<PayloadShape> exactly(uint64_t size) {
+    return PayloadShape{size, size};
+}
 
 base::Result<PayloadShape> ipc_shm(const img::ipc_shm_entry &shm) {
     if (shm.in_pagemaps()) // contents are in pagemap-shmem-N

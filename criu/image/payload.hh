@@ -23,6 +23,8 @@ base::Result<PayloadShape> payload_shape(Payload payload, const google::protobuf
 constexpr uint64_t kIpcShmAlign = 4;
 constexpr uint64_t kIpcSemAlign = 8;
 constexpr uint64_t kIpcMsgAlign = 8;
-constexpr uint64_t align_up(uint64_t n, uint64_t align) { return (n + align - 1) & ~(align - 1); }
+constexpr uint64_t align_up(uint64_t n, uint64_t align) {
+    return (n + align - 1) & ~(align - 1);
+}
 
 } // namespace image

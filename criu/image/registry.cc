@@ -67,7 +67,9 @@ namespace {
 using K = ImageKind;
 using P = Payload;
 
-template <class M> const google::protobuf::Message &proto() { return M::default_instance(); }
+template <class M> const google::protobuf::Message &proto() {
+    return M::default_instance();
+}
 
 // The two *_OLD kinds are page contents behind a head, as CRIU wrote them before 2012: nothing but the name is known.
 // Statistics files have no .img at the end, whatever the pattern of the others.
@@ -189,7 +191,9 @@ std::string id_text(std::string_view conversion, uint64_t id) {
 
 std::optional<uint64_t> parse_id(std::string_view conversion, std::string_view text) {
     if (conversion == "s")
-        return text == "dump" ? std::optional(kStatsDump) : text == "restore" ? std::optional(kStatsRestore) : std::nullopt;
+        return text == "dump"      ? std::optional(kStatsDump)
+               : text == "restore" ? std::optional(kStatsRestore)
+                                   : std::nullopt;
     uint64_t id = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, conversion == "x" ? 16 : 10);
     if (error != std::errc() || end != text.data() + text.size())
@@ -208,9 +212,13 @@ std::optional<uint64_t> match(std::string_view pattern, std::string_view name) {
 
 } // namespace
 
-std::span<const ImageInfo, kImageKinds> all_images() { return kImages; }
+std::span<const ImageInfo, kImageKinds> all_images() {
+    return kImages;
+}
 
-const ImageInfo &image_info(ImageKind kind) { return kImages[static_cast<size_t>(kind)]; }
+const ImageInfo &image_info(ImageKind kind) {
+    return kImages[static_cast<size_t>(kind)];
+}
 
 std::string image_file_name(ImageKind kind, uint64_t id) {
     auto [before, conversion, after] = split_pattern(image_info(kind).pattern);

@@ -1,6 +1,7 @@
 // A whole checkpoint, decoded: everything small. Immutable once loaded; the memory contents stay in their files.
 #pragma once
 
+#include "base/ids.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/pagemap.hh"
 #include "images_pb.hh"

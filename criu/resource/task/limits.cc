@@ -31,8 +31,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     const auto &limits = core.tc().rlimits().rlimits();
     for (int kind = 0; kind < limits.size() && kind < static_cast<int>(kCount); kind++) {
         rlimit limit{limits[kind].cur(), limits[kind].max()};
-        // Late, so that a low limit on memory, descriptors or processes does not get in our own way.
-        plan.call(Stage::Reap, "prlimit", SYS_prlimit64, {0, static_cast<uint64_t>(kind), plan.data().add_value(limit), 0});
+        // Late, so that a low limit on memory, descriptors, processes or queued signals does not get in our own way.
+        plan.call(Stage::Creds, "prlimit", SYS_prlimit64, {0, static_cast<uint64_t>(kind), plan.data().add_value(limit), 0});
     }
     return {};
 }

@@ -1,0 +1,227 @@
+#include "criu/plan/program.hh"
+
+#include "criu/resource/task/registers.hh"
+#include "criu/resource/task/resources.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <numeric>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+namespace plan {
+namespace {
+
+constexpr size_t kLeaderStack = 16384, kThreadStack = 4096;
+
+/// struct clone_args of clone3(2), 88 bytes.
+struct CloneArgs {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+static_assert(sizeof(CloneArgs) == 88);
+
+/// The order in which operations run: by stage, then as filed.
+std::vector<size_t> order_of(const std::vector<PlannedOp> &ops) {
+    std::vector<size_t> order(ops.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return ops[a].stage < ops[b].stage; });
+    return order;
+}
+
+/// Puts the operations into their order; references follow.
+std::vector<PlannedOp> arrange(const std::vector<PlannedOp> &ops) {
+    std::vector<size_t> order = order_of(ops), place(ops.size());
+    std::vector<PlannedOp> arranged;
+    for (size_t i = 0; i < order.size(); i++)
+        place[order[i]] = i;
+    for (size_t from : order) {
+        arranged.push_back(ops[from]);
+        for (Arg &arg : arranged.back().args)
+            if (arg.kind == Arg::Kind::Result)
+                arg.value = place[arg.value];
+    }
+    return arranged;
+}
+
+agent::Op encode(const PlannedOp &planned) {
+    agent::Op op{};
+    op.kind = planned.kind;
+    op.flags = planned.flags;
+    op.nr = planned.nr;
+    op.expect = planned.expect;
+    for (unsigned i = 0; i < 6; i++) {
+        op.arg[i] = planned.args[i].value;
+        op.result_refs |= static_cast<uint8_t>((planned.args[i].kind == Arg::Kind::Result) << i);
+        op.memory_refs |= static_cast<uint8_t>((planned.args[i].kind == Arg::Kind::Memory) << i);
+    }
+    return op;
+}
+
+/// Writes the list into the data; returns what the agent needs to run it.
+agent::OpList emit(const std::vector<PlannedOp> &ops, Data &data) {
+    std::vector<agent::Op> encoded;
+    encoded.reserve(ops.size());
+    for (const PlannedOp &op : ops)
+        encoded.push_back(encode(op));
+    uint64_t at = data.add(std::as_bytes(std::span(encoded)));
+    return {at, static_cast<uint32_t>(encoded.size()), agent::kNoFailure};
+}
+
+void plan_barriers(ThreadPlan &plan, const Arena &arena) {
+    plan.op(Stage::Restored, "wait until all is restored", agent::OpKind::Barrier, {arena.rendezvous(), kRestored});
+    plan.op(Stage::Final, "wait for the coordinator", agent::OpKind::Barrier, {arena.rendezvous(), kFinal});
+}
+
+Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const img::core_entry &core, const Arena &arena) {
+    for (const resource::ThreadResource *kind : resource::thread_resources())
+        TRY_CTX(kind->plan(plan, core), kind->name);
+    TRY(resource::plan_seccomp_filters(plan, core, checkpoint.seccomp));
+    plan_barriers(plan, arena);
+    return {};
+}
+
+/// Everything of the compilation of one task.
+class Compiler {
+public:
+    Compiler(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around, uint32_t list_id)
+        : checkpoint_(checkpoint), task_(task), space_(space), around_(around), list_id_(list_id), data_(around.arena.data()) {}
+
+    Result<Program> compile() {
+        start_ = data_.reserve(sizeof(agent::RestoreStart));
+        // Stacks lie behind the data, whose size is not known yet: addressed from the end of the data's room instead.
+        const size_t others = task_.threads.size() - 1;
+        stacks_ = around_.arena.memory() - kLeaderStack - others * kThreadStack;
+        ThreadPlan leader(data_);
+        TRY(plan_memory_ops(leader, task_, space_, around_));
+        TRY(plan_process(leader));
+        for (size_t i = 1; i < task_.threads.size(); i++)
+            TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
+        TRY(plan_thread(leader, checkpoint_, task_.core(), around_.arena));
+        auto ops = arrange(leader.ops());
+        write_start(emit(ops, data_));
+        program_.listings.insert(program_.listings.begin(), {task_.pid, std::move(ops)});
+        return finish();
+    }
+
+private:
+    Result<void> plan_process(ThreadPlan &plan) {
+        for (const resource::TaskResource *kind : resource::task_resources())
+            TRY_CTX(kind->plan(plan, task_.core()), kind->name);
+        return {};
+    }
+
+    Result<void> add_thread(ThreadPlan &leader, size_t index) {
+        const ThreadImage &image = task_.threads[index];
+        ThreadPlan thread(data_);
+        TRY(plan_thread(thread, checkpoint_, image.core, around_.arena));
+        auto ops = arrange(thread.ops());
+        CloneArgs args{};
+        args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+        args.stack = stacks_ + kLeaderStack + (index - 1) * kThreadStack;
+        args.stack_size = kThreadStack;
+        args.set_tid = data_.add_value(image.tid);
+        args.set_tid_size = 1;
+        agent::ThreadStart start{};
+        start.clone_args = data_.add_value(args);
+        start.clone_args_size = sizeof args;
+        start.list = emit(ops, data_);
+        start.rendezvous = around_.arena.rendezvous();
+        start.list_id = list_id_ + static_cast<uint32_t>(index);
+        leader.op(Stage::Threads, "clone3, a thread", agent::OpKind::SpawnThread, {data_.add_value(start)});
+        program_.listings.push_back({image.tid, std::move(ops)});
+        return {};
+    }
+
+    void write_start(agent::OpList list) {
+        agent::RestoreStart start{list, around_.arena.rendezvous(), list_id_, 0};
+        std::memcpy(data_.at(start_, sizeof start).data(), &start, sizeof start);
+    }
+
+    Result<Program> finish() {
+        program_.base = data_.base();
+        program_.bytes = data_.bytes();
+        if (program_.base + program_.bytes.size() > base::page_down(stacks_))
+            return base::unsupported("it has too many threads and mappings: the plan of its restore does not fit");
+        program_.start = start_;
+        program_.stack = stacks_ + kLeaderStack;
+        program_.size = around_.arena.memory() - program_.base;
+        return std::move(program_);
+    }
+
+    const Checkpoint &checkpoint_;
+    const TaskImage &task_;
+    const AddressSpace &space_;
+    const Surroundings &around_;
+    uint32_t list_id_;
+    Data data_;
+    uint64_t start_ = 0, stacks_ = 0;
+    Program program_;
+};
+
+} // namespace
+
+Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
+                        uint32_t list_id) {
+    return Compiler(checkpoint, task, space, around, list_id).compile();
+}
+
+Result<std::vector<ThreadFinish>> finishes(const TaskImage &task) {
+    std::vector<ThreadFinish> all;
+    for (const ThreadImage &thread : task.threads) {
+        ThreadFinish finish;
+        finish.tid = thread.tid;
+        finish.registers = TRY_CTX(resource::read_registers(thread.core), fmt::format("thread {}", thread.tid));
+        finish.xstate = TRY_CTX(resource::read_xstate(thread.core), fmt::format("thread {}", thread.tid));
+        finish.signal_mask = thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();
+        all.push_back(std::move(finish));
+    }
+    return all;
+}
+
+std::string describe(const PlannedOp &op) {
+    std::string text = fmt::format("{:<9} {}", stage_name(op.stage), op.what);
+    size_t last = 6;
+    while (last && op.args[last - 1].kind == Arg::Kind::Constant && op.args[last - 1].value == 0)
+        last--;
+    text += '(';
+    for (size_t i = 0; i < last; i++) {
+        const Arg &arg = op.args[i];
+        if (i)
+            text += ", ";
+        if (arg.kind == Arg::Kind::Constant)
+            text += arg.value < 4096 ? fmt::format("{}", arg.value) : fmt::format("{:#x}", arg.value);
+        else if (arg.kind == Arg::Kind::Result)
+            text += fmt::format("result of {}", arg.value);
+        else
+            text += fmt::format("*{:#x}", arg.value);
+    }
+    text += ')';
+    if (op.flags & agent::kOpExpect)
+        text += fmt::format(" = {}", op.expect);
+    if (op.flags & agent::kOpMayFail)
+        text += " or not";
+    return text;
+}
+
+Result<void> validate(const Listing &listing, const Arena &arena) {
+    auto bug = [&](size_t i, const char *what) {
+        return base::fail(base::ErrorKind::Bug, fmt::format("plan of {}: operation {} ({}): {}", listing.tid, i, listing.ops[i].what, what));
+    };
+    for (size_t i = 0; i < listing.ops.size(); i++) {
+        const PlannedOp &op = listing.ops[i];
+        if (i && op.stage < listing.ops[i - 1].stage)
+            return bug(i, "its stage is over");
+        for (const Arg &arg : op.args)
+            if (arg.kind == Arg::Kind::Result && arg.value >= i)
+                return bug(i, "it uses a result that is not there yet");
+        const bool unmaps = op.kind == agent::OpKind::Syscall && op.nr == SYS_munmap;
+        if (unmaps && op.args[0].value < arena.end() && op.args[0].value + op.args[1].value > arena.base)
+            return bug(i, "it unmaps the agent");
+    }
+    if (listing.ops.empty() || listing.ops.back().kind != agent::OpKind::Barrier)
+        return base::fail(base::ErrorKind::Bug, fmt::format("plan of {} does not end at the final barrier", listing.tid));
+    return {};
+}
+
+} // namespace plan

@@ -1,0 +1,57 @@
+// The compiled restore of one task: bytes for the arena, and what the coordinator sets at the end.
+#pragma once
+
+#include "compel/ptrace.hh"
+#include "criu/plan/address_space.hh"
+#include "criu/plan/checkpoint.hh"
+
+namespace plan {
+
+/// Stages that the coordinator opens (agent::Rendezvous::stage). The first ones are waited for before the agent runs.
+enum RendezvousStage : uint32_t {
+    kAllForked = 1, ///< every process exists
+    kGrouped = 2,   ///< process groups are joined; helpers and zombies go
+    kOpened = 3,    ///< files opened late are there for the others to fetch
+    kRestored = 4,  ///< everything but credentials
+    kFinal = 5,     ///< never opened: the coordinator takes the threads from here
+};
+
+/// State of one thread that is set from outside when everything else is done.
+struct ThreadFinish {
+    uint32_t tid = 0;
+    compel::Registers registers{};
+    std::vector<std::byte> xstate;
+    uint64_t signal_mask = 0;
+};
+
+/// Operations of one thread in their final order, for printing and validation.
+struct Listing {
+    uint32_t tid = 0;
+    std::vector<PlannedOp> ops;
+};
+
+struct Program {
+    uint64_t base = 0;            ///< where `bytes` belong: Arena::data()
+    std::vector<std::byte> bytes; ///< operations and their data
+    uint64_t size = 0;            ///< of the mapping: bytes, then stacks
+    uint64_t start = 0;           ///< address of the leader's agent::RestoreStart
+    uint64_t stack = 0;           ///< the leader's initial stack pointer
+    std::vector<Listing> listings;
+};
+
+/// Compiles the restore of a task. Pure. Errors: BadImage, Unsupported, naming what cannot be restored.
+/// `list_id` is what the agent reports a failure under: list_id + index of the thread.
+Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
+                        uint32_t list_id);
+
+/// What remains for the coordinator. Errors: Unsupported for CPU state that this machine lacks.
+Result<std::vector<ThreadFinish>> finishes(const TaskImage &task);
+
+/// One line an operation: stage, name, arguments.
+std::string describe(const PlannedOp &op);
+
+/// Checks the invariants of a compiled list: stages ascend, references point backwards, nothing outside of the memory
+/// stages touches the arena's code. Errors: Bug.
+Result<void> validate(const Listing &listing, const Arena &arena);
+
+} // namespace plan

@@ -1,0 +1,42 @@
+// What all parts of a restore see. Built by the coordinator before the first fork; every task has its own copy.
+#pragma once
+
+#include "base/log.hh"
+#include "criu/cli/options.hh"
+#include "criu/plan/program.hh"
+#include "criu/plan/topology.hh"
+#include "criu/resource/file/file.hh"
+#include "criu/restore/rendezvous.hh"
+
+namespace restore {
+
+struct RestoreContext {
+    const cli::Options &options;
+    base::Log &log;
+    const plan::Checkpoint &checkpoint;
+    const plan::Topology &topology;
+    std::vector<plan::AddressSpace> spaces; ///< by task
+    plan::Surroundings around;
+    Rendezvous rendezvous;
+    pid_t coordinator = 0;
+
+    /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a task.
+    std::map<uint32_t, int> stash;
+    std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
+    int stash_base = 0;                    ///< lowest number of a stashed descriptor
+
+    /// Numbers from here on are above the stash: for descriptors that outlive close_foreign().
+    int keep_base() const {
+        int last = stash_base;
+        for (auto &[id, fd] : stash)
+            last = std::max(last, fd);
+        for (auto &[id, fd] : shared_memory)
+            last = std::max(last, fd);
+        return last + 1;
+    }
+
+    const plan::TaskImage &task(const plan::Node &node) const { return checkpoint.tasks[static_cast<size_t>(node.task)]; }
+    const plan::AddressSpace &space(const plan::Node &node) const { return spaces[static_cast<size_t>(node.task)]; }
+};
+
+} // namespace restore

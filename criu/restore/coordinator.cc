@@ -1,0 +1,93 @@
+#include "criu/restore/coordinator.hh"
+
+#include "criu/restore/task.hh"
+
+#include <cerrno>
+#include <csignal>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+/// The operation that an agent reported as failed, in words.
+Result<base::Error> explain(const RestoreContext &context, const Rendezvous::AgentFailure &failure) {
+    const size_t task_index = failure.list >> 16, thread = failure.list & 0xffff;
+    if (task_index >= context.checkpoint.tasks.size())
+        return base::Error(base::ErrorKind::System, "a task failed");
+    const plan::TaskImage &task = context.checkpoint.tasks[task_index];
+    // Compiled again: the tasks' own plans have gone with them.
+    auto program = TRY(plan::compile(context.checkpoint, task, context.spaces[task_index], context.around, 0));
+    if (thread >= program.listings.size() || failure.op >= program.listings[thread].ops.size())
+        return base::Error(base::ErrorKind::System, fmt::format("task {} failed", task.pid));
+    auto error = base::Error::sys(failure.code, plan::describe(program.listings[thread].ops[failure.op]));
+    error.ctx(fmt::format("task {} ({}): thread {}", task.pid, task.core().tc().comm(), failure.tid));
+    return error;
+}
+
+} // namespace
+
+Result<void> Coordinator::start() {
+    // Orphans of a failed restore come to us, so that none is left.
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &old_mask_);
+    TRY(spawn_root(*context_));
+    started_ = true;
+    return {};
+}
+
+Result<void> Coordinator::root_is_alive() const {
+    const auto root = static_cast<pid_t>(context_->checkpoint.root().pid);
+    siginfo_t info{};
+    const bool ended = !context_->options.restore_sibling && waitid(P_PID, static_cast<id_t>(root), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                       info.si_pid == root;
+    if (!ended && (kill(root, 0) == 0 || errno != ESRCH))
+        return {};
+    return base::fail(base::ErrorKind::Died, fmt::format("task {} ended while it was being restored", root));
+}
+
+Result<void> Coordinator::wait_all() {
+    auto outcome = context_->rendezvous.wait_all([this] { return root_is_alive(); });
+    Rendezvous::AgentFailure failure{};
+    if (!outcome && context_->rendezvous.agent_failed(failure))
+        return base::fail(TRY(explain(*context_, failure)));
+    return outcome;
+}
+
+Coordinator::~Coordinator() {
+    if (!started_ || done_)
+        return;
+    context_->rendezvous.abort();
+    // Every task dies with its parent until the very end, and is traced with EXITKILL from there on.
+    kill(static_cast<pid_t>(context_->checkpoint.root().pid), SIGKILL);
+    while (waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR) {
+    }
+}
+
+void Coordinator::done() {
+    done_ = true;
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
+}
+
+Result<int> Coordinator::follow() {
+    if (context_->options.exec_cmd) {
+        std::vector<char *> argv;
+        for (const std::string &arg : context_->options.exec_argv)
+            argv.push_back(const_cast<char *>(arg.c_str()));
+        argv.push_back(nullptr);
+        execvp(argv[0], argv.data());
+        return base::fail_sys(fmt::format("run {}", argv[0]));
+    }
+    if (context_->options.restore_detached)
+        return 0;
+    while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+    }
+    return 0;
+}
+
+} // namespace restore

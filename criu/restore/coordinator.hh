@@ -1,0 +1,33 @@
+// The coordinator's hold on the tree that it makes: it starts the root, waits for stages, and on failure leaves nothing.
+#pragma once
+
+#include "criu/restore/context.hh"
+
+#include <csignal>
+
+namespace restore {
+
+class Coordinator {
+public:
+    explicit Coordinator(RestoreContext &context) : context_(&context) {}
+    /// Unless done(): ends everything that was created and collects it.
+    ~Coordinator();
+    Coordinator(const Coordinator &) = delete;
+
+    /// Creates the root task.
+    Result<void> start();
+    /// Waits until all expected have arrived at the next stage. Errors: what the first that failed reported.
+    Result<void> wait_all();
+    /// The tree lives on its own from here on.
+    void done();
+    /// What is left to do when the tree runs: nothing, wait for its end, or become another program. Returns the exit code.
+    Result<int> follow();
+
+private:
+    Result<void> root_is_alive() const;
+    RestoreContext *context_;
+    bool started_ = false, done_ = false;
+    sigset_t old_mask_{};
+};
+
+} // namespace restore

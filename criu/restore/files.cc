@@ -1,0 +1,183 @@
+#include "criu/restore/files.hh"
+
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <set>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+using resource::FileKind;
+
+const std::vector<img::fdinfo_entry> &table_of(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
+    return checkpoint.tables.at(task.ids.files_id());
+}
+
+/// Ids of all files that some task has open, maps, runs or works in.
+std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
+    std::set<uint32_t> ids;
+    for (const plan::TaskImage &task : checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        for (const img::fdinfo_entry &entry : table_of(checkpoint, task))
+            ids.insert(entry.id());
+        for (const img::vma_entry &vma : task.mm.vmas())
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared))
+                ids.insert(static_cast<uint32_t>(vma.shmid()));
+        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
+    }
+    return ids;
+}
+
+/// Moves a descriptor to the lowest free number of the stash.
+Result<int> stash(const RestoreContext &context, base::UniqueFd fd) {
+    int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
+    if (number < 0)
+        return base::fail(std::move(base::Error::sys("keep a descriptor")
+                                        .hint("the restore needs a descriptor for every open file of the tree at once: raise the "
+                                              "hard limit on open files (ulimit -Hn)")));
+    return number;
+}
+
+Result<const FileKind *> kind_of(const img::file_entry &file) {
+    const FileKind *kind = resource::find_file_kind(file.type());
+    if (!kind)
+        return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(), img::fd_types_Name(file.type())));
+    return kind;
+}
+
+/// Opens files so that what one needs is open before it.
+class Opener {
+public:
+    Opener(RestoreContext &context, resource::FileOpenContext &files) : context_(context), files_(files) {}
+
+    Result<void> open(uint32_t id) {
+        if (context_.stash.contains(id))
+            return {};
+        if (!under_way_.insert(id).second)
+            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
+        const img::file_entry &file = context_.checkpoint.files.at(id);
+        const FileKind *kind = TRY(kind_of(file));
+        if (kind->late)
+            return {};
+        if (kind->needs)
+            for (base::FileId other : kind->needs(file)) {
+                if (!context_.checkpoint.files.contains(other.value))
+                    return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
+                TRY(open(other.value));
+            }
+        int number = TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
+        context_.stash[id] = files_.opened[id] = number;
+        return {};
+    }
+
+private:
+    RestoreContext &context_;
+    resource::FileOpenContext &files_;
+    std::set<uint32_t> under_way_;
+};
+
+void raise_limit() {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+} // namespace
+
+int first_free_number(const plan::Checkpoint &checkpoint) {
+    int first = 3;
+    for (auto &[id, table] : checkpoint.tables)
+        if (!table.empty())
+            first = std::max(first, static_cast<int>(table.back().fd()) + 1);
+    return first;
+}
+
+resource::FileOptions file_options(const cli::Options &options) {
+    return {.link_remap = options.link_remap,
+            .shell_job = options.shell_job,
+            .evasive_devices = options.evasive_devices,
+            .ghost_fiemap = options.ghost_fiemap,
+            .ghost_limit = options.ghost_limit,
+            .check_build_id = options.file_validation == cli::FileValidation::BuildId,
+            .skip_mode_check = options.skip_file_rwx_check};
+}
+
+Result<void> open_files(RestoreContext &context) {
+    raise_limit();
+    auto settings = file_options(context.options);
+    resource::FileOpenContext files{.options = settings,
+                                    .images = context.checkpoint.images,
+                                    .log = context.log,
+                                    .files = context.checkpoint.files,
+                                    .remaps = context.checkpoint.remaps};
+    Opener opener(context, files);
+    Result<void> outcome;
+    for (uint32_t id : needed_files(context.checkpoint)) {
+        outcome = opener.open(id);
+        if (!outcome)
+            break;
+    }
+    resource::remove_ghosts(files);
+    return outcome;
+}
+
+Result<void> place_files(RestoreContext &context, const plan::Node &node) {
+    const plan::TaskImage &task = context.task(node);
+    std::map<uint32_t, int> numbers;
+    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+        const int number = static_cast<int>(entry.fd());
+        auto stashed = context.stash.find(entry.id());
+        if (stashed == context.stash.end())
+            return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
+        if (dup3(stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
+            return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
+        numbers.emplace(entry.id(), number);
+    }
+    resource::FileSettleContext settle{context.log, context.checkpoint.files, numbers};
+    for (auto [id, number] : numbers) {
+        const img::file_entry &file = context.checkpoint.files.at(id);
+        const FileKind *kind = TRY(kind_of(file));
+        if (kind->settle)
+            TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
+    }
+    return {};
+}
+
+Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task) {
+    // The root first, by way of its descriptor; then the working directory, which may lie outside of it.
+    struct stat ours{}, theirs{};
+    const int root = context.stash.at(task.fs.root_id());
+    if (fstat(root, &theirs) < 0 || stat("/", &ours) < 0)
+        return base::fail_sys("look at the root directory");
+    if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) {
+        if (fchdir(root) < 0 || chroot(".") < 0)
+            return base::fail_sys("change the root directory");
+    }
+    if (fchdir(context.stash.at(task.fs.cwd_id())) < 0)
+        return base::fail_sys("change to the working directory");
+    umask(static_cast<mode_t>(task.fs.umask()));
+    return {};
+}
+
+void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
+    unsigned next = 0;
+    auto close_up_to = [&](unsigned end) { // [next, end)
+        if (end > next)
+            syscall(SYS_close_range, next, end - 1, 0);
+        next = end + 1;
+    };
+    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task))
+        close_up_to(entry.fd());
+    close_up_to(static_cast<unsigned>(context.keep_base()));
+}
+
+} // namespace restore

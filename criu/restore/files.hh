@@ -1,0 +1,24 @@
+// Files of a restore: opened once by the root task, put to their numbers by each task.
+#pragma once
+
+#include "criu/restore/context.hh"
+
+namespace restore {
+
+/// Makes room for descriptors and opens all files that are needed, each once, above all numbers that tasks use.
+/// In the root task, before it forks. Errors name the file.
+Result<void> open_files(RestoreContext &context);
+
+/// Puts the files of this task to their numbers, and sets what depends on the other tasks. All tasks exist.
+Result<void> place_files(RestoreContext &context, const plan::Node &node);
+
+/// Working directory, root, umask.
+Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task);
+
+/// Closes everything below keep_base() that is not the task's.
+void close_foreign(const RestoreContext &context, const plan::TaskImage &task);
+
+/// First descriptor number that no task uses.
+int first_free_number(const plan::Checkpoint &checkpoint);
+
+} // namespace restore

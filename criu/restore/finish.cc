@@ -1,0 +1,94 @@
+#include "criu/restore/finish.hh"
+
+#include "compel/blob.hh"
+
+#include <csignal>
+#include <fmt/format.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+namespace restore {
+namespace {
+
+constexpr uint64_t kSuspendSeccomp = 1 << 21; // PTRACE_O_SUSPEND_SECCOMP
+constexpr int kTimeoutMs = 30'000;
+
+bool has_seccomp(const plan::TaskImage &task) {
+    for (const plan::ThreadImage &thread : task.threads)
+        if (thread.core.thread_core().seccomp_mode())
+            return true;
+    return false;
+}
+
+} // namespace
+
+RestoredThreads::~RestoredThreads() {
+    for (base::Pid tid : seized_)
+        kill(tid.value, SIGKILL);
+}
+
+Result<void> RestoredThreads::seize_all() {
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        const uint64_t options = PTRACE_O_EXITKILL | (has_seccomp(task) ? kSuspendSeccomp : 0);
+        for (const plan::ThreadImage &thread : task.threads) {
+            base::Pid tid(static_cast<pid_t>(thread.tid));
+            TRY(compel::seize(tid, options));
+            seized_.push_back(tid);
+        }
+    }
+    return {};
+}
+
+Result<void> RestoredThreads::unmap_arena(compel::StoppedThread leader) {
+    const plan::Arena &arena = context_->around.arena;
+    compel::Registers regs = TRY(leader.registers());
+    regs.rip = arena.code() + compel::agent_header().boot; // a system call instruction
+    regs.orig_rax = ~0ull;
+    regs.rax = SYS_munmap;
+    regs.rdi = arena.base;
+    regs.rsi = arena.size;
+    TRY(leader.set_registers(regs));
+    TRY(leader.resume_to_syscall());
+    if (!TRY(compel::wait(leader.tid(), kTimeoutMs)).is_syscall_stop())
+        return base::fail(base::ErrorKind::Bug, "the agent did not stop at its last system call");
+    // Stopped again before the first instruction that is not there any more.
+    TRY(compel::interrupt(leader.tid()));
+    TRY(leader.resume());
+    TRY(compel::wait_interrupted(leader.tid(), kTimeoutMs));
+    if (auto result = static_cast<int64_t>(TRY(leader.registers()).rax); result < 0)
+        return base::fail_sys(static_cast<int>(-result), "unmap the agent");
+    return {};
+}
+
+Result<void> RestoredThreads::prepare() {
+    for (base::Pid tid : seized_)
+        TRY(compel::interrupt(tid));
+    for (base::Pid tid : seized_)
+        TRY(compel::wait_interrupted(tid, kTimeoutMs));
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))), fmt::format("task {}", task.pid));
+        for (const plan::ThreadFinish &finish : TRY(plan::finishes(task))) {
+            compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
+            TRY(thread.set_registers(finish.registers));
+            TRY(thread.set_xstate(finish.xstate));
+            TRY(thread.set_signal_mask(finish.signal_mask));
+        }
+    }
+    return {};
+}
+
+Result<void> RestoredThreads::release(bool leave_stopped) {
+    for (const plan::TaskImage &task : context_->checkpoint.tasks)
+        if (!task.dead() && (leave_stopped || task.stopped()))
+            kill(static_cast<pid_t>(task.pid), SIGSTOP);
+    for (base::Pid tid : seized_)
+        (void)compel::StoppedThread(tid).detach(); // one killed by somebody else meanwhile is gone, as it would be anyway
+    seized_.clear();
+    return {};
+}
+
+} // namespace restore

@@ -1,0 +1,92 @@
+#include "criu/restore/launch.hh"
+
+#include "compel/blob.hh"
+#include "criu/restore/files.hh"
+#include "criu/restore/proc_files.hh"
+
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+/// Shares a descriptor table with its parent: the parent's work is done for both.
+bool borrows_table(const RestoreContext &context, const plan::Node &node) {
+    if (node.parent < 0)
+        return false;
+    const plan::Node &above = context.topology.nodes[static_cast<size_t>(node.parent)];
+    return above.task >= 0 && !context.task(above).dead() &&
+           context.task(above).ids.files_id() == context.task(node).ids.files_id();
+}
+
+void *map_at(uint64_t address, uint64_t size) {
+    return mmap(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+Result<void> map_agent(const plan::Arena &arena, const plan::Program &program) {
+    auto blob = compel::agent_blob();
+    const uint64_t code_size = base::page_up(blob.size());
+    void *code = map_at(arena.code(), code_size);
+    void *data = map_at(program.base, program.size);
+    if (code == MAP_FAILED || data == MAP_FAILED)
+        return base::fail_sys("map the agent");
+    std::memcpy(code, blob.data(), blob.size());
+    std::memcpy(data, program.bytes.data(), program.bytes.size());
+    if (mprotect(code, code_size, PROT_READ | PROT_EXEC) < 0)
+        return base::fail_sys("make the agent executable");
+    return {};
+}
+
+/// Libc's own registration lies in memory that is about to go: the kernel would kill us at the next preemption.
+void forget_libc_registrations() {
+    if (__rseq_size > 0) {
+        constexpr int kUnregister = 1;
+        constexpr unsigned kOldSize = 32;
+        auto *area = static_cast<char *>(__builtin_thread_pointer()) + __rseq_offset;
+        if (syscall(SYS_rseq, area, kOldSize, kUnregister, RSEQ_SIG) < 0)
+            syscall(SYS_rseq, area, __rseq_size, kUnregister, RSEQ_SIG);
+    }
+    syscall(SYS_set_robust_list, nullptr, 24);
+}
+
+[[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
+    asm volatile("mov %2, %%rsp\n\t"
+                 "jmp *%0"
+                 :
+                 : "r"(entry), "D"(start), "r"(stack)
+                 : "memory");
+    __builtin_unreachable();
+}
+
+} // namespace
+
+Result<void> launch(RestoreContext &context, const plan::Node &node) {
+    const plan::TaskImage &task = context.task(node);
+    TRY(restore_proc_files(task));
+    TRY(restore_directories(context, task));
+    plan::Surroundings around = context.around;
+    // Above all stashed descriptors: nobody closes it but the agent.
+    around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
+    if (around.exe_fd < 0)
+        return base::fail_sys("keep the program's descriptor");
+    auto program = TRY(plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
+    for (const plan::Listing &listing : program.listings)
+        TRY(plan::validate(listing, around.arena));
+    // From here on our own low descriptors, the log among them, may be replaced by the task's.
+    context.log.set_level(base::LogLevel::None);
+    TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
+    if (!borrows_table(context, node)) {
+        TRY(place_files(context, node));
+        close_foreign(context, task);
+    }
+    TRY(map_agent(around.arena, program));
+    forget_libc_registrations();
+    jump(around.arena.code() + compel::agent_header().restore, program.start, program.stack);
+}
+
+} // namespace restore

@@ -1,0 +1,15 @@
+// `restore --print-plan`.
+#pragma once
+
+#include "criu/plan/program.hh"
+#include "criu/plan/topology.hh"
+
+namespace restore {
+
+using base::Result;
+
+/// Prints to standard output what a restore would do, and does nothing. Returns 0.
+Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology, const std::vector<plan::AddressSpace> &spaces,
+                       const plan::Surroundings &around);
+
+} // namespace restore

@@ -1,0 +1,81 @@
+// Where the coordinator and all tasks of a restore meet: a page of shared memory at a fixed address of the arena.
+//
+// Tasks arrive at a stage and wait until the coordinator opens it; the coordinator opens it when all have arrived. The first
+// one that fails says why and everybody stops.
+#pragma once
+
+#include "agent/contract.hh"
+#include "base/result.hh"
+#include "criu/plan/layout.hh"
+
+#include <string>
+
+namespace restore {
+
+using base::Result;
+
+class Rendezvous {
+public:
+    /// Maps the page in the coordinator; children inherit it.
+    static Result<Rendezvous> create(const plan::Arena &arena);
+
+    // ---- coordinator
+    /// How many will arrive at the next stage. Call before the stage before is opened.
+    void expect(uint32_t count);
+    /// Waits until all expected have arrived. `alive` is asked now and then; it returns an error to give up.
+    /// Errors: what the one that failed reported; whatever `alive` returns.
+    template <class Alive> Result<void> wait_all(Alive alive);
+    void open(uint32_t stage);
+    /// Tells everybody to give up.
+    void abort();
+
+    // ---- tasks
+    /// Arrives and waits until `stage` is open. Errors: Died when the restore was given up.
+    Result<void> pass(uint32_t stage);
+    /// Arrives without waiting.
+    void arrive();
+    void wait_open(uint32_t stage);
+    bool given_up() const;
+    /// Adds to the counters of stats-restore.
+    void count(uint64_t compared, uint64_t skipped_cow, uint64_t restored);
+    /// Reports a failure; only the first counts.
+    void report(const base::Error &error);
+
+    /// The agent's report, if it was the agent that failed.
+    struct AgentFailure {
+        uint32_t tid, op;
+        int32_t code;
+        uint32_t list;
+    };
+    bool agent_failed(AgentFailure &failure) const;
+
+    struct Counters {
+        uint64_t compared, skipped_cow, restored;
+    };
+    Counters counters() const;
+
+private:
+    struct Page {
+        agent::Rendezvous meet;
+        Counters counters;
+        uint32_t text_length, hint_length;
+        char text[3000], hint[900];
+    };
+    explicit Rendezvous(Page *page) : page_(page) {}
+    bool wait_some();
+    Result<void> failure() const;
+
+    Page *page_;
+};
+
+template <class Alive> Result<void> Rendezvous::wait_all(Alive alive) {
+    for (;;) {
+        if (given_up())
+            return failure();
+        if (wait_some())
+            return {};
+        TRY(alive());
+    }
+}
+
+} // namespace restore

@@ -1,0 +1,127 @@
+// The story of a restore, from top to bottom.
+
+#include "criu/restore/restore.hh"
+
+#include "criu/kernel/scripts.hh"
+#include "criu/restore/coordinator.hh"
+#include "criu/restore/files.hh"
+#include "criu/restore/finish.hh"
+#include "criu/restore/print_plan.hh"
+#include "criu/restore/statistics.hh"
+#include "criu/restore/surroundings.hh"
+#include "criu/restore/task.hh"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &checkpoint) {
+    std::vector<plan::AddressSpace> spaces(checkpoint.tasks.size());
+    std::map<uint32_t, size_t> index;
+    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
+        const plan::TaskImage &task = checkpoint.tasks[i];
+        index[task.pid] = i;
+        if (task.dead())
+            continue;
+        auto parent = i ? index.find(task.ppid) : index.end();
+        spaces[i] = TRY_CTX(plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second]),
+                            fmt::format("task {}", task.pid));
+    }
+    return spaces;
+}
+
+/// Finds an arena that is free in every task and in us, and puts all regions into it.
+Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint, std::vector<plan::AddressSpace> &spaces) {
+    plan::Surroundings around;
+    OwnMappings own = TRY(own_mappings());
+    std::vector<plan::Range> taken = own.all;
+    uint64_t memory = 0;
+    for (size_t i = 0; i < spaces.size(); i++) {
+        memory = std::max(memory, spaces[i].arena_used);
+        for (const img::vma_entry &vma : checkpoint.tasks[i].mm.vmas())
+            taken.push_back({vma.start(), vma.end()});
+    }
+    around.arena = TRY(plan::place_arena(std::move(taken), memory));
+    around.special = own.special;
+    around.move_special_to_image = TRY(vdso_matches(checkpoint, spaces, own.special));
+    if (!around.move_special_to_image)
+        return base::fail(base::Error(base::ErrorKind::Unsupported, "this kernel's vdso is laid out differently from the one at the checkpoint")
+                              .hint("restore under the same kernel version"));
+    for (plan::AddressSpace &space : spaces)
+        plan::rebase(space, around.arena);
+    return around;
+}
+
+/// Waits for the tree, stage by stage.
+Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
+    const Arrivals arrivals = count_arrivals(context);
+    context.rendezvous.expect(arrivals.processes);
+    TRY(coordinator.start());
+    TRY(coordinator.wait_all());
+    context.rendezvous.expect(arrivals.processes);
+    context.rendezvous.open(plan::kAllForked);
+    TRY(coordinator.wait_all());
+    context.rendezvous.expect(arrivals.tasks);
+    context.rendezvous.open(plan::kGrouped);
+    TRY(coordinator.wait_all());
+    context.rendezvous.expect(arrivals.threads);
+    context.rendezvous.open(plan::kOpened);
+    return coordinator.wait_all();
+}
+
+Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
+    if (options.pidfile.empty())
+        return {};
+    FILE *file = fopen(options.pidfile.c_str(), "we");
+    if (!file)
+        return base::fail_sys(fmt::format("create {}", options.pidfile));
+    const bool written = fprintf(file, "%u", pid) > 0;
+    if (fclose(file) != 0 || !written)
+        return base::fail_sys(fmt::format("write {}", options.pidfile));
+    return {};
+}
+
+} // namespace
+
+base::Result<int> run(const cli::Options &options, base::Log &log) {
+    auto checkpoint = TRY_CTX(plan::load_checkpoint(options.images_dir_fd), "restore");
+    auto topology = TRY_CTX(plan::plan_topology(checkpoint, options.shell_job), "restore");
+    auto spaces = TRY_CTX(plan_spaces(checkpoint), "restore");
+    auto around = TRY_CTX(plan_surroundings(checkpoint, spaces), "restore");
+    TRY_CTX(check_cpu(checkpoint), "restore");
+    if (options.print_plan)
+        return print_plan(checkpoint, topology, spaces, around);
+    TRY_CTX(check_pids(checkpoint, topology), "restore");
+
+    const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));
+    kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
+    TRY_CTX(scripts.run("pre-restore", {}), "restore");
+    RestoreClock clock;
+    auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
+    RestoreContext context{.options = options, .log = log, .checkpoint = checkpoint, .topology = topology, .spaces = std::move(spaces),
+                           .around = around, .rendezvous = rendezvous, .coordinator = getpid(), .stash_base = first_free_number(checkpoint)};
+    Coordinator coordinator(context);
+    TRY_CTX(rebuild(context, coordinator), "restore");
+    clock.forked();
+    TRY_CTX(scripts.run("post-restore", root), "restore");
+
+    RestoredThreads threads(context);
+    TRY_CTX(threads.seize_all(), "restore");
+    context.rendezvous.expect(count_arrivals(context).threads);
+    context.rendezvous.open(plan::kRestored);
+    TRY_CTX(coordinator.wait_all(), "restore");
+    TRY_CTX(threads.prepare(), "restore");
+    TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
+    TRY_CTX(scripts.run("pre-resume", root), "restore");
+    TRY_CTX(threads.release(options.leave_stopped), "restore");
+    coordinator.done();
+    clock.done();
+    TRY_CTX(scripts.run("post-resume", root), "restore");
+    TRY_CTX(write_statistics(clock, context.rendezvous.counters(), options.display_stats), "restore");
+    log.info("Restore finished successfully. Tasks resumed.");
+    return coordinator.follow();
+}
+
+} // namespace restore

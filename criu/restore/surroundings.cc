@@ -1,0 +1,123 @@
+#include "criu/restore/surroundings.hh"
+
+#include "criu/kernel/proc_dir.hh"
+#include "criu/parse/elf.hh"
+#include "criu/parse/maps.hh"
+#include "criu/plan/program.hh"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+using plan::Range;
+
+std::string text_of(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+Result<void> check_free(uint32_t pid) {
+    if (kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH)
+        return {};
+    std::string name = text_of(fmt::format("/proc/{}/comm", pid));
+    if (!name.empty())
+        name.pop_back();
+    return base::fail(base::Error(base::ErrorKind::Busy, fmt::format("pid {} is in use{}", pid, name.empty() ? "" : " by " + name))
+                          .hint("end that process, or restore in a new pid namespace (unshare --pid --fork --mount-proc)"));
+}
+
+/// The bytes of a task's vdso, from its pages image. Empty if they are not there.
+Result<std::string> vdso_bytes(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, const Range &vdso) {
+    auto file = TRY(checkpoint.images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
+    std::string bytes(vdso.end - vdso.start, '\0');
+    uint64_t offset = 0;
+    for (const img::pagemap_entry &run : task.pagemap.entries) {
+        const uint64_t size = image::pages_of(run) * base::kPageSize;
+        if (run.vaddr() <= vdso.start && run.vaddr() + size >= vdso.end) {
+            if (!file || pread(file->get(), bytes.data(), bytes.size(), static_cast<off_t>(offset + (vdso.start - run.vaddr()))) !=
+                             static_cast<ssize_t>(bytes.size()))
+                return base::bad_image(fmt::format("pages-{}.img: the vdso cannot be read", task.pagemap.head.pages_id()));
+            return bytes;
+        }
+        if (image::flags_of(run) & image::kPePresent)
+            offset += size;
+    }
+    return std::string();
+}
+
+bool same_functions(const parse::ElfImage &a, const parse::ElfImage &b) {
+    auto sorted = [](std::vector<parse::ElfSymbol> symbols) {
+        std::sort(symbols.begin(), symbols.end(), [](auto &x, auto &y) { return x.name < y.name; });
+        return symbols;
+    };
+    return sorted(a.symbols) == sorted(b.symbols);
+}
+
+uint64_t total(const std::vector<Range> &ranges) {
+    uint64_t sum = 0;
+    for (const Range &range : ranges)
+        sum += range.end - range.start;
+    return sum;
+}
+
+} // namespace
+
+Result<OwnMappings> own_mappings() {
+    OwnMappings own;
+    for (const parse::Vma &vma : TRY(parse::parse_maps(text_of("/proc/self/maps")))) {
+        own.all.push_back({vma.start, vma.end});
+        if (vma.name == "[vdso]" || vma.name.starts_with("[vvar"))
+            own.special.push_back({vma.start, vma.end});
+    }
+    return own;
+}
+
+Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<plan::AddressSpace> &spaces,
+                          const std::vector<Range> &special) {
+    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
+        const plan::SpecialMappings &image = spaces[i].special;
+        if (!image.vdso.end)
+            continue;
+        const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
+        if (special.empty() || !contiguous || image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) != total(special) ||
+            image.vdso.end - image.vdso.start != special.back().end - special.back().start)
+            return false;
+        std::string theirs = TRY(vdso_bytes(checkpoint, checkpoint.tasks[i], image.vdso));
+        const auto *ours = reinterpret_cast<const char *>(special.back().start);
+        std::string_view our_bytes(ours, special.back().end - special.back().start);
+        if (theirs.empty() || theirs == our_bytes)
+            continue;
+        auto a = parse::parse_elf_image(theirs);
+        auto b = parse::parse_elf_image(our_bytes);
+        if (!a || !b || !same_functions(*a, *b))
+            return false;
+    }
+    return true;
+}
+
+Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology &topology) {
+    for (const plan::TaskImage &task : checkpoint.tasks)
+        for (const plan::ThreadImage &thread : task.threads)
+            TRY(check_free(thread.tid));
+    for (const plan::Node &node : topology.nodes)
+        if (node.task < 0)
+            TRY(check_free(node.pid));
+    return {};
+}
+
+Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
+    for (const plan::TaskImage &task : checkpoint.tasks)
+        if (!task.dead())
+            TRY_CTX(plan::finishes(task), fmt::format("task {}", task.pid));
+    return {};
+}
+
+} // namespace restore

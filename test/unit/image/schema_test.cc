@@ -1,0 +1,166 @@
+// The compiled schema against the reference, field by field, in both directions; our own additions are listed here.
+#include "opts.pb.h"
+#include "support.hh"
+
+#include "criu/image/registry.hh"
+#include "img-streamer.pb.h"
+#include "rpc.pb.h"
+
+#include <google/protobuf/descriptor.h>
+#include <set>
+
+using google::protobuf::Descriptor;
+using google::protobuf::DescriptorPool;
+using google::protobuf::EnumDescriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::FileDescriptor;
+
+namespace {
+
+// message, number, type, name
+const std::vector<std::vector<std::string>> kOurFields{
+    {"task_core_entry", "1000", "ext_task_core", "ext"},
+    {"thread_core_entry", "1000", "ext_thread_core", "ext"},
+    {"vma_entry", "1000", "ext_vma", "ext"},
+    {"mm_entry", "1000", "ext_mm", "ext"},
+    {"reg_file_entry", "1000", "ext_reg_file", "extension"},
+    {"pipe_entry", "1000", "ext_pipe", "ext"},
+    {"fifo_entry", "1000", "ext_pipe", "ext"},
+};
+
+const char *label_of(const FieldDescriptor &field) {
+    return field.is_required() ? "required" : field.is_repeated() ? "repeated" : "optional";
+}
+
+std::string local_name(const std::string &full) {
+    return full.substr(std::string("img.").size());
+}
+
+std::string type_of(const FieldDescriptor &field) {
+    if (field.message_type())
+        return local_name(field.message_type()->full_name());
+    if (field.enum_type())
+        return local_name(field.enum_type()->full_name());
+    return field.type_name();
+}
+
+std::string default_of(const FieldDescriptor &field) {
+    if (!field.has_default_value())
+        return "";
+    switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+        return field.default_value_bool() ? "true" : "false";
+    case FieldDescriptor::CPPTYPE_INT32:
+        return std::to_string(field.default_value_int32());
+    case FieldDescriptor::CPPTYPE_INT64:
+        return std::to_string(field.default_value_int64());
+    case FieldDescriptor::CPPTYPE_UINT32:
+        return std::to_string(field.default_value_uint32());
+    case FieldDescriptor::CPPTYPE_UINT64:
+        return std::to_string(field.default_value_uint64());
+    case FieldDescriptor::CPPTYPE_ENUM:
+        return field.default_value_enum()->name();
+    case FieldDescriptor::CPPTYPE_STRING:
+        return field.default_value_string();
+    default:
+        return "?";
+    }
+}
+
+std::string hint_of(const FieldDescriptor &field) {
+    const img::CRIU_Opts &opts = field.options().GetExtension(img::criu);
+    if (opts.hex())
+        return "hex";
+    if (opts.ipadd())
+        return "ipadd";
+    if (opts.dev())
+        return "dev";
+    if (opts.odev())
+        return "odev";
+    if (opts.has_flags())
+        return "flags=" + opts.flags();
+    if (opts.has_dict())
+        return "dict=" + opts.dict();
+    return opts.has_conv() ? "conv=" + opts.conv() : "";
+}
+
+// The files that belong to no image kind have to be linked in by name.
+const DescriptorPool &pool() {
+    img::criu_req::descriptor();
+    img::CRIU_Opts::descriptor();
+    img::img_streamer_request_entry::descriptor();
+    return *DescriptorPool::generated_pool();
+}
+
+void collect(const Descriptor &message, std::set<std::string> &fields) {
+    for (int i = 0; i < message.field_count(); i++)
+        fields.insert(local_name(message.full_name()) + "." + std::to_string(message.field(i)->number()));
+}
+
+} // namespace
+
+TEST_CASE("the schema has every row of the reference", "[image]") {
+    for (const auto &row : test::read_tsv(test::golden() / "reference/image-schema.tsv")) {
+        INFO(row[2] << " " << row[3] << " " << row[6]);
+        if (row[0] == "enum") {
+            const EnumDescriptor *type = pool().FindEnumTypeByName("img." + row[2]);
+            REQUIRE(type);
+            REQUIRE(type->file()->name() == row[1]);
+            const auto *value = type->FindValueByName(row[6]);
+            REQUIRE(value);
+            CHECK(std::to_string(value->number()) == row[3]);
+            continue;
+        }
+        const Descriptor *message = pool().FindMessageTypeByName("img." + row[2]);
+        REQUIRE(message);
+        CHECK(message->file()->name() == row[1]);
+        const FieldDescriptor *field = message->FindFieldByNumber(std::stoi(row[3]));
+        REQUIRE(field);
+        CHECK(label_of(*field) == row[4]);
+        CHECK(type_of(*field) == row[5]);
+        CHECK(field->name() == row[6]);
+        CHECK(default_of(*field) == row[7]);
+        CHECK(hint_of(*field) == row[8]);
+        CHECK_FALSE(field->is_packed());
+    }
+}
+
+TEST_CASE("the schema has nothing beyond the reference but our listed fields", "[image]") {
+    std::set<std::string> known, files, compiled;
+    for (const auto &row : test::read_tsv(test::golden() / "reference/image-schema.tsv")) {
+        files.insert(row[1]);
+        if (row[0] == "field")
+            known.insert(row[2] + "." + row[3]);
+    }
+    for (const auto &own : kOurFields) {
+        INFO(own[0]);
+        const auto *field = pool().FindMessageTypeByName("img." + own[0])->FindFieldByNumber(std::stoi(own[1]));
+        REQUIRE(field);
+        CHECK(field->is_optional());
+        CHECK(type_of(*field) == own[2]);
+        CHECK(field->name() == own[3]);
+        CHECK(field->number() >= 1000);
+        known.insert(own[0] + "." + own[1]);
+    }
+    for (const auto &name : files) {
+        INFO(name);
+        const FileDescriptor *file = pool().FindFileByName(name);
+        REQUIRE(file);
+        for (int i = 0; i < file->message_type_count(); i++)
+            collect(*file->message_type(i), compiled);
+    }
+    CHECK(compiled == known);
+}
+
+TEST_CASE("fields that this program does not know survive reading and writing", "[image]") {
+    img::criu_version future;
+    future.set_major_number(4);
+    future.set_minor_number(9);
+    auto *unknown = future.GetReflection()->MutableUnknownFields(&future);
+    unknown->AddVarint(900, 77);
+    unknown->AddLengthDelimited(901, "later");
+    std::string bytes = future.SerializeAsString();
+    img::criu_version now;
+    REQUIRE(now.ParseFromString(bytes));
+    CHECK(now.SerializeAsString() == bytes);
+}

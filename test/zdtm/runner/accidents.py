@@ -1,0 +1,86 @@
+"""Things that go wrong between dump and restore, and tools that are killed at work."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+
+from . import kernel
+
+
+def kill_after(seconds, number=signal.SIGKILL):
+    """A replacement for subprocess.run() that sends the command a deadly signal after some time."""
+    def run(command, timeout, **settings):
+        process = subprocess.Popen(command, **settings)
+        try:
+            process.wait(min(seconds, timeout))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.wait(timeout)
+        return subprocess.CompletedProcess(command, process.returncode)
+    return run
+
+
+@contextlib.contextmanager
+def small_disk(path, kilobytes):
+    """A file system that is full soon."""
+    path.mkdir()
+    kernel.mount("tmpfs", str(path), "tmpfs", 0, f"size={kilobytes}k")
+    try:
+        yield path
+    finally:
+        kernel.unmount(str(path))
+        path.rmdir()
+
+
+def _take_pid(pid):
+    """A process of ours that has the given pid."""
+    for _ in range(1000):
+        with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
+            file.write(str(pid - 1))
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        if child == pid:
+            return child
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    raise RuntimeError(f"cannot get pid {pid}")
+
+
+@contextlib.contextmanager
+def happen(accidents, work, root):
+    """Makes the accidents happen, and everything good again in the end.
+
+    ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["take_pid"]
+    """
+    undo = contextlib.ExitStack()
+    with undo:
+        for kind, *words in accidents:
+            path = work / words[0] if words else None
+            if kind == "take_pid":
+                child = _take_pid(root)
+                undo.callback(os.waitpid, child, 0)
+                undo.callback(os.kill, child, signal.SIGKILL)
+                continue
+            backup = work.parent / f"backup-{path.name}"
+            shutil.copy2(path, backup)
+            owner = path.stat()
+            undo.callback(os.chown, path, owner.st_uid, owner.st_gid)
+            undo.callback(shutil.copy2, backup, path)
+            if kind == "remove":
+                path.unlink()
+            elif kind == "append":
+                with open(path, "ab") as file:
+                    file.write(b"something more")
+            elif kind == "mode":
+                path.chmod(int(words[1], 8))
+            elif kind == "replace":
+                path.unlink()
+                path.mkdir()
+                undo.callback(path.rmdir)
+            else:
+                raise ValueError(kind)
+        yield

@@ -1,0 +1,387 @@
+"""The life of one program in its place: start, checkpoint and restore as often as asked, verify.
+
+Runs as the supervisor (see isolate.py): everything that loses its parent becomes its child, so exit statuses of restored
+trees arrive here.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from . import accidents, isolate, observe
+
+
+class Failure(Exception):
+    """The test failed; the text says how."""
+
+
+class Cycle:
+    """One test in progress."""
+
+    def __init__(self, test, options, programs, scratch):
+        self.test = test
+        self.options = options
+        self.scratch = pathlib.Path(scratch)
+        self.work = self.scratch / "work"
+        self.program = programs / test.executable if test.source else None
+        self.outfile = self.work / "out"
+        self.timeout = test.timeout or options.timeout
+        self.times = {}
+        self.root = 0
+        self.keeper = None  # the process that restored the root as its child (--sibling)
+        self.real = None
+
+    def run(self):
+        """Result as a plain value."""
+        began = time.monotonic()
+        self.work.mkdir(parents=True)
+        try:
+            self._start()
+            if not self.options.no_checkpoint:
+                self._checkpoints()
+            self._finish()
+            result = {"status": "pass", "reason": ""}
+        except Failure as error:
+            result = {"status": "fail", "reason": str(error)}
+        except subprocess.TimeoutExpired as error:
+            result = {"status": "fail", "reason": f"{' '.join(map(str, error.cmd[:2]))} took longer than {error.timeout:g} s"}
+        return result | {"seconds": time.monotonic() - began, "times": self.times}
+
+    # --- the program
+
+    def _start(self):
+        if self.test.real:
+            self.real = self.test.real(self.work, self.timeout)
+            self.root = self.real.start()
+            return
+        pidfile = self.work / "pid"
+        command = [self.program, "--pidfile", pidfile, "--outfile", self.outfile, "--filename", "test.file", "--dirname", "test.dir"]
+        log = open(self.scratch / "start.log", "wb")
+        with log:
+            done = subprocess.run(command + self.test.args, cwd=self.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  timeout=self.timeout, env=os.environ | self.test.env)
+        if done.returncode:
+            raise Failure(f"set-up failed with status {done.returncode}: {self._words()}")
+        self.root = int(pidfile.read_text())
+        pidfile.unlink()
+
+    def _words(self):
+        text = ""
+        for path in (self.scratch / "start.log", self.outfile):
+            if path.exists():
+                text += path.read_text(errors="replace")
+        return text.strip() or "(no words)"
+
+    def _finish(self):
+        if self.real:
+            self.real.verify(self.root)
+            return
+        try:
+            os.kill(self.root, signal.SIGTERM)
+        except ProcessLookupError:
+            raise Failure(f"the program is gone: {self._words()}") from None
+        status = self._wait_root()
+        lines = self.outfile.read_text(errors="replace").strip().split("\n")
+        if status or lines[-1:] != ["PASS"] or any("FAIL" in line for line in lines):
+            raise Failure(f"wait status {status:#x}: {self._words()}")
+
+    def _wait_root(self):
+        if self.keeper:
+            try:
+                self.keeper.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                raise Failure(f"did not end after SIGTERM: {self._words()}") from None
+            return self.keeper.returncode
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.root, os.WNOHANG)
+            if pid:
+                return status
+            time.sleep(0.002)
+        raise Failure(f"did not end after SIGTERM: {self._words()}{self._where()}")
+
+    def _where(self):
+        """Where every thread of the tree hangs, for the report."""
+        lines = []
+        for pid in [self.root] + isolate.descendants(self.root):
+            try:
+                for tid in os.listdir(f"/proc/{pid}/task"):
+                    wchan = pathlib.Path(f"/proc/{pid}/task/{tid}/wchan").read_text()
+                    call = pathlib.Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()[0]
+                    lines.append(f"\n  task {tid}: syscall {call}, {wchan}")
+            except OSError:
+                continue
+        return "".join(lines)
+
+    # --- checkpoints
+
+    def _checkpoints(self):
+        for round_ in range(self.options.iters):
+            if self.real:
+                self.real.before_dump(self.root)
+            before = self._observe()
+            files = self._listing()
+            if self.test.expect_dump_fail:
+                self._refused_dump(round_, before)
+                return
+            if self.options.kill_tool:
+                self._killed_dumps(round_, before)
+            if self.options.obstacles:
+                self._obstructed_dumps(round_, before)
+            if self.options.leave_running or self.options.dump_only:
+                self._decode(self._dump(f"{round_}r", ["-R"]))
+                self._compare(before, self._observe(), "after dump --leave-running")
+                if self.options.dump_only:
+                    continue
+                if self.real:
+                    self.real.before_dump(self.root)
+                    before = self._observe()
+                    files = self._listing()
+            images = self._dump(str(round_), ["-s"] if self._stopped() else [])
+            self._expect_dead(before)
+            self._decode(images)
+            if self.real:
+                self.real.while_dead()
+            if self.test.while_dead:
+                self._refused_restore(images)
+            if self.options.kill_tool:
+                if self._killed_restores(images, before):
+                    continue
+            self._restore(round_, images, before, files)
+            if self.real:
+                self.real.after_restore(self.root)
+
+    def _stopped(self):
+        return self.options.stopped and "nostop" not in self.test.flags
+
+    def _criu(self, action, images, log, options, runner=None):
+        command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        began = time.monotonic()
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
+        with open(self.scratch / f"{log}.output", "wb") as output:
+            run = runner or subprocess.run
+            done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                       timeout=self.timeout, env=environment)
+        self.times[action] = self.times.get(action, 0) + time.monotonic() - began
+        return done.returncode
+
+    def _log_tail(self, images, log):
+        lines = []
+        for path in (images / log, self.scratch / f"{log}.output"):
+            if path.exists():
+                lines += path.read_text(errors="replace").strip().split("\n")
+        errors = [line for line in lines if re.search(r"Error|Hint|Bug|terminate called", line)]
+        return "\n  ".join(list(dict.fromkeys(errors[-8:] or lines[-5:])))
+
+    def _dump(self, name, options):
+        images = self.scratch / f"images-{name}"
+        images.mkdir()
+        log = "dump.log"
+        status = self._criu("dump", images, log, ["-t", str(self.root)] + self.test.dopts + options)
+        if status:
+            raise Failure(f"dump exited with {status}:\n  {self._log_tail(images, log)}")
+        if "-s" in options:
+            self._expect_stopped_then_kill()
+        return images
+
+    def _refused_dump(self, round_, before):
+        images = self.scratch / f"images-{round_}"
+        images.mkdir()
+        status = self._criu("dump", images, "dump.log", ["-t", str(self.root)] + self.test.dopts)
+        if status == 0:
+            raise Failure("dump succeeded although it has to refuse")
+        text = self._log_tail(images, "dump.log")
+        if status < 0 or not re.search(self.test.expect_dump_fail, text):
+            raise Failure(f"dump exited with {status} and does not say '{self.test.expect_dump_fail}':\n  {text}")
+        self._compare(before, self._observe(), "after the refused dump")
+
+    def _expect_stopped_then_kill(self):
+        """dump --leave-stopped: every task must be stopped; then it has served."""
+        tree = [self.root] + isolate.descendants(self.root)
+        for pid in tree:
+            for tid in os.listdir(f"/proc/{pid}/task"):
+                state = _state(tid)
+                if state not in "TZ":
+                    raise Failure(f"task {tid} is in state {state} after dump --leave-stopped")
+        for pid in tree:
+            os.kill(pid, signal.SIGKILL)
+
+    def _expect_dead(self, before):
+        deadline = time.monotonic() + self.timeout
+        for pid in observe.pids_of(before):
+            while os.path.exists(f"/proc/{pid}"):
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+                if time.monotonic() > deadline:
+                    raise Failure(f"task {pid} is still there after the dump, state {_state(pid)}")
+                time.sleep(0.001)
+        strays = self._strays()
+        if strays:
+            raise Failure(f"the dump has left processes: {strays}")
+
+    def _strays(self):
+        """Living tasks below us that are not the runner's own."""
+        own = self.keeper.pid if self.keeper else 0
+        return [pid for pid in isolate.descendants(os.getpid()) if pid != own and _state(pid) not in ("Z", "gone")]
+
+    def _decode(self, images):
+        if self.options.no_crit:
+            return
+        helper = pathlib.Path(__file__).with_name("decode.py")
+        done = subprocess.run(["/usr/bin/python3", helper, images], capture_output=True, text=True, timeout=self.timeout,
+                              check=False)
+        if done.returncode:
+            raise Failure("images do not decode with Debian's crit:\n" + done.stdout + done.stderr)
+
+    def _restore(self, round_, images, before, files):
+        pidfile = self.scratch / f"restored-{round_}"
+        log = "restore.log"
+        stop = self._stopped()
+        options = ["-d", "--pidfile", pidfile] + self.test.ropts + (["-s"] if stop else [])
+        sibling = self.options.sibling and "nosibling" not in self.test.flags
+        if sibling:
+            options.append("-S")
+        status = self._criu("restore", images, log, options, self._through_keeper if sibling else None)
+        if status:
+            raise Failure(f"restore exited with {status}:\n  {self._log_tail(images, log)}")
+        restored = int(pidfile.read_text())
+        if restored != self.root:
+            raise Failure(f"pid file says {restored} instead of {self.root}")
+        if stop:
+            self._expect_stopped_then_continue(before)
+        after = self._observe()
+        if sibling and after[f"{self.root}.status.PPid"] != str(self.keeper.pid):
+            raise Failure(f"parent of the root is {after[f'{self.root}.status.PPid']}, not criu's parent {self.keeper.pid}")
+        self._compare(before, after, "after restore", sibling)
+        if self._listing() != files:
+            raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
+
+    def _refused_restore(self, images):
+        """The world has changed: restore must say so, by name, and leave nothing."""
+        with accidents.happen(self.test.while_dead, self.work, self.root):
+            files = self._listing()
+            status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
+            text = self._log_tail(images, "refused.log")
+            if status == 0:
+                raise Failure("restore succeeded although it has to refuse")
+            if status < 0 or not re.search(self.test.expect_restore_fail, text):
+                raise Failure(f"restore exited with {status} and does not say '{self.test.expect_restore_fail}':\n  {text}")
+            if self._listing() != files:
+                raise Failure(f"the refused restore has left {sorted(self._listing() ^ files)}")
+        strays = self._strays()
+        if strays:
+            raise Failure(f"the refused restore has left processes {strays}")
+
+    def _killed_dumps(self, round_, before):
+        """SIGKILL to the tool at times spread over a whole dump: the tree goes on as it was."""
+        began = time.monotonic()
+        self._dump(f"{round_}-whole", ["-R"])
+        whole = time.monotonic() - began
+        for number in range(self.options.kill_tool):
+            images = self.scratch / f"images-{round_}-killed-{number}"
+            images.mkdir()
+            options = ["-t", str(self.root), "-R"] + self.test.dopts
+            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
+            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            shutil.rmtree(images)
+
+    def _obstructed_dumps(self, round_, before):
+        """Dumps that cannot succeed: each says so with its exit status and leaves the tree as it was."""
+        target = ["-t", str(self.root)] + self.test.dopts
+        nowhere = self.scratch / "nowhere"
+        if self._criu("dump", nowhere, "dump.log", target) != 1:
+            raise Failure("dump into a folder that does not exist does not exit with 1")
+        self._compare(before, self._observe(), "after a dump into a folder that does not exist")
+        for kilobytes in (8, 64, 200):
+            with accidents.small_disk(self.scratch / "small", kilobytes) as disk:
+                status = self._criu("dump", disk, "dump.log", target + ["-R"])
+                if status not in (0, 1):
+                    raise Failure(f"dump into {kilobytes} kB exits with {status}")
+                self._compare(before, self._observe(), f"after a dump into {kilobytes} kB")
+        began = time.monotonic()
+        shutil.rmtree(self._dump(f"{round_}-timed", ["-R"]))
+        whole = time.monotonic() - began
+        for number in range(3):
+            images = self.scratch / f"images-{round_}-ended-{number}"
+            images.mkdir()
+            ending = accidents.kill_after(whole * (number + 0.5) / 3, signal.SIGTERM)
+            self._criu("dump", images, "dump.log", target + ["-R"], ending)
+            self._compare(before, self._observe(), f"after a dump that SIGTERM has ended ({number} of 3)")
+            shutil.rmtree(images)
+
+    def _killed_restores(self, images, before):
+        """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
+        for number in range(self.options.kill_tool):
+            limit = self.times["dump"] * (number + 0.5) / self.options.kill_tool
+            done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
+            if done == 0:
+                self._compare(before, self._observe(), "after restore")
+                return True
+            self._expect_dead(before)
+        return False
+
+    def _through_keeper(self, command, **settings):
+        """criu as the child of a process of our own, which then is what --restore-sibling makes the parent."""
+        settings.pop("timeout")
+        helper = pathlib.Path(__file__).with_name("keeper.py")
+        reader, writer = os.pipe()
+        self.keeper = subprocess.Popen(["/usr/bin/python3", helper, str(writer)] + command, pass_fds=[writer], **settings)
+        os.close(writer)
+        with os.fdopen(reader) as file:
+            text = file.readline()
+        return subprocess.CompletedProcess(command, int(text or 1))
+
+    def _expect_stopped_then_continue(self, before):
+        tree = observe.pids_of(before)
+        for pid in tree:
+            state = _state(pid)
+            if state not in "TZ":
+                raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
+        for pid in tree:
+            if before.get(f"{pid}.status.State", "alive") == "alive":
+                os.kill(pid, signal.SIGCONT)
+
+    def _observe(self):
+        """What the tree looks like now."""
+        return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
+
+    def _compare(self, before, after, when, sibling=False):
+        skip = list(self.test.skip_observe)
+        if self.real:
+            skip += self.real.skip_observe
+        if sibling or self.keeper:
+            skip += [f"{self.root}.*status.PPid"]
+        lines = observe.differences(before, after, skip)
+        # A program that just woke up may be between two states; look again before judging.
+        for _ in range(20):
+            if not lines:
+                return
+            time.sleep(0.05)
+            lines = observe.differences(before, self._observe(), skip)
+        if lines:
+            raise Failure(f"{when}, {len(lines)} facts differ:\n  " + "\n  ".join(lines[:20]))
+
+    def _listing(self):
+        return {str(path.relative_to(self.work)) for path in self.work.rglob("*")}
+
+
+def _state(tid):
+    try:
+        text = pathlib.Path(f"/proc/{tid}/stat").read_text(errors="replace")
+    except OSError:
+        return "gone"
+    return text[text.rindex(")") + 2]
+
+
+def run(test, options, programs, scratch):
+    """Entry point for isolate.start()."""
+    result = Cycle(test, options, programs, scratch).run()
+    if result["status"] == "pass":
+        shutil.rmtree(scratch, ignore_errors=True)
+    return result

@@ -1,0 +1,221 @@
+"""What a careful observer sees of a process tree from outside, as plain values that can be compared.
+
+Taken before a dump and after the restore, both must be equal. What differs by nature is normalised: inode numbers of
+pipes and sockets become numbers in order of appearance, so the structure of sharing still shows; times that run are left
+out; adjacent mappings that the kernel may merge or split at will are joined.
+"""
+
+import os
+import re
+
+from . import isolate, kernel
+
+STATUS_KEYS = """Name Umask Tgid Pid PPid TracerPid Uid Gid Groups Threads SigPnd ShdPnd SigBlk SigIgn SigCgt CapInh CapPrm
+CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters VmLck VmPin THP_enabled Cpus_allowed Mems_allowed NStgid
+x86_Thread_features CoreDumping""".split()
+# Fields of stat after the command name, counted from 0 = state.
+STAT_FIELDS = {
+    "pgrp": 2, "session": 3, "tty": 4, "tpgid": 5, "priority": 15, "nice": 16, "start_code": 23, "end_code": 24,
+    "start_stack": 25, "exit_signal": 35, "rt_priority": 37, "policy": 38, "start_data": 42, "end_data": 43,
+    "start_brk": 44, "arg_start": 45, "arg_end": 46, "env_start": 47, "env_end": 48, "exit_code": 49,
+}
+# sd: written since the last clear_refs; ac: charged to the overcommit limit, an accounting detail of history.
+IGNORED_VM_FLAGS = {"sd", "ac"}
+RUNNING_FDINFO = re.compile(r"^(it_value|ticks|eventfd-id|mnt_id|ino|scm_fds|pos:.*\(|epoll-)")
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode(errors="replace")
+    except OSError as error:
+        return f"<{error.strerror}>"
+
+
+def _link(path):
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        return f"<{error.strerror}>"
+
+
+class _Numbers:
+    """Inode numbers of nameless objects, renamed in order of appearance."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def rename(self, text):
+        def number(match):
+            key = match.group(0)
+            return f"{match.group(1)}:[#{self.seen.setdefault(key, len(self.seen))}]"
+
+        return re.sub(r"(pipe|socket):\[(\d+)\]", number, text)
+
+
+def _status(path):
+    values = {}
+    for line in _read(f"{path}/status").split("\n"):
+        key, _, value = line.partition(":")
+        if key in STATUS_KEYS:
+            values[key] = " ".join(value.split())
+        elif key == "State":
+            # Running and sleeping change all the time; stopped, dead and traced do not.
+            values["State"] = value.split()[0] if value.split()[0] in "TZtX" else "alive"
+    stat = _read(f"{path}/stat")
+    fields = stat[stat.rfind(")") + 2 :].split()
+    for key, index in STAT_FIELDS.items():
+        if index < len(fields):
+            values[key] = fields[index]
+    return values
+
+
+def _mappings(pid):
+    """Joined mappings: [start, end, perms, offset, device and inode, name, flags]."""
+    result = []
+    for line in _read(f"/proc/{pid}/smaps").split("\n"):
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) (\S+) (\d+)\s*(.*)", line)
+        if head:
+            start, end, offset = (int(head.group(i), 16) for i in (1, 2, 4))
+            name = head.group(7)
+            # Objects without a lasting inode get another one; anonymous memory has offset 0.
+            lasting = name.startswith("/") and not name.endswith("(deleted)")
+            result.append([start, end, head.group(3), offset, f"{head.group(5)} {head.group(6)}" if lasting else "", name, ""])
+        elif line.startswith(("VmFlags:", "ProtectionKey:")) and result:
+            result[-1][6] += " ".join(w for w in line.split() if w not in IGNORED_VM_FLAGS) + " "
+    joined = []
+    for item in result:
+        last = joined[-1] if joined else None
+        if last and last[1] == item[0] and last[2] == item[2] and last[4:] == item[4:]:
+            contiguous = last[3] + last[1] - last[0] == item[3]
+            if contiguous or item[5] in ("", "[heap]", "[stack]"):
+                last[1] = item[1]
+                continue
+        joined.append(item)
+    return {f"{s:x}-{e:x}": f"{perms} {offset:x} {inode} {name} | {flags.strip()}"
+            for s, e, perms, offset, inode, name, flags in joined}
+
+
+def _fdinfo(text):
+    lines = []
+    for line in text.split("\n"):
+        line = re.sub(r"^lock:\t\d+:", "lock:", line)
+        if line and not RUNNING_FDINFO.match(line):
+            lines.append(" ".join(line.split()))
+    return lines
+
+
+def _descriptors(pid, numbers):
+    result = {}
+    try:
+        fds = sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return result
+    for fd in fds:
+        target = _link(f"/proc/{pid}/fd/{fd}")
+        result[str(fd)] = [numbers.rename(target)] + _fdinfo(_read(f"/proc/{pid}/fdinfo/{fd}"))
+    return result
+
+
+def _sharing(members, kind):
+    """Partition of (key, pid, index) into classes that share the resource, as {key: representative}."""
+    classes, result = [], {}
+    for key, pid, index in members:
+        for other_key, other_pid, other_index in classes:
+            if kernel.kcmp(pid, other_pid, kind, index, other_index):
+                result[key] = other_key
+                break
+        else:
+            classes.append((key, pid, index))
+    return result
+
+
+def _thread(pid, tid):
+    path = f"/proc/{pid}/task/{tid}"
+    values = {f"status.{key}": value for key, value in _status(path).items()}
+    values["comm"] = _read(f"{path}/comm").strip()
+    values["robust_list"] = kernel.robust_list(tid)
+    values["ioprio"] = kernel.ioprio(tid)
+    values["timerslack"] = _read(f"/proc/{tid}/timerslack_ns").strip()
+    for name in ("cwd", "root", "personality", "attr/current"):
+        values[name] = _link(f"{path}/{name}") if name in ("cwd", "root") else _read(f"{path}/{name}").strip()
+    try:
+        values["affinity"] = sorted(os.sched_getaffinity(tid))
+        values["scheduler"] = [os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority]
+    except OSError as error:
+        values["affinity"] = error.strerror
+    return values
+
+
+def _task(pid, numbers):
+    path = f"/proc/{pid}"
+    values = {}
+    if _status(path).get("State") == "Z":
+        return {"threads": {}, **{f"status.{key}": value for key, value in _status(path).items()}}
+    values["maps"] = _mappings(pid)
+    values["fds"] = _descriptors(pid, numbers)
+    for name in ("exe", "cwd", "root"):
+        values[name] = _link(f"{path}/{name}")
+    for name in ("cmdline", "environ", "auxv", "limits", "oom_score_adj", "loginuid", "coredump_filter", "timers", "cgroup"):
+        values[name] = _read(f"{path}/{name}")
+    # A running timer shows its remaining time nowhere in this file, so all of it compares.
+    for name in ("ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts", "cgroup"):
+        values[f"ns.{name}"] = _link(f"{path}/ns/{name}")
+    values["threads"] = {tid: _thread(pid, tid) for tid in sorted(map(int, os.listdir(f"{path}/task")))}
+    return values
+
+
+def observe(root, skip=()):
+    """Everything about the tree that starts at `root`: {fact path: value}, flat. Trees that change all the time skip
+    everything (".*"): of them only the pids are noted."""
+    numbers = _Numbers()
+    pids = [root] + isolate.descendants(root)
+    if ".*" in skip:
+        return {"tree": sorted(pids), f"{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
+    tree = {pid: _task(pid, numbers) for pid in sorted(pids)}
+    facts = {"tree": sorted(pids)}
+    alive = [pid for pid in tree if tree[pid]["threads"]]
+    for kind in ("vm", "files", "fs", "sighand", "sysvsem"):
+        tids = [(int(tid), int(tid), 0) for pid in alive for tid in tree[pid]["threads"]]
+        if len(tids) <= 64:
+            facts[f"shared.{kind}"] = _sharing(tids, kind)
+    by_target = {}
+    for pid in alive:
+        for fd, info in tree[pid]["fds"].items():
+            by_target.setdefault(info[0], []).append((f"{pid}:{fd}", pid, int(fd)))
+    facts["shared.file"] = {}
+    for members in by_target.values():
+        if len(members) <= 64:
+            facts["shared.file"] |= _sharing(members, "file")
+    for pid, values in tree.items():
+        _flatten(f"{pid}", values, facts)
+    return facts
+
+
+def _flatten(prefix, value, facts):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _flatten(f"{prefix}.{key}", item, facts)
+    else:
+        facts[prefix] = value
+
+
+def pids_of(facts):
+    """Pids of the observed tree."""
+    return facts["tree"]
+
+
+def differences(before, after, skip):
+    """Lines that say what changed. `skip` holds regular expressions over fact paths, such as 'fds' or 'status.VmLck'."""
+    skipped = [re.compile(rf"(^|\.){pattern}(\.|$)") for pattern in skip]
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, "(nothing)"), after.get(key, "(nothing)")
+        if old != new and not any(pattern.search(key) for pattern in skipped):
+            lines.append(f"{key}: {_short(old)} -> {_short(new)}")
+    return lines
+
+
+def _short(value):
+    text = str(value)
+    return text if len(text) < 400 else text[:400] + "..."
