@@ -3,6 +3,7 @@
 
 usage: command_line.py CRIU
 """
+import json
 import os
 import pathlib
 import re
@@ -72,6 +73,41 @@ def checks():
     expect("all of them", everything, 1 if "some kernel features are missing" in everything.stdout else 0, out=r"^Looks good")
 
 
+TARGET = """
+import fcntl, os, signal, sys
+locked = open(sys.argv[1] + "/locked", "w")
+fcntl.flock(locked, fcntl.LOCK_EX)
+linked = open(sys.argv[1] + "/linked", "w")
+os.link(sys.argv[1] + "/linked", sys.argv[1] + "/other")
+os.unlink(sys.argv[1] + "/linked")
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def trees(work):
+    """check --tree: every object that prevents a checkpoint, and that looking changes nothing."""
+    null = subprocess.DEVNULL
+    idle = subprocess.Popen(["sleep", "60"], stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
+    busy = subprocess.Popen([sys.executable, "-c", TARGET, work], stdin=null, stdout=subprocess.PIPE, text=True,
+                            start_new_session=True, cwd="/")
+    try:
+        busy.stdout.readline()
+        expect("a tree without obstacles", criu("check", "-t", str(idle.pid)), 0, out=r"^Looks good\. \(1 process, 1 thread, ")
+        found = criu("check", "--tree", str(busy.pid))
+        expect("a lock", found, 1, out=r"task \d+ \(python3?[^)]*\): fd \d+: \S+/locked is locked\nHint:  dump with --file-locks")
+        expect("a deleted name", found, 1, out=r"/linked \(deleted\) was deleted, but has another name\nHint:  dump with --link-remap")
+        report = json.loads(criu("check", "-t", str(busy.pid), "--json").stdout)
+        expect("the report as JSON", found, 1 if report["checkpointable"] is False and len(report["findings"]) >= 2 else -1)
+        state = pathlib.Path(f"/proc/{busy.pid}/status").read_text()
+        expect("the tree goes on", found, 1 if "TracerPid:\t0\n" in state and "State:\tS" in state else -1)
+    finally:
+        for child in (idle, busy):
+            child.kill()
+            child.wait()
+    expect("no such tree", criu("check", "-t", "4194304"), 1, err=r"there is no task 4194304")
+
+
 def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
@@ -79,6 +115,7 @@ def main():
     commands()
     with tempfile.TemporaryDirectory() as work:
         folders(work)
+        trees(work)
     checks()
     for failure in failures:
         print(failure)
