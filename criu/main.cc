@@ -1,10 +1,13 @@
 // criu: which engine stands behind which command. Everything else about the start is in criu/cli.
 
+#include "criu/check/tree.hh"
 #include "criu/cli/program.hh"
 #include "criu/crit/crit.hh"
 #include "criu/dump/dump.hh"
 #include "criu/restore/restore.hh"
 
 int main(int argc, char **argv) {
-    return cli::program(argc, argv, cli::Engines{.dump = dump::run, .restore = restore::run, .crit = crit::crit_main});
+    return cli::program(
+        argc, argv,
+        cli::Engines{.dump = dump::run, .restore = restore::run, .check_tree = check::run_tree, .crit = crit::crit_main});
 }

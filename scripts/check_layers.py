@@ -16,36 +16,41 @@ RANK = {
     "criu/parse": 2,
     "criu/image": 2,
     "criu/tree": 2,
-    "criu/pages": 3,
-    "criu/plan": 3,
-    "criu/resource": 3,
-    "criu/pie": 3,
-    "criu/crit": 3,
-    "criu/dump": 4,
-    "criu/restore": 4,
-    "criu/check": 5,
-    "criu/cli": 6,
-    "criu": 7,
+    "operations": 3,
+    "criu/pages": 4,
+    "criu/resource": 4,
+    "criu/crit": 4,
+    "criu/plan": 5,
+    "criu/dump": 6,
+    "criu/restore": 6,
+    "criu/check": 7,
+    "criu/cli": 8,
+    "criu": 9,
 }
-# A resource files operations into a plan and hands memory to the page engine; a tree is made of parsed facts.
+# A resource hands memory to the page engine; a tree is made of parsed facts.
 SIBLINGS = {
     ("criu/tree", "criu/parse"),
     ("criu/tree", "criu/kernel"),
-    ("criu/resource", "criu/plan"),
     ("criu/resource", "criu/pages"),
-    ("criu/plan", "criu/pages"),
 }
-# Headers of plain values that count as a part of a lower layer: what the engines take as input, and the numbers of the
-# image format that stand beside the resource they belong to.
-VALUE_HEADERS = {"criu/cli/options.hh": "include", "criu/resource/mm/vma_status.hh": "criu/image"}
+# Files that count as a part of another layer than their folder's.
+FILES = {
+    # What the engines take as input: plain values.
+    "criu/cli/options.hh": "include",
+    # Numbers of the image format that stand beside the resource they belong to.
+    "criu/resource/mm/vma_status.hh": "criu/image",
+    # Resources file operations; the compiler that puts whole plans together from resources is above both.
+    "criu/plan/ops.hh": "operations",
+    "criu/plan/ops.cc": "operations",
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
 def layer(path):
     """The folder of RANK that a path of the repository lies in."""
-    if path in VALUE_HEADERS:
-        return VALUE_HEADERS[path]
+    if path in FILES:
+        return FILES[path]
     parts = path.split("/")
     for depth in (2, 1):
         name = "/".join(parts[:depth])

@@ -74,7 +74,9 @@ Result<std::optional<Occurrence>> parse_line(std::string_view line) {
 Result<void> append_file(const std::string &path, bool optional, std::vector<Occurrence> &out) {
     auto text = kernel::read_file(AT_FDCWD, path.c_str());
     if (!text) {
-        if (optional && (text.error().code() == ENOENT || text.error().code() == ENOTDIR))
+        int code = text.error().code();
+        // EACCES: $HOME is often still root's after privileges were dropped.
+        if (optional && (code == ENOENT || code == ENOTDIR || code == EACCES))
             return {};
         return base::fail(std::move(std::move(text).error().ctx("configuration file")));
     }

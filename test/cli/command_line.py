@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The program from outside: exit codes, and the words that scripts look for.
+
+usage: command_line.py CRIU
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+CRIU = os.path.abspath(sys.argv[1])
+failures = []
+
+
+def criu(*args, cwd="/", env=None):
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **(env or {})}
+    return subprocess.run([CRIU, *args], cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def expect(name, done, code, out=None, err=None):
+    """Exit code, and patterns that must be found in the outputs."""
+    wrong = []
+    if done.returncode != code:
+        wrong.append(f"exit code {done.returncode}, expected {code}")
+    for stream, pattern, text in (("stdout", out, done.stdout), ("stderr", err, done.stderr)):
+        if pattern is not None and not re.search(pattern, text, re.M):
+            wrong.append(f"{stream} lacks {pattern!r}: {text!r}")
+    print(f"{'not ok' if wrong else 'ok'} {name}")
+    failures.extend(f"{name}: {w}" for w in wrong)
+
+
+def commands():
+    expect("no command", criu(), 1, err=r"command is required")
+    expect("unknown command", criu("dunp"), 1, err=r"unknown command: dunp")
+    expect("too many arguments", criu("dump", "-t", "1", "x"), 1, err=r"excessive parameter")
+    expect("version", criu("--version"), 0, out=r"\AVersion: [0-9.]+\n\Z")
+    expect("help", criu("-h"), 0, out=r"^Usage:")
+    expect("exec is gone", criu("exec"), 255, err=r"compel")
+    expect("show is gone", criu("show"), 255, err=r"crit")
+    expect("a later command", criu("pre-dump", "-t", "1"), 1, err=r"pre-dump is not supported yet")
+    expect("a later option", criu("dump", "-t", "1", "--tls"), 1, err=r"--tls is not supported yet")
+    expect("an unknown option", criu("--nonsense"), 1, err=r"unrecognized option '--nonsense'")
+
+
+def folders(work):
+    work = pathlib.Path(work)
+    (work / "logs").mkdir()
+    expect("no folder for images", criu("check", "-D", str(work / "missing")), 1, err=r"missing: No such file")
+    expect("no work folder", criu("check", "-W", str(work / "missing")), 1, err=r"work folder")
+    expect("log beside the images", criu("check", "-D", str(work), "-o", "c.log", "-v4"), 0, out=r"^Looks good\.$")
+    expect("log in the work folder", criu("check", "-D", str(work), "-W", "logs", "-o", "c.log", "-v3", cwd=work), 0)
+    for log in (work / "c.log", work / "logs/c.log"):
+        text = log.read_text() if log.exists() else "no file"
+        if not re.match(r"\(00\.\d{6}\) Version: ", text):
+            failures.append(f"{log}: {text!r}")
+    expect("log to standard output", criu("check", "-o", "-", "-v3"), 0, out=r"^\(00\.\d{6}\) Version:")
+    config = work / "criu.conf"
+    config.write_text("verbosity 3\nlog-file -\n")
+    expect("a configuration file", criu("check", "--config", str(config)), 0, out=r"\(00\.\d{6}\) Version:")
+    expect("one from the environment", criu("check", env={"CRIU_CONFIG_FILE": str(config)}), 0, out=r"\(00\.\d{6}\)")
+    expect("the command line wins", criu("check", "-v0", "--config", str(config)), 0, out=r"\ALooks good\.\n\Z")
+
+
+def checks():
+    names = criu("check", "--feature", "list").stdout.split()
+    expect("45 features", criu("check", "--feature", "list"), 0 if len(names) == 45 else -1)
+    expect("a feature", criu("check", "--feature", "mnt_id"), 0, out=r"^mnt_id is supported$")
+    expect("an unknown feature", criu("check", "--feature", "magic"), 1, out=r"Unknown feature magic")
+    everything = criu("check", "--all")
+    expect("all of them", everything, 1 if "some kernel features are missing" in everything.stdout else 0, out=r"^Looks good")
+
+
+TARGET = """
+import fcntl, os, signal, sys
+locked = open(sys.argv[1] + "/locked", "w")
+fcntl.flock(locked, fcntl.LOCK_EX)
+linked = open(sys.argv[1] + "/linked", "w")
+os.link(sys.argv[1] + "/linked", sys.argv[1] + "/other")
+os.unlink(sys.argv[1] + "/linked")
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def trees(work):
+    """check --tree: every object that prevents a checkpoint, and that looking changes nothing."""
+    null = subprocess.DEVNULL
+    idle = subprocess.Popen(["sleep", "60"], stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
+    busy = subprocess.Popen([sys.executable, "-c", TARGET, work], stdin=null, stdout=subprocess.PIPE, text=True,
+                            start_new_session=True, cwd="/")
+    try:
+        busy.stdout.readline()
+        expect("a tree without obstacles", criu("check", "-t", str(idle.pid)), 0, out=r"^Looks good\. \(1 process, 1 thread, ")
+        found = criu("check", "--tree", str(busy.pid))
+        expect("a lock", found, 1, out=r"task \d+ \(python3?[^)]*\): fd \d+: \S+/locked is locked\nHint:  dump with --file-locks")
+        expect("a deleted name", found, 1, out=r"/linked \(deleted\) was deleted, but has another name\nHint:  dump with --link-remap")
+        report = json.loads(criu("check", "-t", str(busy.pid), "--json").stdout)
+        expect("the report as JSON", found, 1 if report["checkpointable"] is False and len(report["findings"]) >= 2 else -1)
+        state = pathlib.Path(f"/proc/{busy.pid}/status").read_text()
+        expect("the tree goes on", found, 1 if "TracerPid:\t0\n" in state and "State:\tS" in state else -1)
+    finally:
+        for child in (idle, busy):
+            child.kill()
+            child.wait()
+    expect("no such tree", criu("check", "-t", "4194304"), 1, err=r"there is no task 4194304")
+
+
+def main():
+    if os.geteuid() != 0:
+        print("skipped: needs root")
+        return 77
+    commands()
+    with tempfile.TemporaryDirectory() as work:
+        folders(work)
+        trees(work)
+    checks()
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+sys.exit(main())
