@@ -352,7 +352,7 @@ class Cycle:
         return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
     def _compare(self, before, after, when, sibling=False):
-        skip = list(self.test.skip_observe)
+        skip = self.test.skip_observe + self.options.ignore
         if self.real:
             skip += self.real.skip_observe
         if sibling or self.keeper:
