@@ -256,8 +256,9 @@ class Cycle:
         if stop:
             self._expect_stopped_then_continue(before)
         after = self._observe()
-        if sibling and after[f"{self.root}.status.PPid"] != str(self.keeper.pid):
-            raise Failure(f"parent of the root is {after[f'{self.root}.status.PPid']}, not criu's parent {self.keeper.pid}")
+        parent = after[f"{self.root}.threads.{self.root}.status.PPid"]
+        if sibling and parent != str(self.keeper.pid):
+            raise Failure(f"parent of the root is {parent}, not criu's parent {self.keeper.pid}")
         self._compare(before, after, "after restore", sibling)
         if self._listing() != files:
             raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
@@ -344,7 +345,7 @@ class Cycle:
             if state not in "TZ":
                 raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
         for pid in tree:
-            if before.get(f"{pid}.status.State", "alive") == "alive":
+            if before.get(f"{pid}.threads.{pid}.status.State", "alive") == "alive":
                 os.kill(pid, signal.SIGCONT)
 
     def _observe(self):

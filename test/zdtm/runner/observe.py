@@ -174,7 +174,7 @@ def observe(root, skip=()):
     numbers = _Numbers()
     pids = [root] + isolate.descendants(root)
     if ".*" in skip:
-        return {"tree": sorted(pids), f"{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
+        return {"tree": sorted(pids), f"{root}.threads.{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
     tree = {pid: _task(pid, numbers) for pid in sorted(pids)}
     facts = {"tree": sorted(pids)}
     alive = [pid for pid in tree if tree[pid]["threads"]]
