@@ -221,6 +221,13 @@ class Cycle:
                 if time.monotonic() > deadline:
                     raise Failure(f"task {pid} is still there after the dump, state {_state(pid)}")
                 time.sleep(0.001)
+        # Tasks that came after the observation have ended too; their pids must be free.
+        for pid in isolate.descendants(os.getpid()):
+            if _state(pid) == "Z" and not (self.keeper and pid == self.keeper.pid):
+                try:
+                    os.waitpid(pid, 0)
+                except ChildProcessError:
+                    pass
         strays = self._strays()
         if strays:
             raise Failure(f"the dump has left processes: {strays}")
