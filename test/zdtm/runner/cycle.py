@@ -128,7 +128,7 @@ class Cycle:
             if self.test.expect_dump_fail:
                 self._refused_dump(round_, before)
                 return
-            if self.options.kill_tool:
+            if self.options.kill_dump:
                 self._killed_dumps(round_, before)
             if self.options.obstacles:
                 self._obstructed_dumps(round_, before)
@@ -148,9 +148,8 @@ class Cycle:
                 self.real.while_dead()
             if self.test.while_dead:
                 self._refused_restore(images)
-            if self.options.kill_tool:
-                if self._killed_restores(images, before):
-                    continue
+            if self.options.kill_restore and self._killed_restores(images, before):
+                continue
             self._restore(round_, images, before, files)
             if self.real:
                 self.real.after_restore(self.root)
@@ -232,6 +231,16 @@ class Cycle:
         if strays:
             raise Failure(f"the dump has left processes: {strays}")
 
+    def _gone_soon(self, before):
+        """True if nothing of the tree is left within two seconds."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            if not self._strays():
+                self._expect_dead(before)
+                return True
+            time.sleep(0.01)
+        return False
+
     def _strays(self):
         """Living tasks below us that are not the runner's own."""
         own = self.keeper.pid if self.keeper else 0
@@ -291,12 +300,12 @@ class Cycle:
         began = time.monotonic()
         self._dump(f"{round_}-whole", ["-R"])
         whole = time.monotonic() - began
-        for number in range(self.options.kill_tool):
+        for number in range(self.options.kill_dump):
             images = self.scratch / f"images-{round_}-killed-{number}"
             images.mkdir()
             options = ["-t", str(self.root), "-R"] + self.test.dopts
-            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
-            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_dump))
+            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_dump})")
             shutil.rmtree(images)
 
     def _obstructed_dumps(self, round_, before):
@@ -325,13 +334,14 @@ class Cycle:
 
     def _killed_restores(self, images, before):
         """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
-        for number in range(self.options.kill_tool):
-            limit = self.times["dump"] * (number + 0.5) / self.options.kill_tool
+        for number in range(self.options.kill_restore):
+            limit = self.times["dump"] * (number + 0.5) / self.options.kill_restore
             done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
-            if done == 0:
-                self._compare(before, self._observe(), "after restore")
-                return True
-            self._expect_dead(before)
+            if done != 0 and self._gone_soon(before):
+                continue
+            # Past the point where the tree was let go it has to be whole.
+            self._compare(before, self._observe(), f"after a restore that was killed ({number} of {self.options.kill_restore})")
+            return True
         return False
 
     def _through_keeper(self, command, **settings):
