@@ -159,6 +159,7 @@ class Cycle:
 
     def _criu(self, action, images, log, options, runner=None):
         command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
         with open(self.scratch / f"{log}.output", "wb") as output:
