@@ -5,6 +5,7 @@
 #include "zdtm.h"
 
 #include <linux/futex.h>
+#include <poll.h>
 
 static int ready_fd = -1;
 
@@ -37,6 +38,8 @@ pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument) {
         pr_err("child %d ended before it was ready\n", pid);
         _exit(1);
     }
+    /* Until the child has closed its end too. */
+    poll(&(struct pollfd){channel[0], 0, 0}, 1, 1000);
     close(channel[0]);
     return pid;
 }

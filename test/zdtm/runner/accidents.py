@@ -66,21 +66,21 @@ def happen(accidents, work, root):
                 undo.callback(os.kill, child, signal.SIGKILL)
                 continue
             backup = work.parent / f"backup-{path.name}"
-            shutil.copy2(path, backup)
-            owner = path.stat()
-            undo.callback(os.chown, path, owner.st_uid, owner.st_gid)
-            undo.callback(shutil.copy2, backup, path)
-            if kind == "remove":
-                path.unlink()
-            elif kind == "append":
+            if kind in ("remove", "replace"):
+                # Kept as the same file under another name.
+                path.rename(backup)
+                undo.callback(backup.rename, path)
+            else:
+                shutil.copy2(path, backup)
+                undo.callback(shutil.copy2, backup, path)
+            if kind == "append":
                 with open(path, "ab") as file:
                     file.write(b"something more")
             elif kind == "mode":
                 path.chmod(int(words[1], 8))
             elif kind == "replace":
-                path.unlink()
                 path.mkdir()
                 undo.callback(path.rmdir)
-            else:
+            elif kind != "remove":
                 raise ValueError(kind)
         yield

@@ -128,7 +128,7 @@ class Cycle:
             if self.test.expect_dump_fail:
                 self._refused_dump(round_, before)
                 return
-            if self.options.kill_tool:
+            if self.options.kill_dump:
                 self._killed_dumps(round_, before)
             if self.options.obstacles:
                 self._obstructed_dumps(round_, before)
@@ -148,9 +148,8 @@ class Cycle:
                 self.real.while_dead()
             if self.test.while_dead:
                 self._refused_restore(images)
-            if self.options.kill_tool:
-                if self._killed_restores(images, before):
-                    continue
+            if self.options.kill_restore and self._killed_restores(images, before):
+                continue
             self._restore(round_, images, before, files)
             if self.real:
                 self.real.after_restore(self.root)
@@ -160,6 +159,7 @@ class Cycle:
 
     def _criu(self, action, images, log, options, runner=None):
         command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
         with open(self.scratch / f"{log}.output", "wb") as output:
@@ -221,9 +221,26 @@ class Cycle:
                 if time.monotonic() > deadline:
                     raise Failure(f"task {pid} is still there after the dump, state {_state(pid)}")
                 time.sleep(0.001)
+        # Tasks that came after the observation have ended too; their pids must be free.
+        for pid in isolate.descendants(os.getpid()):
+            if _state(pid) == "Z" and not (self.keeper and pid == self.keeper.pid):
+                try:
+                    os.waitpid(pid, 0)
+                except ChildProcessError:
+                    pass
         strays = self._strays()
         if strays:
             raise Failure(f"the dump has left processes: {strays}")
+
+    def _gone_soon(self, before):
+        """True if nothing of the tree is left within two seconds."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            if not self._strays():
+                self._expect_dead(before)
+                return True
+            time.sleep(0.01)
+        return False
 
     def _strays(self):
         """Living tasks below us that are not the runner's own."""
@@ -256,8 +273,9 @@ class Cycle:
         if stop:
             self._expect_stopped_then_continue(before)
         after = self._observe()
-        if sibling and after[f"{self.root}.status.PPid"] != str(self.keeper.pid):
-            raise Failure(f"parent of the root is {after[f'{self.root}.status.PPid']}, not criu's parent {self.keeper.pid}")
+        parent = after[f"{self.root}.threads.{self.root}.status.PPid"]
+        if sibling and parent != str(self.keeper.pid):
+            raise Failure(f"parent of the root is {parent}, not criu's parent {self.keeper.pid}")
         self._compare(before, after, "after restore", sibling)
         if self._listing() != files:
             raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
@@ -283,12 +301,12 @@ class Cycle:
         began = time.monotonic()
         self._dump(f"{round_}-whole", ["-R"])
         whole = time.monotonic() - began
-        for number in range(self.options.kill_tool):
+        for number in range(self.options.kill_dump):
             images = self.scratch / f"images-{round_}-killed-{number}"
             images.mkdir()
             options = ["-t", str(self.root), "-R"] + self.test.dopts
-            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_tool))
-            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_tool})")
+            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_dump))
+            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_dump})")
             shutil.rmtree(images)
 
     def _obstructed_dumps(self, round_, before):
@@ -317,13 +335,14 @@ class Cycle:
 
     def _killed_restores(self, images, before):
         """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
-        for number in range(self.options.kill_tool):
-            limit = self.times["dump"] * (number + 0.5) / self.options.kill_tool
+        for number in range(self.options.kill_restore):
+            limit = self.times["dump"] * (number + 0.5) / self.options.kill_restore
             done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
-            if done == 0:
-                self._compare(before, self._observe(), "after restore")
-                return True
-            self._expect_dead(before)
+            if done != 0 and self._gone_soon(before):
+                continue
+            # Past the point where the tree was let go it has to be whole.
+            self._compare(before, self._observe(), f"after a restore that was killed ({number} of {self.options.kill_restore})")
+            return True
         return False
 
     def _through_keeper(self, command, **settings):
@@ -344,7 +363,7 @@ class Cycle:
             if state not in "TZ":
                 raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
         for pid in tree:
-            if before.get(f"{pid}.status.State", "alive") == "alive":
+            if before.get(f"{pid}.threads.{pid}.status.State", "alive") == "alive":
                 os.kill(pid, signal.SIGCONT)
 
     def _observe(self):
@@ -352,7 +371,7 @@ class Cycle:
         return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
     def _compare(self, before, after, when, sibling=False):
-        skip = list(self.test.skip_observe)
+        skip = self.test.skip_observe + self.options.ignore
         if self.real:
             skip += self.real.skip_observe
         if sibling or self.keeper:

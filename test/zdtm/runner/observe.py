@@ -19,8 +19,10 @@ STAT_FIELDS = {
     "start_stack": 25, "exit_signal": 35, "rt_priority": 37, "policy": 38, "start_data": 42, "end_data": 43,
     "start_brk": 44, "arg_start": 45, "arg_end": 46, "env_start": 47, "env_end": 48, "exit_code": 49,
 }
-# sd: written since the last clear_refs; ac: charged to the overcommit limit, an accounting detail of history.
-IGNORED_VM_FLAGS = {"sd", "ac"}
+# What is left of a task that has ended.
+ZOMBIE_KEYS = "Name State Pid PPid pgrp session exit_signal exit_code".split()
+# sd: written since the last clear_refs; gu: guard pages may be in it (sticky when mappings merge); ac: charged to the overcommit limit, an accounting detail of history.
+IGNORED_VM_FLAGS = {"sd", "ac", "gu"}
 RUNNING_FDINFO = re.compile(r"^(it_value|ticks|eventfd-id|mnt_id|ino|scm_fds|pos:.*\(|epoll-)")
 
 
@@ -150,8 +152,9 @@ def _thread(pid, tid):
 def _task(pid, numbers):
     path = f"/proc/{pid}"
     values = {}
-    if _status(path).get("State") == "Z":
-        return {"threads": {}, **{f"status.{key}": value for key, value in _status(path).items()}}
+    status = _status(path)
+    if status.get("State") == "Z":
+        return {"threads": {}, **{f"status.{key}": status.get(key) for key in ZOMBIE_KEYS}}
     values["maps"] = _mappings(pid)
     values["fds"] = _descriptors(pid, numbers)
     for name in ("exe", "cwd", "root"):
@@ -171,7 +174,7 @@ def observe(root, skip=()):
     numbers = _Numbers()
     pids = [root] + isolate.descendants(root)
     if ".*" in skip:
-        return {"tree": sorted(pids), f"{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
+        return {"tree": sorted(pids), f"{root}.threads.{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
     tree = {pid: _task(pid, numbers) for pid in sorted(pids)}
     facts = {"tree": sorted(pids)}
     alive = [pid for pid in tree if tree[pid]["threads"]]
