@@ -14,6 +14,13 @@ size_t Batch::call(long nr, std::initializer_list<uint64_t> args) {
     return ops_.size() - 1;
 }
 
+size_t Batch::call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier) {
+    size_t index = call(nr, args);
+    ops_[index].arg[position] = earlier;
+    ops_[index].result_refs = static_cast<uint8_t>(1u << position);
+    return index;
+}
+
 uint64_t Batch::in(std::span<const std::byte> bytes) {
     uint64_t address = out(bytes.size());
     std::copy(bytes.begin(), bytes.end(), data_.begin() + static_cast<ptrdiff_t>(address - base_));

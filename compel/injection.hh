@@ -34,6 +34,8 @@ public:
 
     /// Adds a call that may fail; its result is known after the run.
     size_t call(long nr, std::initializer_list<uint64_t> args);
+    /// As call(), with argument `position` replaced by the result of call `earlier`.
+    size_t call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier);
     /// Copies `bytes` into the process; returns their address there.
     uint64_t in(std::span<const std::byte> bytes);
     /// Room for `size` bytes of results; returns its address there.

@@ -78,6 +78,8 @@ void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm
     mm.set_dumpable(answers.dumpable);
     if (answers.thp_disabled)
         mm.set_thp_disabled(true);
+    if (answers.locks_future)
+        mm.mutable_ext()->set_mcl_flags(MCL_FUTURE);
 }
 
 /// Guards are recorded as mappings of their own kind, behind the ones that they lie in.
@@ -94,7 +96,21 @@ void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
 
 bool has_own_pages(MappingClass kind) {
     return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
-           kind == MappingClass::Memfd;
+           kind == MappingClass::Memfd || kind == MappingClass::AioRing;
+}
+
+/// What the program and the kernel share is saved whole: no page table tells what matters.
+bool saved_whole(MappingClass kind) { return kind == MappingClass::Vdso || kind == MappingClass::AioRing; }
+
+/// The request count with which io_setup() makes a ring of the same size.
+Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma, img::mm_entry &mm) {
+    constexpr uint64_t kCountField = 4;
+    const uint32_t events = TRY(memory.read_value(base::RemotePtr<uint32_t>(vma.start + kCountField)));
+    img::aio_ring_entry *ring = mm.add_aios();
+    ring->set_id(vma.start);
+    ring->set_nr_req(events > 2 ? (events - 2) / 2 : 1); // the kernel doubles it and adds two
+    ring->set_ring_len(static_cast<uint32_t>(vma.size()));
+    return {};
 }
 
 /// Consecutive mappings that one scan can take together.
@@ -129,7 +145,7 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
             continue;
         runs.scanned += (end - first.start) / base::kPageSize;
         found.data.clear();
-        if (kind == MappingClass::Vdso)
+        if (saved_whole(kind))
             found.data.push_back({first.start, (end - first.start) / base::kPageSize});
         else
             TRY(scanner.scan(first.start, end,
@@ -142,13 +158,17 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
 }
 
 Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
-                           const MmAnswers &answers, const PageRuns &runs) {
+                           const MmAnswers &answers, const PageRuns &runs,
+                           const compel::RemoteMemory &memory) {
     img::mm_entry mm;
     write_fields(task, answers, mm);
     mm.set_exe_file_id(TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.pid.value), O_RDONLY)).value);
     for (size_t i = 0; i < task.vmas.size(); i++)
         TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], mm),
                 fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));
+    for (size_t i = 0; i < task.vmas.size(); i++)
+        if (classes[i] == MappingClass::AioRing)
+            TRY(add_ring(memory, task.vmas[i], mm));
     add_guards(runs.guards, mm);
     TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value), mm));
     return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));

@@ -33,6 +33,7 @@ struct MmAnswers {
     int32_t dumpable = 0;
     bool thp_disabled = false;
     uint32_t thp_flags = 0;
+    bool locks_future = false; ///< mlockall(MCL_FUTURE)
 };
 
 /// Classes of all mappings. Errors: Unsupported, naming the first that cannot be saved.
@@ -55,7 +56,8 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resou
 
 /// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
 Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
-                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs);
+                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs,
+                           const compel::RemoteMemory &memory);
 
 /// Writes pagemap-N.img and pages-N.img. The task writes its memory itself, through the agent; what it may not read
 /// (PROT_NONE) or write is copied from outside.

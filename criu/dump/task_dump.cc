@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -51,15 +52,22 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
 
 /// What the engine itself, not a resource, wants to know of the address space.
 struct MmQuestions {
-    size_t brk, dumpable, thp;
+    size_t brk, dumpable, thp, mincore;
+    uint64_t resident;
     static MmQuestions ask(compel::Batch &batch) {
-        return {batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
-                batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0})};
+        MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
+                              batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
+        // mlockall(MCL_FUTURE) cannot be asked for, but a fresh mapping tells: it is there at once.
+        size_t probe = batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
+        questions.mincore = batch.call_with_result(SYS_mincore, {0, base::kPageSize, questions.resident}, 0, probe);
+        batch.call_with_result(SYS_munmap, {0, base::kPageSize}, 0, probe);
+        return questions;
     }
     MmAnswers answers(const compel::Batch &done) const {
         const int64_t disabled = done.result(thp);
         return {static_cast<uint64_t>(done.result(brk)), static_cast<int32_t>(done.result(dumpable)), disabled > 0,
-                disabled > 0 ? static_cast<uint32_t>(disabled) : 0};
+                disabled > 0 ? static_cast<uint32_t>(disabled) : 0,
+                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1)};
     }
 };
 
@@ -143,7 +151,7 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task, 
     if (context.tables.files.insert(task.ids.files).second)
         TRY(context.files.add_table(task, TRY(ask_close_on_exec(agent, task.fds))));
     PageRuns runs = TRY(scan_pages(task, classes));
-    TRY(dump_mappings(context.memory, task, classes, answers, runs));
+    TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
     return dump_pages(context.memory, task, runs, agent, memory);
 }
 

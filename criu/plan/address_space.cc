@@ -22,7 +22,7 @@ std::string name_of(const TaskImage &task, const vma_entry &vma) { return fmt::f
 Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
     const uint32_t status = vma.status();
     if (status & kVmaAioRing)
-        return base::unsupported(name_of(task, vma) + " is an AIO ring, which is not supported yet");
+        return Region::Kind::AioRing;
     if (status & (kVmaSysvIpc | kVmaSocket | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
         return base::unsupported(fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
     if (status & kVmaAnonPrivate)
@@ -76,7 +76,9 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings 
             continue;
         }
         Region region{.kind = kind, .start = vma.start(), .end = vma.end(), .flags = vma.flags(), .pgoff = vma.pgoff(), .object = vma.shmid()};
-        region.prot = region.is_private() ? arena_prot(task, vma) : vma.prot();
+        if (kind == Region::Kind::AioRing) // its contents wait in ordinary memory for the kernel's new ring
+            region.flags = MAP_PRIVATE | MAP_ANONYMOUS;
+        region.prot = region.holds_pages() ? arena_prot(task, vma) : vma.prot();
         regions.push_back(region);
     }
     return regions;

@@ -10,7 +10,7 @@ namespace plan {
 /// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous mappings
 /// that differ in protection and advice only are one region: they are told apart after the move.
 struct Region {
-    enum class Kind : uint8_t { Anonymous, PrivateFile, SharedFile, SharedAnonymous, Memfd } kind = Kind::Anonymous;
+    enum class Kind : uint8_t { Anonymous, PrivateFile, SharedFile, SharedAnonymous, Memfd, AioRing } kind = Kind::Anonymous;
     uint64_t start = 0, end = 0; ///< where it belongs
     uint64_t at = 0;             ///< where it is in the arena
     uint32_t prot = 0;           ///< while it is in the arena
@@ -21,6 +21,7 @@ struct Region {
     bool passed_on = false;      ///< a child inherits it: must be filled before forking
 
     uint64_t size() const { return end - start; }
+    bool holds_pages() const { return is_private() || kind == Kind::AioRing; }
     bool is_private() const { return kind == Kind::Anonymous || kind == Kind::PrivateFile; }
     bool operator==(const Region &) const = default;
 };
@@ -49,6 +50,8 @@ struct Surroundings {
     std::vector<Range> special;   ///< the current vvar and vdso mappings, ascending, contiguous
     bool move_special_to_image = false; ///< their layout equals the image's: they go to its addresses, else they stay parked
     int exe_fd = -1;              ///< descriptor of the program, closed by the agent
+    int null_fd = -1;             ///< /dev/null, closed by the agent
+    const image::ImageDir *images = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 
 /// Files the operations of the stages Unmap and Memory.

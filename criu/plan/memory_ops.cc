@@ -1,6 +1,7 @@
 // The agent's part of rebuilding an address space: everything of ours goes, the regions move from the arena to their places,
 // protections and advice follow, then the numbers that the kernel keeps about the program.
 #include "criu/plan/address_space.hh"
+#include "criu/plan/aio.hh"
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
@@ -100,6 +101,8 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
     plan.call(Stage::Memory, "prctl(PR_SET_MM_MAP)", SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, plan.data().add_value(map), sizeof map, 0});
     if (around.exe_fd >= 0)
         plan.call(Stage::Memory, "close the program", SYS_close, {static_cast<uint64_t>(around.exe_fd)});
+    if (mm.ext().mcl_flags())
+        plan.call(Stage::Reap, "mlockall", SYS_mlockall, {mm.ext().mcl_flags() & MCL_FUTURE});
     if (mm.thp_disabled())
         plan.call(Stage::Reap, "prctl(PR_SET_THP_DISABLE)", SYS_prctl,
                   {PR_SET_THP_DISABLE, 1, task.core().tc().ext().thp_disable_flags() & ~1u, 0, 0});
@@ -114,17 +117,19 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, const Surroundings &around) {
     plan_unmap(plan, around);
     for (const Region &region : space.regions)
-        plan.call(Stage::Memory, "move a mapping", SYS_mremap, {region.at, region.size(), region.size(), kMove, region.start});
+        if (region.kind != Region::Kind::AioRing)
+            plan.call(Stage::Memory, "move a mapping", SYS_mremap, {region.at, region.size(), region.size(), kMove, region.start});
     plan_special(plan, space, around);
     plan_keys(plan, task);
     for (const img::vma_entry &vma : task.mm.vmas()) {
-        if (vma.status() & (kVmaVvar | kVmaVsyscall | kVmaVdso))
+        if (vma.status() & (kVmaVvar | kVmaVsyscall | kVmaVdso | kVmaAioRing))
             continue;
         if (vma.status() & kVmaGuard)
             plan.try_call(Stage::Memory, "install guard pages", SYS_madvise, {vma.start(), vma.end() - vma.start(), kGuardInstall});
         else
             plan_mapping(plan, space, vma);
     }
+    TRY(plan_aio(plan, task, space, around));
     return plan_fields(plan, task, around);
 }
 

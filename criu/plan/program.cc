@@ -73,10 +73,23 @@ void plan_barriers(ThreadPlan &plan, const Arena &arena) {
     plan.op(Stage::Final, "wait for the coordinator", agent::OpKind::Barrier, {arena.rendezvous(), kFinal});
 }
 
-Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const img::core_entry &core, const Arena &arena) {
+/// Whether all threads have the same chain of filters: then it was installed before they were made, or for all at once.
+bool share_filters(const TaskImage &task) {
+    const img::thread_core_entry &first = task.core().thread_core();
+    return task.threads.size() > 1 && first.seccomp_mode() == img::filter &&
+           std::all_of(task.threads.begin(), task.threads.end(), [&](const ThreadImage &thread) {
+               const img::thread_core_entry &other = thread.core.thread_core();
+               return other.seccomp_mode() == img::filter && other.seccomp_filter() == first.seccomp_filter();
+           });
+}
+
+Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const TaskImage &task, const img::core_entry &core,
+                         const Arena &arena) {
     for (const resource::ThreadResource *kind : resource::thread_resources())
         TRY_CTX(kind->plan(plan, core), kind->name);
-    TRY(resource::plan_seccomp_filters(plan, core, checkpoint.seccomp));
+    const bool shared = share_filters(task);
+    if (!shared || core.has_tc())
+        TRY(resource::plan_seccomp_filters(plan, core, checkpoint.seccomp, shared));
     plan_barriers(plan, arena);
     return {};
 }
@@ -97,7 +110,7 @@ public:
         TRY(plan_process(leader));
         for (size_t i = 1; i < task_.threads.size(); i++)
             TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
-        TRY(plan_thread(leader, checkpoint_, task_.core(), around_.arena));
+        TRY(plan_thread(leader, checkpoint_, task_, task_.core(), around_.arena));
         auto ops = arrange(leader.ops());
         write_start(emit(ops, data_));
         program_.listings.insert(program_.listings.begin(), {task_.pid, std::move(ops)});
@@ -114,7 +127,7 @@ private:
     Result<void> add_thread(ThreadPlan &leader, size_t index) {
         const ThreadImage &image = task_.threads[index];
         ThreadPlan thread(data_);
-        TRY(plan_thread(thread, checkpoint_, image.core, around_.arena));
+        TRY(plan_thread(thread, checkpoint_, task_, image.core, around_.arena));
         auto ops = arrange(thread.ops());
         CloneArgs args{};
         args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;

@@ -1,10 +1,12 @@
 #include "criu/restore/coordinator.hh"
 
+#include "criu/kernel/interruption.hh"
 #include "criu/restore/task.hh"
 
 #include <cerrno>
 #include <csignal>
 #include <fmt/format.h>
+#include <fstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,8 +55,27 @@ Result<void> Coordinator::root_is_alive() const {
     return base::fail(base::ErrorKind::Died, fmt::format("task {} ended while it was being restored", root));
 }
 
+// Tasks are not our children: one that dies leaves a zombie to its parent. Looked for only when nothing goes on.
+Result<void> Coordinator::all_are_alive() const {
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        std::ifstream file(fmt::format("/proc/{}/stat", task.pid));
+        std::string text(std::istreambuf_iterator<char>(file), {});
+        if (size_t close = text.rfind(") "); close != std::string::npos && text.substr(close + 2, 1) == "Z")
+            return base::fail(base::ErrorKind::Died, fmt::format("task {} ended while it was being restored", task.pid));
+    }
+    return {};
+}
+
 Result<void> Coordinator::wait_all() {
-    auto outcome = context_->rendezvous.wait_all([this] { return root_is_alive(); });
+    int quiet = 0;
+    constexpr int kRoundsOfQuiet = 25; // half a second
+    auto outcome = context_->rendezvous.wait_all([&]() -> Result<void> {
+        TRY(kernel::check_interrupted());
+        TRY(root_is_alive());
+        return ++quiet % kRoundsOfQuiet == 0 ? all_are_alive() : Result<void>{};
+    });
     Rendezvous::AgentFailure failure{};
     if (!outcome && context_->rendezvous.agent_failed(failure))
         return base::fail(TRY(explain(*context_, failure)));

@@ -25,6 +25,7 @@ public:
 
 private:
     Result<void> root_is_alive() const;
+    Result<void> all_are_alive() const;
     RestoreContext *context_;
     bool started_ = false, done_ = false;
     sigset_t old_mask_{};

@@ -7,7 +7,9 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <csignal>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -74,12 +76,19 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
     around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
     if (around.exe_fd < 0)
         return base::fail_sys("keep the program's descriptor");
+    if (task.mm.aios_size()) {
+        base::UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+        around.null_fd = fcntl(null.get(), F_DUPFD_CLOEXEC, context.keep_base());
+        if (around.null_fd < 0)
+            return base::fail_sys("open /dev/null");
+    }
     auto program = TRY(plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
     for (const plan::Listing &listing : program.listings)
         TRY(plan::validate(listing, around.arena));
     // From here on our own low descriptors, the log among them, may be replaced by the task's.
     context.log.set_level(base::LogLevel::None);
     TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
+    prctl(PR_SET_PDEATHSIG, SIGKILL); // children of helpers have their lasting parent now: it has collected the helper
     if (!borrows_table(context, node)) {
         TRY(place_files(context, node));
         close_foreign(context, task);

@@ -25,6 +25,7 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     int fd = -1;
     uint32_t flags = (region.flags & kKept) | MAP_FIXED;
     switch (region.kind) {
+    case Region::Kind::AioRing:
     case Region::Kind::Anonymous:
         flags |= MAP_ANONYMOUS | ((region.flags & 0xf) == kMapDroppable ? kMapDroppable : static_cast<uint32_t>(MAP_PRIVATE));
         break;
@@ -52,7 +53,7 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
 std::vector<const Region *> targets(const plan::AddressSpace &space, Part part) {
     std::vector<const Region *> found;
     for (const Region &region : space.regions)
-        if (region.is_private() && part_of(region) == part)
+        if (region.holds_pages() && part_of(region) == part)
             found.push_back(&region);
     return found;
 }
@@ -89,6 +90,10 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
     for (const Region &region : space.regions)
         if (part_of(region) == part && !region.inherited)
             TRY(map_region(context, region));
+    // What the parent has mapped has the protection that its own contents needed.
+    for (const Region &region : space.regions)
+        if (part_of(region) == part && region.inherited && mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
+            return base::fail_sys("protect inherited memory");
     if (node.parent >= 0) {
         const plan::Node *above = &context.topology.nodes[static_cast<size_t>(node.parent)];
         for (const Region &region : space.regions)

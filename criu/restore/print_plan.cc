@@ -15,6 +15,8 @@ const char *kind_name(plan::Region::Kind kind) {
         return "shared file";
     case plan::Region::Kind::SharedAnonymous:
         return "shared anonymous";
+    case plan::Region::Kind::AioRing:
+        return "AIO ring";
     case plan::Region::Kind::Memfd:
         return "memfd";
     }

@@ -45,6 +45,7 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
     }
     around.arena = TRY(plan::place_arena(std::move(taken), memory));
     around.special = own.special;
+    around.images = &checkpoint.images;
     around.move_special_to_image = TRY(vdso_matches(checkpoint, spaces, own.special));
     if (!around.move_special_to_image)
         return base::fail(base::Error(base::ErrorKind::Unsupported, "this kernel's vdso is laid out differently from the one at the checkpoint")
@@ -115,6 +116,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
+    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();
     clock.done();

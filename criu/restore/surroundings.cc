@@ -24,8 +24,20 @@ std::string text_of(const std::string &path) {
     return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+bool is_free(uint32_t pid) { return kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH; }
+
+bool is_ending(uint32_t pid) {
+    std::string stat = text_of(fmt::format("/proc/{}/stat", pid));
+    size_t close = stat.rfind(") ");
+    return close == std::string::npos || stat[close + 2] == 'Z' || stat[close + 2] == 'X';
+}
+
 Result<void> check_free(uint32_t pid) {
-    if (kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH)
+    // The end of a task that was just dumped takes a moment to reach its parent.
+    constexpr int kTries = 200, kPauseUs = 10'000;
+    for (int tries = 0; tries < kTries && !is_free(pid) && is_ending(pid); tries++)
+        usleep(kPauseUs);
+    if (is_free(pid))
         return {};
     std::string name = text_of(fmt::format("/proc/{}/comm", pid));
     if (!name.empty())

@@ -87,7 +87,7 @@ void tie_to_parent(const RestoreContext &context, const Node &node) {
     if (sibling)
         return; // the coordinator's death is noticed by PTRACE_O_EXITKILL
     if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
-        return; // its parent is to die soon: see live_on()
+        return; // its first parent is to die soon: see launch()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const pid_t parent = node.parent < 0 ? context.coordinator : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
     if (getppid() != parent)
@@ -174,7 +174,6 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     TRY(collect_children(context, node));
     if (!task)
         die_like(context.task(node));
-    prctl(PR_SET_PDEATHSIG, SIGKILL); // those whose first parent was a helper have their lasting one now
     TRY(restore_memory(context, node, Part::Own, counters));
     context.rendezvous.count(counters.compared, counters.skipped_cow, counters.restored);
     return launch(context, node);

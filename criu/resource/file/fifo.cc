@@ -55,7 +55,7 @@ Result<base::UniqueFd> open_fifo(FileOpenContext &context, const img::file_entry
 
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
     auto named = context.files.find(entry.fifo().regf_id());
-    return named == context.files.end() ? Result<void>{} : restore_owner(fd, named->second.reg().fown());
+    return named == context.files.end() ? Result<void>{} : restore_owner(fd, named->second.reg().fown(), named->second.reg().flags());
 }
 
 } // namespace

@@ -130,8 +130,9 @@ extern const FileKind kFifo;
 
 /// The receiver of SIGIO and its kin (fcntl F_SETOWN, F_SETSIG).
 Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner);
-/// Sets owner and signal. The owner's process need not exist yet: the call is repeated by settle_owner().
-Result<void> restore_owner(int fd, const img::fown_entry &owner);
+/// Sets owner and signal. The owner's process must exist.
+/// O_ASYNC among `flags` is set last: the kernel remembers the descriptor's number with it.
+Result<void> restore_owner(int fd, const img::fown_entry &owner, uint32_t flags);
 bool has_owner(const img::fown_entry &owner);
 
 /// Writes the contents of a pipe or FIFO, unless that was done for its inode before.
@@ -148,6 +149,10 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 
 /// A path under which the file of `id` can be opened now: its own, or the one its remap says. The ghost is created if need be.
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
+
+/// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
+void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
+                        const std::multimap<uint32_t, img::remap_file_path_entry> &remaps);
 
 /// Removes the names of the ghosts that path_to_open() made.
 void remove_ghosts(FileOpenContext &context);

@@ -34,11 +34,9 @@ Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner) {
 
 bool has_owner(const img::fown_entry &owner) { return owner.pid() || owner.signum(); }
 
-Result<void> restore_owner(int fd, const img::fown_entry &owner) {
-    if (owner.signum() && fcntl(fd, F_SETSIG, owner.signum()) < 0)
-        return base::fail_sys("fcntl(F_SETSIG)");
-    if (!owner.pid())
-        return {};
+namespace {
+
+Result<void> set_owner(int fd, const img::fown_entry &owner) {
     if (owner.pid_type() > 2)
         return base::bad_image("a file's owner is of an unknown kind");
     f_owner_ex who{static_cast<__pid_type>(owner.pid_type()), static_cast<pid_t>(owner.pid())};
@@ -54,6 +52,18 @@ Result<void> restore_owner(int fd, const img::fown_entry &owner) {
         return base::fail_sys("take back our user ids");
     if (r < 0)
         return base::fail_sys(code, "fcntl(F_SETOWN_EX)");
+    return {};
+}
+
+} // namespace
+
+Result<void> restore_owner(int fd, const img::fown_entry &owner, uint32_t flags) {
+    if (owner.signum() && fcntl(fd, F_SETSIG, owner.signum()) < 0)
+        return base::fail_sys("fcntl(F_SETSIG)");
+    if (owner.pid())
+        TRY(set_owner(fd, owner));
+    if ((flags & O_ASYNC) && fcntl(fd, F_SETFL, static_cast<int>(flags)) < 0)
+        return base::fail_sys("fcntl(F_SETFL, O_ASYNC)");
     return {};
 }
 

@@ -57,12 +57,12 @@ Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry 
         return reopen_pipe(fresh, pipe.flags());
     fresh.taken[writes] = true;
     base::UniqueFd fd(fcntl(end.get(), F_DUPFD_CLOEXEC, 0));
-    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(pipe.flags() & (O_NONBLOCK | O_DIRECT | O_ASYNC))) < 0)
+    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(pipe.flags() & (O_NONBLOCK | O_DIRECT))) < 0)
         return base::fail_sys("set up an end of a pipe");
     return fd;
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.pipe().fown()); }
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.pipe().fown(), entry.pipe().flags()); }
 
 } // namespace
 

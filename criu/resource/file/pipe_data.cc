@@ -81,7 +81,9 @@ Result<void> dump_pipe_data(FileDumpContext &context, const OpenFile &file, imag
     entry.set_pipe_id(static_cast<uint32_t>(file.stat.st_ino));
     entry.set_bytes(static_cast<uint32_t>(contents.bytes.size()));
     entry.set_size(static_cast<uint32_t>(capacity));
-    if (packets && ext) {
+    // Written in packets, whatever the flags of this end.
+    const bool several = contents.packets.size() > 1;
+    if ((packets || several) && ext && !contents.packets.empty()) {
         ext->set_packet_mode(true);
         for (uint32_t length : contents.packets)
             ext->add_packet_lengths(length);
@@ -93,7 +95,7 @@ Result<base::UniqueFd> reopen_pipe(const FreshPipe &pipe, uint32_t flags) {
     // O_DIRECT is refused by open(2) for pipes, and is what fcntl(2) can set.
     base::UniqueFd fd(::open(fmt::format("/proc/self/fd/{}", pipe.ends[kReadEnd].get()).c_str(),
                              static_cast<int>(flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC));
-    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(flags & (O_NONBLOCK | O_DIRECT | O_ASYNC))) < 0)
+    if (!fd || fcntl(fd.get(), F_SETFL, static_cast<int>(flags & (O_NONBLOCK | O_DIRECT))) < 0)
         return base::fail_sys("open an end of a pipe");
     return fd;
 }

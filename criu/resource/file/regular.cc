@@ -130,7 +130,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.reg().fown()); }
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.reg().fown(), entry.reg().flags()); }
 
 } // namespace
 

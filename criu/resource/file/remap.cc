@@ -5,6 +5,7 @@
 #include "criu/image/ghost.hh"
 #include "criu/resource/file/file.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <filesystem>
@@ -69,6 +70,8 @@ Result<GhostHead> describe(const FileDumpContext &context, const OpenFile &file)
     head.entry.mutable_atim()->set_tv_usec(static_cast<uint64_t>(st.st_atim.tv_nsec / 1000));
     head.entry.mutable_mtim()->set_tv_sec(static_cast<uint64_t>(st.st_mtim.tv_sec));
     head.entry.mutable_mtim()->set_tv_usec(static_cast<uint64_t>(st.st_mtim.tv_nsec / 1000));
+    head.entry.set_atim_nsec(static_cast<uint32_t>(st.st_atim.tv_nsec));
+    head.entry.set_mtim_nsec(static_cast<uint32_t>(st.st_mtim.tv_nsec));
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
         head.entry.set_rdev(static_cast<uint32_t>(st.st_rdev));
     if (S_ISLNK(st.st_mode)) {
@@ -210,8 +213,9 @@ Result<void> set_attributes(const img::ghost_file_entry &entry, const std::strin
         return base::fail_sys(fmt::format("owner of {}", path));
     if (!S_ISLNK(entry.mode()) && chmod(path.c_str(), entry.mode() & 07777) < 0)
         return base::fail_sys(fmt::format("mode of {}", path));
-    timespec times[2] = {{static_cast<time_t>(entry.atim().tv_sec()), static_cast<long>(entry.atim().tv_usec() * 1000)},
-                         {static_cast<time_t>(entry.mtim().tv_sec()), static_cast<long>(entry.mtim().tv_usec() * 1000)}};
+    auto nanoseconds = [](bool exact, uint32_t ns, uint64_t us) { return static_cast<long>(exact ? ns : us * 1000); };
+    timespec times[2] = {{static_cast<time_t>(entry.atim().tv_sec()), nanoseconds(entry.has_atim_nsec(), entry.atim_nsec(), entry.atim().tv_usec())},
+                         {static_cast<time_t>(entry.mtim().tv_sec()), nanoseconds(entry.has_mtim_nsec(), entry.mtim_nsec(), entry.mtim().tv_usec())}};
     if (entry.has_mtim() && utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
         return base::fail_sys(fmt::format("times of {}", path));
     return {};
@@ -242,8 +246,12 @@ Result<std::string> create_ghost(FileOpenContext &context, uint32_t id, const st
     if (!ghost)
         return base::bad_image(fmt::format("ghost-file-{:x}.img is missing", id));
     TRY_CTX(make_parents(context, path), "bring back a deleted file");
-    std::string name = ghost_name(path, id);
-    TRY_CTX(make_node(ghost->entry, name), "bring back a deleted file");
+    // A deleted directory may have been made on the way to a file in it.
+    auto &made = context.made_directories;
+    const bool there = S_ISDIR(ghost->entry.mode()) && std::find(made.begin(), made.end(), path) != made.end();
+    std::string name = there ? path : ghost_name(path, id);
+    if (!there)
+        TRY_CTX(make_node(ghost->entry, name), "bring back a deleted file");
     context.ghost_paths[id] = name;
     if (S_ISREG(ghost->entry.mode()))
         TRY(fill(*ghost, name));
@@ -282,6 +290,20 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
         return path;
     }
     return base::bad_image("remap-fpath.img: an unknown kind of remap");
+}
+
+void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files, const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
+    for (auto &[id, remap] : remaps) {
+        auto named = files.find(remap.remap_id()), original = files.find(id);
+        if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())
+            continue;
+        const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
+        // By way of the old name, so that /proc shows it again; but never over a file that has it now.
+        if (!old.empty() && renameat2(AT_FDCWD, extra.c_str(), AT_FDCWD, old.c_str(), RENAME_NOREPLACE) == 0)
+            unlink(old.c_str());
+        else
+            unlink(extra.c_str());
+    }
 }
 
 void remove_ghosts(FileOpenContext &context) {

@@ -40,6 +40,9 @@ void plan_one(plan::ThreadPlan &plan, uint64_t kind, const img::itimer_entry &en
     value.it_interval.tv_usec = static_cast<suseconds_t>(entry.iusec());
     value.it_value.tv_sec = static_cast<time_t>(entry.vsec());
     value.it_value.tv_usec = static_cast<suseconds_t>(entry.vusec());
+    // Expired, its signal still queued: the kernel starts it again only when it delivers a signal of its own.
+    if (!value.it_value.tv_sec && !value.it_value.tv_usec)
+        value.it_value = value.it_interval;
     if (value.it_value.tv_sec || value.it_value.tv_usec)
         plan.call(Stage::Arm, "setitimer", SYS_setitimer, {kind, plan.data().add_value(value), 0});
 }

@@ -12,7 +12,8 @@ extern const ThreadResource kCredentials;
 extern const ThreadResource kSeccomp;
 
 /// Adds the chain of filters that the thread names. Errors: BadImage for dangling or circular chains.
-Result<void> plan_seccomp_filters(plan::ThreadPlan &, const img::core_entry &, const img::seccomp_entry &);
+/// `for_all`: the leader installs them for all threads at once, so that these share them as they did.
+Result<void> plan_seccomp_filters(plan::ThreadPlan &, const img::core_entry &, const img::seccomp_entry &, bool for_all);
 
 extern const TaskResource kSignalActions;
 extern const TaskResource kSharedSignals;

@@ -37,7 +37,7 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 const ThreadResource kSeccomp{"seccomp", ask, plan};
 
-Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry &core, const img::seccomp_entry &all) {
+Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry &core, const img::seccomp_entry &all, bool for_all) {
     if (core.thread_core().seccomp_mode() != img::filter)
         return {};
     std::vector<const img::seccomp_filter *> chain;
@@ -60,7 +60,7 @@ Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry 
             uint64_t code;
         } program{static_cast<uint16_t>(code.size() / sizeof(sock_filter)), {}, plan.data().add(std::as_bytes(std::span(code)))};
         plan.call(Stage::Creds, "seccomp(SECCOMP_SET_MODE_FILTER)", SYS_seccomp,
-                  {SECCOMP_SET_MODE_FILTER, (*it)->flags(), plan.data().add_value(program)});
+                  {SECCOMP_SET_MODE_FILTER, (*it)->flags() | (for_all ? SECCOMP_FILTER_FLAG_TSYNC : 0), plan.data().add_value(program)});
     }
     return {};
 }
