@@ -23,7 +23,7 @@ base::Result<uint64_t> parse_spelling(const FieldDescriptor &field, const std::s
     if (hints.has_flags())
         value = parse_flags(flag_names(hints.flags()), text);
     else if ((hints.dev() || hints.odev()) && text.find(':') != std::string::npos)
-        return parse_device(text, hints.dev() ? DevForm::Kernel : DevForm::Stat);
+        return uint64_t{TRY(parse_device(text, hints.dev() ? DevForm::Kernel : DevForm::Stat))};
     else if (hints.has_dict())
         value = value_of(dict_names(hints.dict(), field.name()), text);
     if (!value)

@@ -16,7 +16,8 @@ coverage="-fsanitize-coverage=trace-pc,trace-cmp"
 mkdir -p "$out/$target" "$out/obj"
 for source in criu/image/*.cc criu/crit/*.cc criu/parse/*.cc test/fuzz/image_targets.cc test/fuzz/parser_targets.cc; do
     object=$out/obj/$(echo "$source" | tr / _).o
-    [ "$object" -nt "$source" ] || echo "$source $object"
+    [ "$object" -nt "$source" ] && [ -z "$(find include criu "$build/images" -name '*.h*' -newer "$object" | head -1)" ] ||
+        echo "$source $object"
 done | xargs -r -P2 -n2 sh -c "${CXX:-g++} $flags $sanitize $coverage -c \$0 -o \$1"
 ${CXX:-g++} $flags $sanitize test/fuzz/libfuzzer.cc test/fuzz/coverage.cc "$out"/obj/*.o "$build/criu/libcriu_core.a" \
     "$build/images/libimages.a" "$runtime" -Wl,--allow-multiple-definition -lprotobuf -lfmt -lpthread -o "$out/fuzzer"
