@@ -116,8 +116,9 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
         return {};
     }
     examine_deleted(task, object, file);
-    if (!TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty() && !options_.file_locks)
-        add(Severity::Prevents, &task, object, fmt::format("{} is locked", file.link), "dump with --file-locks");
+    if (!TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
+        add(Severity::Prevents, &task, object, fmt::format("{} is locked, and locks are not supported yet", file.link),
+            "release the lock before the dump");
     return {};
 }
 

@@ -22,6 +22,9 @@ constexpr std::string_view kLazyLater = "restoring memory on demand";
 constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kServiceLater = "the RPC service";
 constexpr std::string_view kPluginsLater = "plugins";
+constexpr std::string_view kSocketsLater = "sockets";
+constexpr std::string_view kWatchesLater = "inotify and fanotify";
+constexpr std::string_view kOutsideLater = "objects that stay outside of the tree";
 
 // What an option is on the first lines, what it does on the last.
 // clang-format off
@@ -51,7 +54,8 @@ constexpr std::array kOptions{
               .set = flag<&Options::shell_job>,
               .help = "Accept a tree whose session or terminal belongs to a shell outside of it."},
     OptionRow{.name = "freeze-cgroup", .arg = kNeeds, .metavar = "PATH", .group = Group::Tree,
-              .where = kDump | kPreDump, .set = text<&Options::freeze_cgroup>,
+              .where = kDump | kPreDump,
+              .support = kLater, .reason = "freezing through a cgroup", .set = text<&Options::freeze_cgroup>,
               .help = "Freeze through this cgroup (version 1 freezer or version 2) instead of task by task."},
     OptionRow{.name = "timeout", .arg = kNeeds, .metavar = "SECONDS", .group = Group::Tree, .where = kDump | kPreDump,
               .set = timeout,
@@ -63,7 +67,7 @@ constexpr std::array kOptions{
               .set = skip_fd,
               .help = "Leave descriptor N out of the dump in every task; repeatable."},
     OptionRow{.name = "allow-uprobes", .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
-              .set = flag<&Options::allow_uprobes>,
+              .support = kLater, .reason = "tasks under uprobes", .set = flag<&Options::allow_uprobes>,
               .help = "Accept tasks that somebody probes with uprobes."},
     // Images, logs
     OptionRow{.name = "images-dir", .letter = 'D', .arg = kNeeds, .metavar = "DIR", .group = Group::Files,
@@ -80,7 +84,7 @@ constexpr std::array kOptions{
               .help = "0 nothing, 1 errors, 2 warnings, 3 information with times, 4 everything. Without N one more,"
                       " so does every further v. Default: 2."},
     OptionRow{.name = "log-pid", .negatable = true, .group = Group::Files, .where = kRestore,
-              .set = flag<&Options::log_pid>,
+              .support = kLater, .reason = "a log for every process", .set = flag<&Options::log_pid>,
               .help = "One log file for every restored process."},
     OptionRow{.name = "display-stats", .negatable = true, .group = Group::Files, .where = kDump | kRestore,
               .set = flag<&Options::display_stats>,
@@ -89,7 +93,8 @@ constexpr std::array kOptions{
               .where = kRestore | kService | kPageServer | kLazyPages, .set = text<&Options::pidfile>,
               .help = "Write the pid of the restored root process to FILE."},
     OptionRow{.name = "status-fd", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
-              .where = kService | kPageServer | kLazyPages, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
+              .where = kService | kPageServer | kLazyPages,
+              .support = kLater, .reason = kServiceLater, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
               .help = "Write a zero byte to FD and close it when ready to serve."},
     OptionRow{.name = "close", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
               .set = number_in<&Options::close_fd, 0, INT32_MAX>,
@@ -103,11 +108,11 @@ constexpr std::array kOptions{
               .help = "Exchange images with criu-image-streamer."},
     // Objects of the tasks
     OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
-              .where = kDump | kRestore, .set = external,
+              .where = kDump | kRestore, .support = kLater, .reason = kOutsideLater, .set = external,
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
                       "unix[INODE]. Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
-              .set = inherit_fd,
+              .support = kLater, .reason = kOutsideLater, .set = inherit_fd,
               .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
     OptionRow{.name = "root", .letter = 'r', .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
               .where = kDump | kRestore, .set = text<&Options::root>,
@@ -125,13 +130,14 @@ constexpr std::array kOptions{
               .set = flag<&Options::evasive_devices>,
               .help = "Accept any path to a device of the same number where the old one is gone."},
     OptionRow{.name = "file-locks", .letter = 'l', .negatable = true, .group = Group::Objects,
-              .where = kDump | kRestore, .set = flag<&Options::file_locks>,
+              .where = kDump | kRestore, .support = kLater, .reason = "file locks", .set = flag<&Options::file_locks>,
               .help = "Save and restore file locks and leases; without it they refuse the dump."},
     OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
-              .set = flag<&Options::force_irmap>,
+              .support = kLater, .reason = kWatchesLater, .set = flag<&Options::force_irmap>,
               .help = "Search paths of watched inodes even where their handles can be opened."},
     OptionRow{.name = "irmap-scan-path", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
-              .where = kDump | kPreDump, .set = texts<&Options::irmap_scan_paths>,
+              .where = kDump | kPreDump,
+              .support = kLater, .reason = kWatchesLater, .set = texts<&Options::irmap_scan_paths>,
               .help = "A further place for that search. Repeatable."},
     OptionRow{.name = "file-validation", .arg = kNeeds, .metavar = "HOW", .group = Group::Objects,
               .where = kDump | kRestore, .set = file_validation,
@@ -169,19 +175,19 @@ constexpr std::array kOptions{
               .help = "Folder of plugins."},
     // Network
     OptionRow{.name = "ext-unix-sk", .letter = 'x', .arg = kMay, .metavar = "INODE,...", .group = Group::Network,
-              .where = kDump | kRestore, .set = ext_unix_sk,
+              .where = kDump | kRestore, .support = kLater, .reason = kSocketsLater, .set = ext_unix_sk,
               .help = "Accept unix sockets whose peers are outside of the tree, all or those given."},
     OptionRow{.name = "tcp-established", .negatable = true, .group = Group::Network, .where = kDump | kRestore,
-              .set = flag<&Options::tcp_established>,
+              .support = kLater, .reason = kSocketsLater, .set = flag<&Options::tcp_established>,
               .help = "Save and restore TCP connections; without it they refuse the dump."},
     OptionRow{.name = "tcp-close", .negatable = true, .group = Group::Network, .where = kDump | kRestore,
-              .set = flag<&Options::tcp_close>,
+              .support = kLater, .reason = kSocketsLater, .set = flag<&Options::tcp_close>,
               .help = "Restore TCP connections as closed sockets."},
     OptionRow{.name = "skip-in-flight", .group = Group::Network, .where = kDump,
-              .set = flag<&Options::skip_in_flight>,
+              .support = kLater, .reason = kSocketsLater, .set = flag<&Options::skip_in_flight>,
               .help = "Drop connections that nobody has accepted yet."},
     OptionRow{.name = "network-lock", .arg = kNeeds, .metavar = "METHOD", .group = Group::Network,
-              .where = kDump | kRestore, .set = network_lock,
+              .where = kDump | kRestore, .support = kLater, .reason = kSocketsLater, .set = network_lock,
               .help = "How packets are held while the tree is frozen: nftables, iptables, skip. Default: nftables."},
     OptionRow{.name = "veth-pair", .arg = kNeeds, .metavar = "IN=OUT", .group = Group::Network, .where = kRestore,
               .support = kLater, .reason = kNamespacesLater,
@@ -192,7 +198,7 @@ constexpr std::array kOptions{
     // Control groups and security modules
     OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
               .where = kDump | kRestore, .set = manage_cgroups,
-              .help = "What happens to cgroups: none, ignore, soft. Default: soft."},
+              .help = "What happens to cgroups: none, ignore. Default: ignore."},
     OptionRow{.name = "cgroup-root", .arg = kNeeds, .metavar = "[CTL:]/PATH", .group = Group::Cgroups,
               .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
               .help = "Move the cgroups of the tree below this one."},
@@ -283,7 +289,8 @@ constexpr std::array kOptions{
               .set = texts<&Options::action_scripts>,
               .help = "Program to run at every stage, which it finds in CRTOOLS_SCRIPT_ACTION. Repeatable; the last"
                       " runs first."},
-    OptionRow{.name = "cpu-cap", .arg = kMay, .metavar = "LIST", .where = kDump | kRestore | kCpuinfo, .set = cpu_cap,
+    OptionRow{.name = "cpu-cap", .arg = kMay, .metavar = "LIST", .where = kDump | kRestore | kCpuinfo,
+              .support = kLater, .reason = "comparing processors", .set = cpu_cap,
               .help = "Which facts about the processor are saved and compared: cpu, fpu, ins, all, none, ^ takes "
                       "one away. Default: fpu,ins; without LIST all."},
     OptionRow{.name = kConfigOption, .arg = kNeeds, .metavar = "FILE", .set = nothing,

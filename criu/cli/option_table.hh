@@ -60,7 +60,8 @@ struct OptionRow {
     uint16_t where = kAny;
     Support support = Support::Now;
     std::string_view reason; ///< of Later and Removed
-    Setter set = nullptr;    ///< never null for Support::Now
+    /// Never null for Support::Now. A later option may have its setter already, tested and waiting for the engine.
+    Setter set = nullptr;
     std::string_view help;
 };
 

@@ -19,7 +19,7 @@ enum class ImageLayout : uint8_t {
     Current, ///< what CRIU 4.x writes
     Split,   ///< the layout of 2015: one file per kind
 };
-enum class ManageCgroups : uint8_t { None, Ignore, Soft };
+enum class ManageCgroups : uint8_t { None, Ignore };
 
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
@@ -88,7 +88,7 @@ struct Options {
     bool tcp_established = false, tcp_close = false, skip_in_flight = false;
     NetworkLock network_lock = NetworkLock::Nftables;
 
-    ManageCgroups manage_cgroups = ManageCgroups::Soft;
+    ManageCgroups manage_cgroups = ManageCgroups::Ignore; ///< CRIU: soft, which comes with cgroups
 
     // check
     std::vector<std::string> features;

@@ -99,6 +99,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     auto tree = TRY_CTX(compel::FrozenTree::freeze(base::Pid(options.tree), freeze_options(options)), "dump");
     clock.frozen();
     auto tasks = TRY_CTX(collect(tree), "dump");
+    for (tree::TaskFacts &task : tasks)
+        std::erase_if(task.fds, [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
     TRY_CTX(check_tree(tasks, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");

@@ -95,7 +95,7 @@ def trees(work):
         busy.stdout.readline()
         expect("a tree without obstacles", criu("check", "-t", str(idle.pid)), 0, out=r"^Looks good\. \(1 process, 1 thread, ")
         found = criu("check", "--tree", str(busy.pid))
-        expect("a lock", found, 1, out=r"task \d+ \(python3?[^)]*\): fd \d+: \S+/locked is locked\nHint:  dump with --file-locks")
+        expect("a lock", found, 1, out=r"task \d+ \(python3?[^)]*\): fd \d+: \S+/locked is locked")
         expect("a deleted name", found, 1, out=r"/linked \(deleted\) was deleted, but has another name\nHint:  dump with --link-remap")
         report = json.loads(criu("check", "-t", str(busy.pid), "--json").stdout)
         expect("the report as JSON", found, 1 if report["checkpointable"] is False and len(report["findings"]) >= 2 else -1)

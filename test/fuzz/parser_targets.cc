@@ -51,8 +51,11 @@ void arguments(std::string_view bytes) {
     if (!parsed)
         return;
     cli::Options options;
-    for (const cli::Occurrence &occurrence : parsed->options)
+    for (const cli::Occurrence &occurrence : parsed->options) {
         (void)cli::apply(options, occurrence);
+        if (occurrence.row->set) // options that are refused may have their setter already
+            (void)occurrence.row->set(options, {occurrence.spelling, occurrence.value, occurrence.on});
+    }
 }
 
 void config(std::string_view bytes) {
