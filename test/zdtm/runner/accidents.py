@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from . import kernel
 
@@ -18,6 +19,22 @@ def kill_after(seconds, number=signal.SIGKILL):
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             process.wait(timeout)
+        return subprocess.CompletedProcess(command, process.returncode)
+    return run
+
+
+def victim_dies_after(pid, seconds):
+    """A replacement for subprocess.run() during which a task is killed."""
+    def run(command, timeout, **settings):
+        process = subprocess.Popen(command, **settings)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
         return subprocess.CompletedProcess(command, process.returncode)
     return run
 

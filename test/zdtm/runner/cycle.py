@@ -40,6 +40,9 @@ class Cycle:
         began = time.monotonic()
         self.work.mkdir(parents=True)
         try:
+            for number in range(self.options.kill_target if not self.test.real else 0):
+                self._start()
+                self._killed_target(number)
             self._start()
             if not self.options.no_checkpoint:
                 self._checkpoints()
@@ -308,6 +311,19 @@ class Cycle:
             self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_dump))
             self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_dump})")
             shutil.rmtree(images)
+
+    def _killed_target(self, number):
+        """The root is killed at some time of a dump: the tool says so and ends."""
+        images = self.scratch / f"images-target-{number}"
+        images.mkdir()
+        killing = accidents.victim_dies_after(self.root, 0.03 * (number + 0.5) / self.options.kill_target)
+        status = self._criu("dump", images, "dump.log", ["-t", str(self.root), "-R"] + self.test.dopts, killing)
+        if status not in (0, 1):
+            raise Failure(f"dump of a target that died exits with {status}:\n  {self._log_tail(images, 'dump.log')}")
+        isolate.end_strays()
+        shutil.rmtree(images)
+        shutil.rmtree(self.work)
+        self.work.mkdir()
 
     def _obstructed_dumps(self, round_, before):
         """Dumps that cannot succeed: each says so with its exit status and leaves the tree as it was."""
