@@ -68,15 +68,18 @@ def _take_pid(pid):
 
 
 @contextlib.contextmanager
-def happen(accidents, work, root):
+def happen(accidents, work, images, root):
     """Makes the accidents happen, and everything good again in the end.
 
-    ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["take_pid"]
+    ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["halve", FILE],
+    ["garble", FILE] (its first bytes), ["take_pid"]. A FILE "images/PATTERN" is the first image of that name.
     """
     undo = contextlib.ExitStack()
     with undo:
         for kind, *words in accidents:
             path = work / words[0] if words else None
+            if words and words[0].startswith("images/"):
+                path = sorted(images.glob(words[0][len("images/") :]))[0]
             if kind == "take_pid":
                 child = _take_pid(root)
                 undo.callback(os.waitpid, child, 0)
@@ -95,6 +98,11 @@ def happen(accidents, work, root):
                     file.write(b"something more")
             elif kind == "mode":
                 path.chmod(int(words[1], 8))
+            elif kind == "halve":
+                os.truncate(path, path.stat().st_size // 2)
+            elif kind == "garble":
+                with open(path, "r+b") as file:
+                    file.write(b"not an image")
             elif kind == "replace":
                 path.mkdir()
                 undo.callback(path.rmdir)
