@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from . import kernel
 
@@ -18,6 +19,22 @@ def kill_after(seconds, number=signal.SIGKILL):
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             process.wait(timeout)
+        return subprocess.CompletedProcess(command, process.returncode)
+    return run
+
+
+def victim_dies_after(pid, seconds):
+    """A replacement for subprocess.run() during which a task is killed."""
+    def run(command, timeout, **settings):
+        process = subprocess.Popen(command, **settings)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
         return subprocess.CompletedProcess(command, process.returncode)
     return run
 
@@ -51,15 +68,18 @@ def _take_pid(pid):
 
 
 @contextlib.contextmanager
-def happen(accidents, work, root):
+def happen(accidents, work, images, root):
     """Makes the accidents happen, and everything good again in the end.
 
-    ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["take_pid"]
+    ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["halve", FILE],
+    ["garble", FILE] (its first bytes), ["take_pid"]. A FILE "images/PATTERN" is the first image of that name.
     """
     undo = contextlib.ExitStack()
     with undo:
         for kind, *words in accidents:
             path = work / words[0] if words else None
+            if words and words[0].startswith("images/"):
+                path = sorted(images.glob(words[0][len("images/") :]))[0]
             if kind == "take_pid":
                 child = _take_pid(root)
                 undo.callback(os.waitpid, child, 0)
@@ -78,6 +98,11 @@ def happen(accidents, work, root):
                     file.write(b"something more")
             elif kind == "mode":
                 path.chmod(int(words[1], 8))
+            elif kind == "halve":
+                os.truncate(path, path.stat().st_size // 2)
+            elif kind == "garble":
+                with open(path, "r+b") as file:
+                    file.write(b"not an image")
             elif kind == "replace":
                 path.mkdir()
                 undo.callback(path.rmdir)

@@ -12,14 +12,11 @@ import signal
 import subprocess
 import time
 
-from . import accidents, isolate, observe
+from . import isolate, observe
+from .hostility import Failure, Hostility, state_of
 
 
-class Failure(Exception):
-    """The test failed; the text says how."""
-
-
-class Cycle:
+class Cycle(Hostility):
     """One test in progress."""
 
     def __init__(self, test, options, programs, scratch):
@@ -40,6 +37,9 @@ class Cycle:
         began = time.monotonic()
         self.work.mkdir(parents=True)
         try:
+            for number in range(self.options.kill_target if not self.test.real else 0):
+                self._start()
+                self._killed_target(number)
             self._start()
             if not self.options.no_checkpoint:
                 self._checkpoints()
@@ -188,23 +188,12 @@ class Cycle:
             self._expect_stopped_then_kill()
         return images
 
-    def _refused_dump(self, round_, before):
-        images = self.scratch / f"images-{round_}"
-        images.mkdir()
-        status = self._criu("dump", images, "dump.log", ["-t", str(self.root)] + self.test.dopts)
-        if status == 0:
-            raise Failure("dump succeeded although it has to refuse")
-        text = self._log_tail(images, "dump.log")
-        if status < 0 or not re.search(self.test.expect_dump_fail, text):
-            raise Failure(f"dump exited with {status} and does not say '{self.test.expect_dump_fail}':\n  {text}")
-        self._compare(before, self._observe(), "after the refused dump")
-
     def _expect_stopped_then_kill(self):
         """dump --leave-stopped: every task must be stopped; then it has served."""
         tree = [self.root] + isolate.descendants(self.root)
         for pid in tree:
             for tid in os.listdir(f"/proc/{pid}/task"):
-                state = _state(tid)
+                state = state_of(tid)
                 if state not in "TZ":
                     raise Failure(f"task {tid} is in state {state} after dump --leave-stopped")
         for pid in tree:
@@ -219,11 +208,11 @@ class Cycle:
                 except ChildProcessError:
                     pass
                 if time.monotonic() > deadline:
-                    raise Failure(f"task {pid} is still there after the dump, state {_state(pid)}")
+                    raise Failure(f"task {pid} is still there after the dump, state {state_of(pid)}")
                 time.sleep(0.001)
         # Tasks that came after the observation have ended too; their pids must be free.
         for pid in isolate.descendants(os.getpid()):
-            if _state(pid) == "Z" and not (self.keeper and pid == self.keeper.pid):
+            if state_of(pid) == "Z" and not (self.keeper and pid == self.keeper.pid):
                 try:
                     os.waitpid(pid, 0)
                 except ChildProcessError:
@@ -232,20 +221,10 @@ class Cycle:
         if strays:
             raise Failure(f"the dump has left processes: {strays}")
 
-    def _gone_soon(self, before):
-        """True if nothing of the tree is left within two seconds."""
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            if not self._strays():
-                self._expect_dead(before)
-                return True
-            time.sleep(0.01)
-        return False
-
     def _strays(self):
         """Living tasks below us that are not the runner's own."""
         own = self.keeper.pid if self.keeper else 0
-        return [pid for pid in isolate.descendants(os.getpid()) if pid != own and _state(pid) not in ("Z", "gone")]
+        return [pid for pid in isolate.descendants(os.getpid()) if pid != own and state_of(pid) not in ("Z", "gone")]
 
     def _decode(self, images):
         if self.options.no_crit:
@@ -280,71 +259,6 @@ class Cycle:
         if self._listing() != files:
             raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
 
-    def _refused_restore(self, images):
-        """The world has changed: restore must say so, by name, and leave nothing."""
-        with accidents.happen(self.test.while_dead, self.work, self.root):
-            files = self._listing()
-            status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
-            text = self._log_tail(images, "refused.log")
-            if status == 0:
-                raise Failure("restore succeeded although it has to refuse")
-            if status < 0 or not re.search(self.test.expect_restore_fail, text):
-                raise Failure(f"restore exited with {status} and does not say '{self.test.expect_restore_fail}':\n  {text}")
-            if self._listing() != files:
-                raise Failure(f"the refused restore has left {sorted(self._listing() ^ files)}")
-        strays = self._strays()
-        if strays:
-            raise Failure(f"the refused restore has left processes {strays}")
-
-    def _killed_dumps(self, round_, before):
-        """SIGKILL to the tool at times spread over a whole dump: the tree goes on as it was."""
-        began = time.monotonic()
-        self._dump(f"{round_}-whole", ["-R"])
-        whole = time.monotonic() - began
-        for number in range(self.options.kill_dump):
-            images = self.scratch / f"images-{round_}-killed-{number}"
-            images.mkdir()
-            options = ["-t", str(self.root), "-R"] + self.test.dopts
-            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_dump))
-            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_dump})")
-            shutil.rmtree(images)
-
-    def _obstructed_dumps(self, round_, before):
-        """Dumps that cannot succeed: each says so with its exit status and leaves the tree as it was."""
-        target = ["-t", str(self.root)] + self.test.dopts
-        nowhere = self.scratch / "nowhere"
-        if self._criu("dump", nowhere, "dump.log", target) != 1:
-            raise Failure("dump into a folder that does not exist does not exit with 1")
-        self._compare(before, self._observe(), "after a dump into a folder that does not exist")
-        for kilobytes in (8, 64, 200):
-            with accidents.small_disk(self.scratch / "small", kilobytes) as disk:
-                status = self._criu("dump", disk, "dump.log", target + ["-R"])
-                if status not in (0, 1):
-                    raise Failure(f"dump into {kilobytes} kB exits with {status}")
-                self._compare(before, self._observe(), f"after a dump into {kilobytes} kB")
-        began = time.monotonic()
-        shutil.rmtree(self._dump(f"{round_}-timed", ["-R"]))
-        whole = time.monotonic() - began
-        for number in range(3):
-            images = self.scratch / f"images-{round_}-ended-{number}"
-            images.mkdir()
-            ending = accidents.kill_after(whole * (number + 0.5) / 3, signal.SIGTERM)
-            self._criu("dump", images, "dump.log", target + ["-R"], ending)
-            self._compare(before, self._observe(), f"after a dump that SIGTERM has ended ({number} of 3)")
-            shutil.rmtree(images)
-
-    def _killed_restores(self, images, before):
-        """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
-        for number in range(self.options.kill_restore):
-            limit = self.times["dump"] * (number + 0.5) / self.options.kill_restore
-            done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
-            if done != 0 and self._gone_soon(before):
-                continue
-            # Past the point where the tree was let go it has to be whole.
-            self._compare(before, self._observe(), f"after a restore that was killed ({number} of {self.options.kill_restore})")
-            return True
-        return False
-
     def _through_keeper(self, command, **settings):
         """criu as the child of a process of our own, which then is what --restore-sibling makes the parent."""
         settings.pop("timeout")
@@ -359,7 +273,7 @@ class Cycle:
     def _expect_stopped_then_continue(self, before):
         tree = observe.pids_of(before)
         for pid in tree:
-            state = _state(pid)
+            state = state_of(pid)
             if state not in "TZ":
                 raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
         for pid in tree:
@@ -388,14 +302,6 @@ class Cycle:
 
     def _listing(self):
         return {str(path.relative_to(self.work)) for path in self.work.rglob("*")}
-
-
-def _state(tid):
-    try:
-        text = pathlib.Path(f"/proc/{tid}/stat").read_text(errors="replace")
-    except OSError:
-        return "gone"
-    return text[text.rindex(")") + 2]
 
 
 def run(test, options, programs, scratch):

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 
 from . import kernel
@@ -41,9 +42,9 @@ def descendants(root):
     return found
 
 
-def end_strays():
-    """Ends and reaps everything below the calling process; returns what had to be ended (no zombies)."""
-    strays = []
+def living_descendants():
+    """Tasks below the calling process that have not ended, as (pid, name)."""
+    found = []
     for pid in descendants(os.getpid()):
         try:
             with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
@@ -52,11 +53,19 @@ def end_strays():
             continue
         name, state = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2]
         if state != "Z":
-            strays.append(f"{pid} ({name})")
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            found.append((pid, name))
+    return found
+
+
+def end_strays():
+    """Ends and reaps everything below the calling process; returns what had to be ended."""
+    strays = []
+    for pid, name in living_descendants():
+        strays.append(f"{pid} ({name})")
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     while True:
         try:
             if os.waitpid(-1, 0 if strays else os.WNOHANG)[0] == 0:
@@ -73,6 +82,10 @@ def _supervise(function, channel):
         result = function()
     except BaseException:  # the report of a broken runner must reach the terminal
         result = {"status": "fail", "reason": "runner: " + traceback.format_exc()}
+    # Helpers of a program that has just ended may need a moment to follow it.
+    deadline = time.monotonic() + 1
+    while result["status"] == "pass" and time.monotonic() < deadline and living_descendants():
+        time.sleep(0.01)
     strays = end_strays()
     if strays and result["status"] == "pass":
         result = result | {"status": "fail", "reason": "left processes behind: " + ", ".join(strays)}

@@ -21,7 +21,8 @@ STAT_FIELDS = {
 }
 # What is left of a task that has ended.
 ZOMBIE_KEYS = "Name State Pid PPid pgrp session exit_signal exit_code".split()
-# sd: written since the last clear_refs; gu: guard pages may be in it (sticky when mappings merge); ac: charged to the overcommit limit, an accounting detail of history.
+# sd: written since the last clear_refs; gu: guard pages may be in it (sticky when mappings merge);
+# ac: charged to the overcommit limit, an accounting detail of history.
 IGNORED_VM_FLAGS = {"sd", "ac", "gu"}
 RUNNING_FDINFO = re.compile(r"^(it_value|ticks|eventfd-id|mnt_id|ino|scm_fds|pos:.*\(|epoll-)")
 

@@ -1,4 +1,5 @@
-/* A thread with a working directory, umask and descriptor table of its own (unshare). */
+/* A thread with a working directory, umask and descriptor table of its own (unshare): the images have no place for it,
+ * so the dump is refused. */
 #include "zdtm.h"
 
 #include <pthread.h>

@@ -1,0 +1,129 @@
+"""What may go wrong around a checkpoint, one method each: refusals, killed tools, killed targets, full disks.
+
+The part of a cycle (see cycle.py) that checks that the tool never harms and never does half of something.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import time
+
+from . import accidents, isolate
+
+
+class Failure(Exception):
+    """The test failed; the text says how."""
+
+
+def state_of(tid):
+    """State letter of a task, or "gone"."""
+    try:
+        text = pathlib.Path(f"/proc/{tid}/stat").read_text(errors="replace")
+    except OSError:
+        return "gone"
+    return text[text.rindex(")") + 2]
+
+
+class Hostility:
+    """Mixed into Cycle, whose attributes and helpers it uses."""
+
+    def _refused_dump(self, round_, before):
+        images = self.scratch / f"images-{round_}"
+        images.mkdir()
+        status = self._criu("dump", images, "dump.log", ["-t", str(self.root)] + self.test.dopts)
+        if status == 0:
+            raise Failure("dump succeeded although it has to refuse")
+        text = self._log_tail(images, "dump.log")
+        if status < 0 or not re.search(self.test.expect_dump_fail, text):
+            raise Failure(f"dump exited with {status} and does not say '{self.test.expect_dump_fail}':\n  {text}")
+        self._compare(before, self._observe(), "after the refused dump")
+
+    def _gone_soon(self, before):
+        """True if nothing of the tree is left within two seconds."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            if not self._strays():
+                self._expect_dead(before)
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _refused_restore(self, images):
+        """The world has changed: restore must say so, by name, and leave nothing."""
+        with accidents.happen(self.test.while_dead, self.work, images, self.root):
+            files = self._listing()
+            status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
+            text = self._log_tail(images, "refused.log")
+            if status == 0:
+                raise Failure("restore succeeded although it has to refuse")
+            if status < 0 or not re.search(self.test.expect_restore_fail, text):
+                raise Failure(f"restore exited with {status} and does not say '{self.test.expect_restore_fail}':\n  {text}")
+            if self._listing() != files:
+                raise Failure(f"the refused restore has left {sorted(self._listing() ^ files)}")
+        strays = self._strays()
+        if strays:
+            raise Failure(f"the refused restore has left processes {strays}")
+
+    def _killed_dumps(self, round_, before):
+        """SIGKILL to the tool at times spread over a whole dump: the tree goes on as it was."""
+        began = time.monotonic()
+        self._dump(f"{round_}-whole", ["-R"])
+        whole = time.monotonic() - began
+        for number in range(self.options.kill_dump):
+            images = self.scratch / f"images-{round_}-killed-{number}"
+            images.mkdir()
+            options = ["-t", str(self.root), "-R"] + self.test.dopts
+            self._criu("dump", images, "dump.log", options, accidents.kill_after(whole * (number + 0.5) / self.options.kill_dump))
+            self._compare(before, self._observe(), f"after a dump that was killed ({number} of {self.options.kill_dump})")
+            shutil.rmtree(images)
+
+    def _killed_target(self, number):
+        """The root is killed at some time of a dump: the tool says so and ends."""
+        images = self.scratch / f"images-target-{number}"
+        images.mkdir()
+        killing = accidents.victim_dies_after(self.root, 0.03 * (number + 0.5) / self.options.kill_target)
+        status = self._criu("dump", images, "dump.log", ["-t", str(self.root), "-R"] + self.test.dopts, killing)
+        if status not in (0, 1):
+            raise Failure(f"dump of a target that died exits with {status}:\n  {self._log_tail(images, 'dump.log')}")
+        isolate.end_strays()
+        shutil.rmtree(images)
+        shutil.rmtree(self.work)
+        self.work.mkdir()
+
+    def _obstructed_dumps(self, round_, before):
+        """Dumps that cannot succeed: each says so with its exit status and leaves the tree as it was."""
+        target = ["-t", str(self.root)] + self.test.dopts
+        nowhere = self.scratch / "nowhere"
+        if self._criu("dump", nowhere, "dump.log", target) != 1:
+            raise Failure("dump into a folder that does not exist does not exit with 1")
+        self._compare(before, self._observe(), "after a dump into a folder that does not exist")
+        for kilobytes in (8, 64, 200):
+            with accidents.small_disk(self.scratch / "small", kilobytes) as disk:
+                status = self._criu("dump", disk, "dump.log", target + ["-R"])
+                if status not in (0, 1):
+                    raise Failure(f"dump into {kilobytes} kB exits with {status}")
+                self._compare(before, self._observe(), f"after a dump into {kilobytes} kB")
+        began = time.monotonic()
+        shutil.rmtree(self._dump(f"{round_}-timed", ["-R"]))
+        whole = time.monotonic() - began
+        for number in range(3):
+            images = self.scratch / f"images-{round_}-ended-{number}"
+            images.mkdir()
+            ending = accidents.kill_after(whole * (number + 0.5) / 3, signal.SIGTERM)
+            self._criu("dump", images, "dump.log", target + ["-R"], ending)
+            self._compare(before, self._observe(), f"after a dump that SIGTERM has ended ({number} of 3)")
+            shutil.rmtree(images)
+
+    def _killed_restores(self, images, before):
+        """The same for restores: nothing half restored stays. True if one has come to its end before it was killed."""
+        for number in range(self.options.kill_restore):
+            limit = self.times["dump"] * (number + 0.5) / self.options.kill_restore
+            done = self._criu("restore", images, "killed.log", ["-d"] + self.test.ropts, accidents.kill_after(limit))
+            if done != 0 and self._gone_soon(before):
+                continue
+            # Past the point where the tree was let go it has to be whole.
+            self._compare(before, self._observe(), f"after a restore that was killed ({number} of {self.options.kill_restore})")
+            return True
+        return False
