@@ -214,7 +214,7 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         (void)interrupt(tid); // one that died is noticed by the wait
     for (auto &[at, tid] : added) {
         FrozenProcess &process = processes_[at];
-        auto thread = std::find_if(process.threads.begin(), process.threads.end(), [&](auto &t) { return t.tid == tid; });
+        auto thread = std::find_if(process.threads.begin(), process.threads.end(), [&, tid = tid](auto &t) { return t.tid == tid; });
         auto status = wait_interrupted(tid, options.timeout_ms);
         if (!status && status.error().kind() == base::ErrorKind::Died) {
             process.threads.erase(thread);
@@ -225,9 +225,10 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
                 fmt::format("it may be in uninterruptible sleep, for example in vfork or on a dead network file system; see "
                             "/proc/{}/stack",
                             tid.value))));
-        if (TRY(std::move(status)).is_group_stop()) {
+        const WaitStatus stop = TRY(std::move(status));
+        if (stop.is_group_stop()) {
             process.group_stopped = true;
-            process.stop_signal = status->signal();
+            process.stop_signal = stop.signal();
         }
         thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
     }

@@ -1,5 +1,6 @@
 #include "compel/ptrace.hh"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <elf.h>
@@ -118,27 +119,62 @@ Result<void> seize(Pid tid, uint64_t extra_options) {
 }
 Result<void> interrupt(Pid tid) { return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT"); }
 
-Result<WaitStatus> wait(Pid tid, int timeout_ms) {
-    const int64_t end = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
-    // The stop is usually microseconds away: a few polls without sleeping, then a blocking wait unless there is a limit.
-    for (unsigned round = 0;; round++) {
-        WaitStatus status;
-        int flags = __WALL | (timeout_ms < 0 ? 0 : WNOHANG);
-        pid_t got = waitpid(tid.value, &status.raw, flags);
+namespace {
+
+/// Holds SIGCHLD back, so that it can be waited for with a limit: waitpid(2) has none.
+class HoldSigchld {
+public:
+    HoldSigchld() {
+        sigemptyset(&set_);
+        sigaddset(&set_, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set_, &old_);
+    }
+    ~HoldSigchld() { sigprocmask(SIG_SETMASK, &old_, nullptr); }
+    HoldSigchld(const HoldSigchld &) = delete;
+    void wait(int64_t ms) const {
+        const timespec limit{ms / 1000, ms % 1000 * 1'000'000};
+        sigtimedwait(&set_, nullptr, &limit);
+    }
+
+private:
+    sigset_t set_{}, old_{};
+};
+
+/// One look. True: `status` is filled in.
+Result<bool> look(Pid tid, WaitStatus &status, int flags) {
+    for (;;) {
+        pid_t got = waitpid(tid.value, &status.raw, __WALL | flags);
         if (got == tid.value)
-            return status;
-        if (got < 0 && errno == ECHILD)
+            return true;
+        if (got == 0)
+            return false;
+        if (errno == ECHILD)
             return base::fail(base::ErrorKind::Died, fmt::format("thread {} is gone", tid.value));
-        if (got < 0 && errno != EINTR)
+        if (errno != EINTR)
             return base::fail_sys(fmt::format("waitpid of thread {}", tid.value));
-        if (now_ms() > end)
+    }
+}
+
+} // namespace
+
+Result<WaitStatus> wait(Pid tid, int timeout_ms) {
+    WaitStatus status;
+    if (timeout_ms < 0) {
+        TRY(look(tid, status, 0));
+        return status;
+    }
+    if (TRY(look(tid, status, WNOHANG)))
+        return status;
+    HoldSigchld hold;
+    // The signal may have been for an earlier stop, and several may have become one: look again now and then.
+    constexpr int64_t kLongestMs = 50;
+    for (const int64_t end = now_ms() + timeout_ms;;) {
+        if (TRY(look(tid, status, WNOHANG)))
+            return status;
+        const int64_t left = end - now_ms();
+        if (left <= 0)
             return base::fail_sys(ETIMEDOUT, fmt::format("thread {} does not stop", tid.value));
-        if (round < 16) {
-            sched_yield();
-        } else {
-            timespec pause{0, round < 200 ? 20'000 : 1'000'000};
-            nanosleep(&pause, nullptr);
-        }
+        hold.wait(std::min(left, kLongestMs));
     }
 }
 

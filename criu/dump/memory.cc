@@ -78,8 +78,8 @@ void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm
     mm.set_dumpable(answers.dumpable);
     if (answers.thp_disabled)
         mm.set_thp_disabled(true);
-    if (answers.locks_future)
-        mm.mutable_ext()->set_mcl_flags(MCL_FUTURE);
+    if (answers.locks_future || answers.locks_future_on_fault)
+        mm.mutable_ext()->set_mcl_flags(MCL_FUTURE | (answers.locks_future_on_fault ? MCL_ONFAULT : 0));
 }
 
 /// Guards are recorded as mappings of their own kind, behind the ones that they lie in.
@@ -115,8 +115,23 @@ Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma,
 
 /// Consecutive mappings that one scan can take together.
 bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, MappingClass kb) {
-    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start &&
-           (a.prot & PROT_READ) == (b.prot & PROT_READ);
+    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start;
+}
+
+/// Cuts extents where readable mappings meet unreadable ones. `vmas` cover them.
+void add_runs(std::span<const parse::Vma> vmas, const std::vector<pages::Extent> &extents, std::vector<PageRun> &runs) {
+    auto vma = vmas.begin();
+    for (const pages::Extent &extent : extents)
+        for (uint64_t at = extent.start; at < extent.end();) {
+            while (vma->end <= at)
+                ++vma;
+            const bool readable = vma->prot & PROT_READ;
+            uint64_t end = std::min(vma->end, extent.end());
+            while (end < extent.end() && static_cast<bool>((vma + 1)->prot & PROT_READ) == readable)
+                end = std::min((++vma)->end, extent.end());
+            runs.push_back({{at, (end - at) / base::kPageSize}, readable});
+            at = end;
+        }
 }
 
 } // namespace
@@ -150,8 +165,8 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
         else
             TRY(scanner.scan(first.start, end,
                              kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous : pages::Mapping::PrivateFile, found));
-        for (const pages::Extent &extent : found.data)
-            runs.data.push_back({extent, (first.prot & PROT_READ) != 0});
+        add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()), i - static_cast<size_t>(&first - task.vmas.data())),
+                 found.data, runs.data);
     }
     runs.guards = std::move(found.guards);
     return runs;

@@ -34,6 +34,7 @@ struct MmAnswers {
     bool thp_disabled = false;
     uint32_t thp_flags = 0;
     bool locks_future = false; ///< mlockall(MCL_FUTURE)
+    bool locks_future_on_fault = false;
 };
 
 /// Classes of all mappings. Errors: Unsupported, naming the first that cannot be saved.

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fstream>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -129,6 +130,15 @@ Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
     return context.images.close_file(image::ImageKind::Ids, id);
 }
 
+/// Whether the agent's own memory was locked as it was mapped: MCL_FUTURE, here with MCL_ONFAULT.
+bool locks_what_is_new(const tree::TaskFacts &task) {
+    if (task.status().vm_locked_kb == 0)
+        return false;
+    std::ifstream file(fmt::format("/proc/{}/status", task.pid.value));
+    auto now = parse::parse_status(std::string(std::istreambuf_iterator<char>(file), {}));
+    return now && now->vm_locked_kb > task.status().vm_locked_kb;
+}
+
 /// Everything that happens while the agent is inside.
 Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
                          compel::Injection &agent, const compel::RemoteMemory &memory) {
@@ -142,6 +152,7 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task, 
     TRY(resource::write_registers(task.threads.front(), leader.core));
     TRY(complete(leader, batch));
     MmAnswers answers = mm.answers(batch);
+    answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
     if (answers.thp_flags > 1)
         leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
     TRY(write_core(context, task.pid, leader.core));

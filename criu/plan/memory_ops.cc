@@ -102,7 +102,7 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
     if (around.exe_fd >= 0)
         plan.call(Stage::Memory, "close the program", SYS_close, {static_cast<uint64_t>(around.exe_fd)});
     if (mm.ext().mcl_flags())
-        plan.call(Stage::Reap, "mlockall", SYS_mlockall, {mm.ext().mcl_flags() & MCL_FUTURE});
+        plan.call(Stage::Reap, "mlockall", SYS_mlockall, {mm.ext().mcl_flags() & (MCL_FUTURE | MCL_ONFAULT)});
     if (mm.thp_disabled())
         plan.call(Stage::Reap, "prctl(PR_SET_THP_DISABLE)", SYS_prctl,
                   {PR_SET_THP_DISABLE, 1, task.core().tc().ext().thp_disable_flags() & ~1u, 0, 0});

@@ -74,7 +74,8 @@ template <class Alive> Result<void> Rendezvous::wait_all(Alive alive) {
             return failure();
         if (wait_some())
             return {};
-        TRY(alive());
+        if (Result<void> life = alive(); !life)
+            return given_up() ? failure() : life; // who ends has mostly said why
     }
 }
 

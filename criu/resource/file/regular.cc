@@ -34,17 +34,18 @@ bool matches(const OpenFile &file) {
            !file.link.starts_with("/memfd:");
 }
 
-std::string path_of(const OpenFile &file) {
-    std::string path = file.link;
-    if (path.ends_with(kDeleted) && file.stat.st_nlink == 0)
-        path.resize(path.size() - kDeleted.size());
-    return path;
-}
-
 /// Whether the path still leads to this very file.
 bool is_there(const std::string &path, const struct stat &st) {
     struct stat now{};
     return lstat(path.c_str(), &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino;
+}
+
+/// Without the kernel's " (deleted)", unless that is really how the file is called.
+std::string path_of(const OpenFile &file) {
+    std::string path = file.link;
+    if (path.ends_with(kDeleted) && !is_there(path, file.stat))
+        path.resize(path.size() - kDeleted.size());
+    return path;
 }
 
 std::vector<uint8_t> build_id_of(int fd) {
