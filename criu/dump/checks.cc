@@ -1,12 +1,10 @@
 #include "criu/dump/checks.hh"
 
 #include "criu/dump/shared_ids.hh"
-#include "criu/parse/locks.hh"
 
 #include <algorithm>
 #include <climits>
 #include <fmt/format.h>
-#include <fstream>
 #include <set>
 #include <unistd.h>
 
@@ -58,19 +56,6 @@ Result<void> check_threads(const tree::TaskFacts &task) {
         if (thread.tid != task.pid && !shares_with_leader(task.pid, thread.tid))
             return base::unsupported(fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
                                                  thread.tid.value));
-    return {};
-}
-
-Result<void> check_locks(const std::vector<tree::TaskFacts> &tasks) {
-    std::set<int> pids;
-    for (const tree::TaskFacts &task : tasks)
-        pids.insert(task.pid.value);
-    std::ifstream file("/proc/locks");
-    std::string text(std::istreambuf_iterator<char>(file), {});
-    for (const parse::FileLock &lock : TRY(parse::parse_locks(text)))
-        if (pids.contains(lock.pid))
-            return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("task {} holds a file lock", lock.pid))
-                                  .hint("file locks (--file-locks) are not supported yet: release the lock first"));
     return {};
 }
 

@@ -16,9 +16,6 @@ Result<void> check_namespaces(const tree::TaskFacts &task);
 /// Every thread must share descriptors and working directory with its process.
 Result<void> check_threads(const tree::TaskFacts &task);
 
-/// No task may hold a lock on a file.
-Result<void> check_locks(const std::vector<tree::TaskFacts> &tasks);
-
 /// Sharing between processes that a restore cannot make again.
 Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks);
 

@@ -44,7 +44,6 @@ std::string name_of(const tree::TaskFacts &task) { return fmt::format("task {} (
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
     TRY(check_sessions(tasks, options.shell_job));
-    TRY(check_locks(tasks));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;

@@ -31,6 +31,14 @@ Result<std::string> read_text(const std::string &path) {
     return text;
 }
 
+// Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
+Result<void> refuse_locks(const std::string &fdinfo) {
+    if (fdinfo.find("\nlock:") == std::string::npos)
+        return {};
+    return base::fail(base::Error(base::ErrorKind::Unsupported, "a lock is held on this file")
+                          .hint("file locks (--file-locks) are not supported yet: release the lock first"));
+}
+
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
     long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
     return r == 0 ? 0 : r == 1 ? -1 : 1;
@@ -75,8 +83,8 @@ Result<const FileTable::Known *> FileTable::find_or_dump(const tree::TaskFacts &
     if (place != same.end() && compare_files(place->holder, place->number, task.pid, number) == 0)
         return &*place;
     file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd.get())));
-    if (!file.link.starts_with('/'))
-        file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number)));
+    file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number)));
+    TRY(refuse_locks(file.fdinfo));
     file.id = context_->new_id();
     file.holder = task.pid;
     file.number = number;
