@@ -15,7 +15,9 @@ namespace {
 
 constexpr size_t kStack = 8192;
 constexpr size_t kThreadStack = 1024;
-constexpr size_t kThreadRoom = kThreadStack + sizeof(agent::ThreadSlot) + 32 + Injection::kThreadScratch;
+constexpr size_t kSlotSize = 64; // an agent::ThreadSlot, with some distance to the batch
+static_assert(sizeof(agent::ThreadSlot) <= kSlotSize);
+constexpr size_t kThreadRoom = kThreadStack + kSlotSize + Injection::kThreadScratch;
 constexpr uint64_t kAllSignals = ~0ull;
 // Below the thread's stack pointer the ABI reserves 128 bytes (the red zone).
 constexpr uint64_t kRedZone = 128;
@@ -253,19 +255,21 @@ Result<void> Injection::drop_fd() {
 
 Batch Injection::thread_batch(size_t index) const {
     uint64_t slot = slots_ + index * kThreadRoom + kThreadStack;
-    return Batch(slot + sizeof(agent::ThreadSlot) + 32, kThreadScratch);
+    return Batch(slot + kSlotSize, kThreadScratch);
 }
 
 // Points the thread at its batch. From here on its path leads through boot_thread_leave.
 Result<void> Injection::aim(ThreadRun &run) {
-    run.mask = TRY(run.thread.signal_mask());
     const uint64_t frame = (run.registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
     TRY_CTX(memory_->write_value(base::RemotePtr<agent::BootFrame>(frame), frame_of(run.registers, run.mask)),
             "write below the stack");
-    const uint64_t slot = run.batch.base_ - 32 - sizeof(agent::ThreadSlot);
-    TRY(memory_->write(run.batch.base_, run.batch.image()));
+    const uint64_t slot = run.batch.base_ - kSlotSize;
     agent::ThreadSlot head{control_, 0, {run.batch.ops_address(), static_cast<uint32_t>(run.batch.calls()), 0}};
-    TRY(memory_->write_value(base::RemotePtr<agent::ThreadSlot>(slot), head));
+    std::vector<std::byte> image(kSlotSize);
+    std::memcpy(image.data(), &head, sizeof head);
+    auto batch = run.batch.image();
+    image.insert(image.end(), batch.begin(), batch.end());
+    TRY(memory_->write(slot, image));
     Registers regs = run.registers;
     regs.rip = code_ + agent_header().thread;
     regs.rdi = slot;
@@ -284,8 +288,8 @@ Result<void> Injection::retrieve(ThreadRun &run) {
         TRY(run.thread.set_signal_mask(run.mask));
         TRY(run.thread.set_registers(run.registers));
         // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
-        base::RemotePtr<uint32_t> inside(control_ + offsetof(agent::Control, threads));
-        TRY(memory_->write_value(inside, TRY(memory_->read_value(inside)) - 1));
+        threads_inside_--;
+        TRY(memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, threads)), threads_inside_));
     }
     run.state = ThreadRun::State::Stopped;
     return {};
@@ -305,7 +309,7 @@ Result<void> Injection::execute(std::span<ThreadRun> runs) {
 Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
     if (runs.empty())
         return {};
-    const uint32_t count = static_cast<uint32_t>(runs.size());
+    const uint32_t count = threads_inside_ = static_cast<uint32_t>(runs.size());
     std::array<uint32_t, 3> counters{count, count, 0}; // threads, pending, release
     base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, threads));
     TRY(memory_->write_value(at, counters));

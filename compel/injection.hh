@@ -96,10 +96,10 @@ public:
     struct ThreadRun {
         StoppedThread thread;
         Registers registers; ///< as of the stop
+        uint64_t mask;       ///< its signal mask
         Batch batch;         ///< from thread_batch()
         // Kept by run_threads().
         enum class State { Stopped, Aimed, Running } state = State::Stopped;
-        uint64_t mask = 0;
     };
     /// Executes all batches, each in its own thread, at once. The threads are stopped again afterwards, as they were.
     Result<void> run_threads(std::span<ThreadRun> runs);
@@ -133,6 +133,7 @@ private:
     uint64_t frame_ = 0;
     uint64_t sigmask_ = 0;
     int agent_socket_ = -1; ///< number in the process
+    uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;
     bool inside_ = false;  ///< registers of the leader are changed
     bool mapped_ = false;

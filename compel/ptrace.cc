@@ -4,10 +4,13 @@
 #include <cerrno>
 #include <ctime>
 #include <elf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+#include <string_view>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #ifndef NT_X86_XSTATE
 #define NT_X86_XSTATE 0x202
@@ -131,14 +134,27 @@ public:
     }
     ~HoldSigchld() { sigprocmask(SIG_SETMASK, &old_, nullptr); }
     HoldSigchld(const HoldSigchld &) = delete;
-    void wait(int64_t ms) const {
+    /// False: nothing came in this time.
+    bool wait(int64_t ms) const {
         const timespec limit{ms / 1000, ms % 1000 * 1'000'000};
-        sigtimedwait(&set_, nullptr, &limit);
+        return sigtimedwait(&set_, nullptr, &limit) > 0;
     }
 
 private:
     sigset_t set_{}, old_{};
 };
+
+bool has_ended(Pid tid) {
+    char text[512];
+    int fd = open(fmt::format("/proc/{}/stat", tid.value).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    ssize_t n = read(fd, text, sizeof text);
+    close(fd);
+    std::string_view stat(text, n > 0 ? static_cast<size_t>(n) : 0);
+    size_t close_at = stat.rfind(") ");
+    return close_at == std::string_view::npos || stat[close_at + 2] == 'Z' || stat[close_at + 2] == 'X';
+}
 
 /// One look. True: `status` is filled in.
 Result<bool> look(Pid tid, WaitStatus &status, int flags) {
@@ -169,12 +185,15 @@ Result<WaitStatus> wait(Pid tid, int timeout_ms) {
     // The signal may have been for an earlier stop, and several may have become one: look again now and then.
     constexpr int64_t kLongestMs = 50;
     for (const int64_t end = now_ms() + timeout_ms;;) {
+        const int64_t left = end - now_ms();
+        const bool quiet = !hold.wait(std::max<int64_t>(0, std::min(left, kLongestMs)));
         if (TRY(look(tid, status, WNOHANG)))
             return status;
-        const int64_t left = end - now_ms();
+        // The end of a leader is reported only when all its threads have been waited for.
+        if (quiet && has_ended(tid))
+            return base::fail(base::ErrorKind::Died, fmt::format("thread {} has ended", tid.value));
         if (left <= 0)
             return base::fail_sys(ETIMEDOUT, fmt::format("thread {} does not stop", tid.value));
-        hold.wait(std::min(left, kLongestMs));
     }
 }
 

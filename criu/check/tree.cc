@@ -66,7 +66,7 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
         report_.threads += task.threads.size();
         if (task.zombie)
             continue;
-        if (auto fine = dump::check_namespaces(task); !fine)
+        if (auto fine = dump::check_namespaces(task, dump::own_namespaces()); !fine)
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
             add_error(&task, {}, fine.error());

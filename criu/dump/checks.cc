@@ -39,11 +39,17 @@ Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shel
     return {};
 }
 
-Result<void> check_namespaces(const tree::TaskFacts &task) {
-    constexpr const char *kNames[] = {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"};
-    for (const char *name : kNames) {
+OwnNamespaces own_namespaces() {
+    OwnNamespaces own;
+    for (const char *name : {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"})
+        own.emplace_back(name, namespace_of(fmt::format("/proc/self/ns/{}", name)));
+    return own;
+}
+
+Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &own) {
+    for (auto &[name, ours] : own) {
         std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.pid.value, name));
-        if (theirs.empty() || theirs == namespace_of(fmt::format("/proc/self/ns/{}", name)))
+        if (theirs.empty() || theirs == ours)
             continue;
         return base::unsupported(fmt::format("it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet",
                                              name, theirs));

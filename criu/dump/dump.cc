@@ -43,11 +43,12 @@ std::string name_of(const tree::TaskFacts &task) { return fmt::format("task {} (
 
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
+    const OwnNamespaces own = own_namespaces();
     TRY(check_sessions(tasks, options.shell_job));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        TRY_CTX(check_namespaces(task), name_of(task));
+        TRY_CTX(check_namespaces(task, own), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));

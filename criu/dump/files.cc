@@ -106,25 +106,28 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
 }
 
 Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags) {
+    // Looked at before it is opened: most of these are the same few files in all tasks.
+    resource::OpenFile file;
+    if (stat(path.c_str(), &file.stat) < 0)
+        return base::fail_sys(fmt::format("look at {}", path));
+    const Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
+    if (auto known = paths_.find(key); known != paths_.end())
+        return known->second;
     // What is neither readable nor ours to open for writing can still be looked at.
     base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd && errno != ESRCH)
         fd.reset(open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!fd)
         return base::fail_sys(fmt::format("open {}", path));
-    resource::OpenFile file;
-    if (fstat(fd.get(), &file.stat) < 0)
-        return base::fail_sys(fmt::format("fstat {}", path));
-    auto [known, is_new] = paths_.try_emplace(Key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)});
-    if (!is_new)
-        return known->second;
     file.fd = fd.get();
     file.flags = static_cast<uint32_t>(flags);
     file.link = TRY(read_link(path));
-    file.id = known->second = context_->new_id();
+    file.id = context_->new_id();
     file.holder = task.pid;
+    const FileId id = file.id;
     TRY(dump(std::move(file)));
-    return known->second;
+    paths_.emplace(key, id);
+    return id;
 }
 
 } // namespace dump

@@ -28,7 +28,12 @@ std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
 
 /// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
 Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma, uint32_t open_flags) {
-    return TRY(context.files.add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+    const MemoryDumpContext::FileKey key{vma.dev_major, vma.dev_minor, vma.inode, open_flags};
+    if (auto known = context.mapped_files.find(key); known != context.mapped_files.end())
+        return known->second;
+    const uint32_t id = TRY(context.files.add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+    context.mapped_files.emplace(key, id);
+    return id;
 }
 
 /// Contents of shared anonymous memory, once for all tasks that map it: read through a descriptor of its file.

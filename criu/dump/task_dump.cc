@@ -99,7 +99,7 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
     std::vector<ThreadQuestions> questions;
     for (size_t i = 1; i < task.threads.size(); i++) {
         const tree::ThreadFacts &thread = task.threads[i];
-        runs.push_back({compel::StoppedThread(thread.tid), thread.registers, agent.thread_batch(i - 1)});
+        runs.push_back({compel::StoppedThread(thread.tid), thread.registers, thread.signal_mask, agent.thread_batch(i - 1)});
         questions.push_back(ask_thread(runs.back().batch, task, thread));
     }
     TRY(agent.run_threads(runs));

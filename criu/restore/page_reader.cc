@@ -1,5 +1,7 @@
 #include "criu/restore/page_reader.hh"
 
+#include "criu/restore/huge_filler.hh"
+
 #include <algorithm>
 #include <climits>
 #include <cstring>
@@ -104,6 +106,7 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
     if (!file)
         return base::bad_image(fmt::format("pages-{}.img is missing", task.pagemap.head.pages_id()));
     Gatherer gatherer(file->get());
+    HugeFiller huge(file->get());
     std::vector<std::byte> buffer;
     uint64_t offset = 0;
     auto region = regions.begin();
@@ -121,13 +124,17 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
             if ((*region)->inherited) {
                 TRY(merge(file->get(), to, stop - at, offset + (at - run.vaddr()), buffer, counters));
             } else {
-                TRY(gatherer.add(to, stop - at, offset + (at - run.vaddr())));
+                const Fill fill{to, stop - at, offset + (at - run.vaddr())};
+                for (const Fill &rest : (*region)->kind == Region::Kind::Anonymous ? huge.take(fill) : std::vector{fill})
+                    TRY(gatherer.add(rest.to, rest.bytes, rest.offset));
                 counters.restored += (stop - at) / base::kPageSize;
             }
             at = stop;
         }
         offset += end - run.vaddr();
     }
+    for (const Fill &rest : TRY(huge.run()))
+        TRY(gatherer.add(rest.to, rest.bytes, rest.offset));
     return gatherer.flush();
 }
 

@@ -9,6 +9,8 @@
 // nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
 #include "criu/resource/task/registers.hh"
 
+#include <algorithm>
+#include <array>
 #include <cpuid.h>
 #include <cstring>
 #include <fmt/format.h>
@@ -26,13 +28,34 @@ struct Place {
     size_t at = 0, size = 0;
 };
 
-/// Where a component lies in the standard format on this CPU; size 0: it has none.
-Place place_of(unsigned component) {
+/// What CPUID says about the extended state. Asked once: on a virtual machine each CPUID is a trip to the host, 20 us and more,
+/// and there may be thousands of threads.
+struct Layout {
+    std::array<Place, kPkru + 1> places{};
+    size_t size = kHeaderEnd;   ///< of the standard format with all components that this CPU and kernel have switched on
+    uint64_t supported = 0;     ///< components
+};
+
+Layout ask_cpu() {
+    Layout layout;
     unsigned a = 0, b = 0, c = 0, d = 0;
-    if (!__get_cpuid_count(0xd, component, &a, &b, &c, &d) || a == 0)
-        return {};
-    return {b, a};
+    if (!__get_cpuid_count(0xd, 0, &a, &b, &c, &d))
+        return layout;
+    layout.supported = a | uint64_t{d} << 32;
+    layout.size = std::max<size_t>(b, kHeaderEnd);
+    for (unsigned component = kYmm; component < layout.places.size(); component++)
+        if ((layout.supported >> component & 1) && __get_cpuid_count(0xd, component, &a, &b, &c, &d))
+            layout.places[component] = {b, a};
+    return layout;
 }
+
+const Layout &layout() {
+    static const Layout known = ask_cpu();
+    return known;
+}
+
+/// Where a component lies; size 0: this CPU has none.
+Place place_of(unsigned component) { return layout().places[component]; }
 
 template <class T> T load(const std::vector<std::byte> &bytes, size_t at) {
     T v{};
@@ -114,20 +137,6 @@ template <class Word, class Field> void copy_in(const Field &from, std::vector<s
     }
 }
 
-/// Bytes of the standard format with all components that this CPU and kernel have switched on.
-size_t xsave_size() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    if (!__get_cpuid_count(0xd, 0, &a, &b, &c, &d) || b < kHeaderEnd)
-        return kHeaderEnd;
-    return b;
-}
-
-uint64_t supported_components() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    __get_cpuid_count(0xd, 0, &a, &b, &c, &d);
-    return a | uint64_t{d} << 32;
-}
-
 template <class T> void store(std::vector<std::byte> &state, size_t at, T v) { std::memcpy(state.data() + at, &v, sizeof v); }
 
 } // namespace
@@ -173,7 +182,7 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
 
 Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     const img::user_x86_fpregs_entry &fpu = core.thread_info().fpregs();
-    std::vector<std::byte> state(xsave_size());
+    std::vector<std::byte> state(layout().size);
     store(state, 0, static_cast<uint16_t>(fpu.cwd()));
     store(state, 2, static_cast<uint16_t>(fpu.swd()));
     store(state, 4, static_cast<uint16_t>(fpu.twd()));
@@ -187,7 +196,7 @@ Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     copy_in<uint32_t>(fpu.xmm_space(), state, {160, 256});
     const img::user_x86_xsave_entry &x = fpu.xsave();
     const uint64_t in_use = fpu.has_xsave() ? x.xstate_bv() : (1u << kX87 | 1u << kSse);
-    if (uint64_t missing = in_use & ~supported_components())
+    if (uint64_t missing = in_use & ~layout().supported)
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("the task uses CPU state {:#x} that this CPU does not have", missing))
                               .hint("restore on a machine whose CPU has the same extensions (AVX, AVX-512, PKU)"));

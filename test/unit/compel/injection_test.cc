@@ -173,7 +173,8 @@ TEST_CASE("threads run their own batches at once") {
         REQUIRE_OK(agent);
         std::vector<Injection::ThreadRun> runs;
         for (size_t i = 1; i < threads.size(); i++) {
-            runs.push_back({StoppedThread(threads[i].tid), threads[i].registers, agent->thread_batch(i - 1)});
+            StoppedThread thread(threads[i].tid);
+            runs.push_back({thread, threads[i].registers, *thread.signal_mask(), agent->thread_batch(i - 1)});
             runs.back().batch.call(SYS_gettid, {});
         }
         REQUIRE_OK(agent->run_threads(runs));
