@@ -75,6 +75,11 @@ def end_strays():
     return strays
 
 
+def _end_with_strays(*_):
+    end_strays()
+    os._exit(1)
+
+
 def _supervise(function, channel):
     # A session that can be seen from inside, for programs that do not make one of their own.
     os.setsid()
@@ -108,6 +113,9 @@ def start(function, host):
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if host:
+            # No namespace ends with us: whatever ends the runner, our strays have to be ended by us.
+            signal.signal(signal.SIGTERM, _end_with_strays)
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
             _supervise(function, writer)
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET)
