@@ -132,8 +132,6 @@ Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
 
 /// Whether the agent's own memory was locked as it was mapped: MCL_FUTURE, here with MCL_ONFAULT.
 bool locks_what_is_new(const tree::TaskFacts &task) {
-    if (task.status().vm_locked_kb == 0)
-        return false;
     std::ifstream file(fmt::format("/proc/{}/status", task.pid.value));
     auto now = parse::parse_status(std::string(std::istreambuf_iterator<char>(file), {}));
     return now && now->vm_locked_kb > task.status().vm_locked_kb;

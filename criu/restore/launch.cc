@@ -54,6 +54,10 @@ void forget_libc_registrations() {
             syscall(SYS_rseq, area, __rseq_size, kUnregister, RSEQ_SIG);
     }
     syscall(SYS_set_robust_list, nullptr, 24);
+    // Libc takes a signal of its own when the first thread is made; sigaction(3) hides it.
+    const uint64_t default_action[4] = {};
+    for (int number = 1; number <= 64; number++)
+        syscall(SYS_rt_sigaction, number, default_action, nullptr, 8);
 }
 
 [[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
