@@ -32,6 +32,7 @@ struct ThreadFacts {
     Pid tid;
     parse::Status status;
     compel::Registers registers{};
+    uint64_t original_syscall = 0; ///< as registers.orig_rax, but what restart_syscall restarts
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::vector<siginfo_t> pending;

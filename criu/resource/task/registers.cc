@@ -146,6 +146,7 @@ Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &co
     constexpr uint64_t kCode64 = 0x33;
     if (r.cs != kCode64)
         return base::unsupported("it runs 32-bit code");
+    r.orig_rax = facts.original_syscall;
     rewind_syscall(r);
     core.set_mtype(img::core_entry::X86_64);
     img::thread_info_x86 *info = core.mutable_thread_info();
