@@ -125,6 +125,10 @@ const FileKind *find_file_kind(img::fd_types type);
 extern const FileKind kRegularFile;
 extern const FileKind kPipe;
 extern const FileKind kFifo;
+extern const FileKind kEventfd;
+extern const FileKind kSignalfd;
+extern const FileKind kTimerfd;
+extern const FileKind kEventpoll;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,79 @@
+// timerfd_create(2). fdinfo tells the time left, also of timers that were set to an absolute time; these are set to an absolute
+// time again, so that a change of the clock means the same for them. Expirations that nobody has read are set by
+// TFD_IOC_SET_TICKS.
+#include "criu/parse/fdinfo.hh"
+#include "criu/resource/file/file.hh"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+namespace resource {
+namespace {
+
+constexpr unsigned long kSetTicks = _IOW('T', 0, uint64_t); // TFD_IOC_SET_TICKS
+constexpr long kNanoseconds = 1'000'000'000;
+
+bool matches(const OpenFile &file) { return file.link == "anon_inode:[timerfd]"; }
+
+Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
+    auto info = TRY(parse::parse_fdinfo(file.fdinfo));
+    if (!info.timerfd)
+        return base::unsupported("its time is not in fdinfo");
+    img::timerfd_entry *timer = entry.mutable_tfd();
+    timer->set_id(file.id.value);
+    timer->set_flags(file.flags);
+    TRY(dump_owner(file, timer->mutable_fown()));
+    timer->set_clockid(static_cast<uint32_t>(info.timerfd->clock_id));
+    timer->set_ticks(info.timerfd->ticks);
+    timer->set_settime_flags(info.timerfd->settime_flags);
+    timer->set_vsec(info.timerfd->value_sec);
+    timer->set_vnsec(info.timerfd->value_nsec);
+    timer->set_isec(info.timerfd->interval_sec);
+    timer->set_insec(info.timerfd->interval_nsec);
+    return {};
+}
+
+itimerspec time_of(const img::timerfd_entry &timer) {
+    itimerspec time{};
+    time.it_value = {static_cast<time_t>(timer.vsec()), static_cast<long>(timer.vnsec())};
+    time.it_interval = {static_cast<time_t>(timer.isec()), static_cast<long>(timer.insec())};
+    if (!(timer.settime_flags() & TFD_TIMER_ABSTIME))
+        return time;
+    timespec now{};
+    clock_gettime(static_cast<clockid_t>(timer.clockid()), &now);
+    time.it_value.tv_sec += now.tv_sec;
+    time.it_value.tv_nsec += now.tv_nsec;
+    if (time.it_value.tv_nsec >= kNanoseconds)
+        time.it_value.tv_sec++, time.it_value.tv_nsec -= kNanoseconds;
+    return time;
+}
+
+Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry) {
+    const img::timerfd_entry &timer = entry.tfd();
+    if (timer.vnsec() >= kNanoseconds || timer.insec() >= kNanoseconds)
+        return base::bad_image("a timerfd with an impossible time");
+    base::UniqueFd fd(timerfd_create(static_cast<int>(timer.clockid()), TFD_CLOEXEC | (timer.flags() & O_NONBLOCK ? TFD_NONBLOCK : 0)));
+    if (!fd)
+        return base::fail_sys("timerfd_create");
+    const bool armed = timer.vsec() || timer.vnsec();
+    const itimerspec time = time_of(timer);
+    constexpr uint32_t kKnown = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+    if (armed && timerfd_settime(fd.get(), static_cast<int>(timer.settime_flags() & kKnown), &time, nullptr) < 0)
+        return base::fail_sys("timerfd_settime");
+    const uint64_t ticks = timer.ticks();
+    if (ticks && ioctl(fd.get(), kSetTicks, &ticks) < 0)
+        return base::fail_sys("TFD_IOC_SET_TICKS");
+    return fd;
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+    return restore_owner(fd, entry.tfd().fown(), entry.tfd().flags());
+}
+
+} // namespace
+
+const FileKind kTimerfd{.name = "timerfd", .type = img::TIMERFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+
+} // namespace resource
