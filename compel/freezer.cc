@@ -38,7 +38,9 @@ std::vector<Pid> threads_of(Pid pid) {
     while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
         if (entry->d_name[0] != '.')
             tids.push_back(Pid(atoi(entry->d_name)));
-    std::stable_sort(tids.begin(), tids.end(), [&](Pid a, Pid b) { return (a == pid) > (b == pid) ? true : (b == pid) ? false : a < b; });
+    std::stable_sort(tids.begin(), tids.end(), [&](Pid a, Pid b) {
+        return (a == pid) > (b == pid) ? true : (b == pid) ? false : a < b;
+    });
     return tids;
 }
 
@@ -93,8 +95,8 @@ std::vector<Pid> children_of(Pid pid, const std::vector<Pid> &tids) {
     return children;
 }
 
-// What the kernel ends with EINTR after any stop, although nothing happened (signal(7), "Interruption of system calls by
-// stop signals"). Socket calls are here for sockets with a timeout.
+// What the kernel ends with EINTR after any stop, although nothing happened (signal(7), "Interruption of system calls
+// by stop signals"). Socket calls are here for sockets with a timeout.
 bool ends_with_eintr(uint64_t nr) {
     switch (nr) {
     case SYS_epoll_wait:
@@ -214,17 +216,18 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         (void)interrupt(tid); // one that died is noticed by the wait
     for (auto &[at, tid] : added) {
         FrozenProcess &process = processes_[at];
-        auto thread = std::find_if(process.threads.begin(), process.threads.end(), [&, tid = tid](auto &t) { return t.tid == tid; });
+        auto thread = std::find_if(process.threads.begin(), process.threads.end(),
+                                   [&, tid = tid](auto &t) { return t.tid == tid; });
         auto status = wait_interrupted(tid, options.timeout_ms);
         if (!status && status.error().kind() == base::ErrorKind::Died) {
             process.threads.erase(thread);
             continue;
         }
         if (!status && status.error().code() == ETIMEDOUT)
-            return base::fail(std::move(std::move(status).error().hint(
-                fmt::format("it may be in uninterruptible sleep, for example in vfork or on a dead network file system; see "
-                            "/proc/{}/stack",
-                            tid.value))));
+            return base::fail(std::move(std::move(status).error().hint(fmt::format(
+                "it may be in uninterruptible sleep, for example in vfork or on a dead network file system; see "
+                "/proc/{}/stack",
+                tid.value))));
         const WaitStatus stop = TRY(std::move(status));
         if (stop.is_group_stop()) {
             process.group_stopped = true;
@@ -233,7 +236,9 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
     }
     // Zombies may have been collected by parents that still ran, and processes may have ended, since an earlier scan.
-    std::erase_if(processes_, [&](auto &p) { return p.pid != root && (!seen.contains(p.pid) || (!p.zombie && p.threads.empty())); });
+    std::erase_if(processes_, [&](auto &p) {
+        return p.pid != root && (!seen.contains(p.pid) || (!p.zombie && p.threads.empty()));
+    });
     if (added.empty())
         return {};
     return scan(root, options);

@@ -1,8 +1,8 @@
 // Stopping a whole process tree and letting it go again.
 //
 // All threads are seized, then all are interrupted, then all are waited for: the stops overlap, so that a thousand
-// threads take milliseconds. The tree is scanned again until a scan finds nothing new: a stopped thread makes no children,
-// so the scans converge.
+// threads take milliseconds. The tree is scanned again until a scan finds nothing new: a stopped thread makes no
+// children, so the scans converge.
 //
 // A system call that is cut off by the stop and that the kernel would end with EINTR (epoll_wait, sigtimedwait, ...) is
 // set up to be issued again, so that the tasks never notice.
@@ -21,7 +21,7 @@ struct FrozenThread {
 
 struct FrozenProcess {
     Pid pid;
-    Pid parent; ///< as /proc says
+    Pid parent;                        ///< as /proc says
     std::vector<FrozenThread> threads; ///< leader first
     bool zombie = false;               ///< no threads then
     bool group_stopped = false;        ///< by SIGSTOP and the like, before we came

@@ -24,11 +24,15 @@ constexpr uint64_t kRedZone = 128;
 // No single-stepping, strings run upwards.
 constexpr unsigned long long kTrapAndDirection = 0x500;
 
-size_t code_size() { return base::page_up(agent_blob().size()); }
-size_t slots_size(size_t threads) { return base::page_up(threads * kThreadRoom); }
+size_t code_size() {
+    return base::page_up(agent_blob().size());
+}
+size_t slots_size(size_t threads) {
+    return base::page_up(threads * kThreadRoom);
+}
 
-/// The registers with which the thread goes on by itself: an interrupted system call is issued again, as the kernel would
-/// on the way back to user mode.
+/// The registers with which the thread goes on by itself: an interrupted system call is issued again, as the kernel
+/// would on the way back to user mode.
 void resolve_restart(Registers &regs) {
     constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
     constexpr int kSyscallInstruction = 2;
@@ -67,8 +71,8 @@ Injection::Injection(StoppedThread leader, const Registers &registers, const Rem
 agent::BootFrame Injection::frame_of(const Registers &regs, uint64_t mask) const {
     Registers r = regs;
     resolve_restart(r);
-    return agent::BootFrame{mask, r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9,     r.r8,
-                            r.rax,   r.rcx, r.rdx, r.rsi, r.rdi, r.rip, r.cs,  r.eflags, r.rsp, r.ss};
+    return agent::BootFrame{mask,  r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11,    r.r10, r.r9, r.r8,
+                            r.rax, r.rcx, r.rdx, r.rsi, r.rdi, r.rip, r.cs,  r.eflags, r.rsp, r.ss};
 }
 
 Result<Injection> Injection::enter(StoppedThread leader, const Registers &registers, const RemoteMemory &memory,
@@ -106,8 +110,8 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
     TRY(leader_.set_registers(regs));
     if (!inside_) {
         inside_ = true;
-        // Only now: a thread that is let go between the two lines gets its signals on the way through the boot code; the
-        // other way round it would keep the full mask for ever.
+        // Only now: a thread that is let go between the two lines gets its signals on the way through the boot code;
+        // the other way round it would keep the full mask for ever.
         TRY(leader_.set_signal_mask(kAllSignals));
     }
     for (;;) { // to the entry of the call; stops that were under way before come first
@@ -128,12 +132,12 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
 
 Result<void> Injection::map_agent() {
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-    int64_t r = TRY(remote_syscall(SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags,
-                                              static_cast<uint64_t>(-1), 0}));
+    int64_t r = TRY(remote_syscall(
+        SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
     const bool refused = r == -EACCES || r == -EPERM; // PR_SET_MDWE, SELinux execmem
     if (refused)
-        r = TRY(remote_syscall(SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags,
-                                          static_cast<uint64_t>(-1), 0}));
+        r = TRY(remote_syscall(SYS_mmap,
+                               {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
     if (r < 0)
         return base::fail_sys(static_cast<int>(-r), "map the agent");
     mapped_ = true;
@@ -163,8 +167,8 @@ Result<void> Injection::start() {
     return leader_.set_registers(regs);
 }
 
-// The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable from
-// its namespaces.
+// The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
+// from its namespaces.
 Result<void> Injection::connect() {
     for (int stops = 0; stops < 2;) { // entry and exit of the call
         TRY(leader_.resume_to_syscall());
@@ -289,7 +293,8 @@ Result<void> Injection::retrieve(ThreadRun &run) {
         TRY(run.thread.set_registers(run.registers));
         // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
         threads_inside_--;
-        TRY(memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, threads)), threads_inside_));
+        TRY(memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, threads)),
+                                 threads_inside_));
     }
     run.state = ThreadRun::State::Stopped;
     return {};
@@ -354,9 +359,10 @@ Result<void> Injection::leave() {
 
 Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
-      code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_), frame_(other.frame_),
-      sigmask_(other.sigmask_), agent_socket_(other.agent_socket_), socket_(std::move(other.socket_)),
-      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), serving_(other.serving_) {}
+      code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
+      frame_(other.frame_), sigmask_(other.sigmask_), agent_socket_(other.agent_socket_),
+      socket_(std::move(other.socket_)), inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_),
+      serving_(other.serving_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

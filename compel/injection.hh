@@ -1,8 +1,8 @@
 // The agent inside one stopped process.
 //
-// enter() maps the agent into the process, starts it on one stopped thread and connects to it; run() has it execute a batch
-// of system calls in one round trip; leave() takes it out again. After leave() registers, signal mask, memory map and
-// descriptors are what they were, and the kernel's restart block of an interrupted system call is untouched.
+// enter() maps the agent into the process, starts it on one stopped thread and connects to it; run() has it execute a
+// batch of system calls in one round trip; leave() takes it out again. After leave() registers, signal mask, memory map
+// and descriptors are what they were, and the kernel's restart block of an interrupted system call is untouched.
 //
 // If the tool dies in between, the process recovers on its own: from the first changed register on, the thread's path
 // leads through the boot code (arch/x86_64/entry.S), which unmaps the agent and restores every register.
@@ -69,7 +69,7 @@ private:
 class Injection {
 public:
     static constexpr size_t kScratch = 128u << 10; ///< bytes for a batch
-    static constexpr size_t kThreadScratch = 3072;  ///< bytes for a batch of another thread
+    static constexpr size_t kThreadScratch = 3072; ///< bytes for a batch of another thread
 
     /// Bytes of address space that the agent needs in a process with `threads` threads.
     static size_t site_size(size_t threads);
@@ -87,8 +87,8 @@ public:
 
     /// Executes the batch; results are in it afterwards.
     Result<void> run(Batch &batch);
-    /// Copies a descriptor of ours into the process, one at a time; returns its number there. It is closed by drop_fd(), or by
-    /// the agent if the tool dies.
+    /// Copies a descriptor of ours into the process, one at a time; returns its number there. It is closed by
+    /// drop_fd(), or by the agent if the tool dies.
     Result<int> give_fd(int fd);
     Result<void> drop_fd();
 
@@ -135,7 +135,7 @@ private:
     int agent_socket_ = -1; ///< number in the process
     uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;
-    bool inside_ = false;  ///< registers of the leader are changed
+    bool inside_ = false; ///< registers of the leader are changed
     bool mapped_ = false;
     bool serving_ = false; ///< the agent runs its loop
 };

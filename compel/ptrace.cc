@@ -6,9 +6,9 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <string_view>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
-#include <string_view>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +25,9 @@ long raw(unsigned request, Pid tid, void *addr, void *data) {
     return ptrace(static_cast<__ptrace_request>(request), tid.value, addr, data);
 }
 
-void *number(uint64_t n) { return reinterpret_cast<void *>(n); }
+void *number(uint64_t n) {
+    return reinterpret_cast<void *>(n);
+}
 
 Result<void> call(unsigned request, Pid tid, void *addr, void *data, const char *what) {
     if (raw(request, tid, addr, data) < 0)
@@ -41,13 +43,27 @@ int64_t now_ms() {
 
 } // namespace
 
-bool WaitStatus::exited() const { return WIFEXITED(raw) || WIFSIGNALED(raw); }
-bool WaitStatus::stopped() const { return WIFSTOPPED(raw); }
-bool WaitStatus::is_event(int event) const { return stopped() && raw >> 16 == event; }
-bool WaitStatus::is_syscall_stop() const { return stopped() && WSTOPSIG(raw) == (SIGTRAP | 0x80); }
-bool WaitStatus::is_interrupt() const { return is_event(PTRACE_EVENT_STOP); }
-bool WaitStatus::is_group_stop() const { return is_interrupt() && signal() != SIGTRAP; }
-int WaitStatus::signal() const { return WSTOPSIG(raw); }
+bool WaitStatus::exited() const {
+    return WIFEXITED(raw) || WIFSIGNALED(raw);
+}
+bool WaitStatus::stopped() const {
+    return WIFSTOPPED(raw);
+}
+bool WaitStatus::is_event(int event) const {
+    return stopped() && raw >> 16 == event;
+}
+bool WaitStatus::is_syscall_stop() const {
+    return stopped() && WSTOPSIG(raw) == (SIGTRAP | 0x80);
+}
+bool WaitStatus::is_interrupt() const {
+    return is_event(PTRACE_EVENT_STOP);
+}
+bool WaitStatus::is_group_stop() const {
+    return is_interrupt() && signal() != SIGTRAP;
+}
+int WaitStatus::signal() const {
+    return WSTOPSIG(raw);
+}
 
 Result<Registers> StoppedThread::registers() const {
     Registers regs{};
@@ -109,7 +125,9 @@ Result<std::vector<siginfo_t>> StoppedThread::pending_signals(bool shared) const
 Result<void> StoppedThread::set_options(uint64_t options) const {
     return call(PTRACE_SETOPTIONS, tid_, nullptr, number(PTRACE_O_TRACESYSGOOD | options), "PTRACE_SETOPTIONS");
 }
-Result<void> StoppedThread::resume() const { return call(PTRACE_CONT, tid_, nullptr, nullptr, "PTRACE_CONT"); }
+Result<void> StoppedThread::resume() const {
+    return call(PTRACE_CONT, tid_, nullptr, nullptr, "PTRACE_CONT");
+}
 Result<void> StoppedThread::resume_to_syscall() const {
     return call(PTRACE_SYSCALL, tid_, nullptr, nullptr, "PTRACE_SYSCALL");
 }
@@ -120,7 +138,9 @@ Result<void> StoppedThread::detach(int signal) const {
 Result<void> seize(Pid tid, uint64_t extra_options) {
     return call(PTRACE_SEIZE, tid, nullptr, number(PTRACE_O_TRACESYSGOOD | extra_options), "PTRACE_SEIZE");
 }
-Result<void> interrupt(Pid tid) { return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT"); }
+Result<void> interrupt(Pid tid) {
+    return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT");
+}
 
 namespace {
 

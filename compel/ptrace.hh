@@ -1,7 +1,7 @@
 // Controlling threads with ptrace: stopped and running are different types, and only a stopped thread can be read.
 //
-// Contract of every call here: errors are Died (the thread is gone) or System with the errno of ptrace(2); a thread that
-// is killed while we hold it makes the next call return Died. Nothing here waits longer than asked.
+// Contract of every call here: errors are Died (the thread is gone) or System with the errno of ptrace(2); a thread
+// that is killed while we hold it makes the next call return Died. Nothing here waits longer than asked.
 #pragma once
 
 #include "base/ids.hh"

@@ -14,8 +14,8 @@ using base::Pid;
 using base::RemotePtr;
 using base::Result;
 
-/// The memory of one process. Reads and writes go through /proc/PID/mem, which ignores protection (PROT_NONE pages can be
-/// read, read-only private pages written) and follows the process that was opened, whatever happens to its pid.
+/// The memory of one process. Reads and writes go through /proc/PID/mem, which ignores protection (PROT_NONE pages can
+/// be read, read-only private pages written) and follows the process that was opened, whatever happens to its pid.
 class RemoteMemory {
 public:
     /// Needs the right to ptrace the process.

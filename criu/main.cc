@@ -9,5 +9,6 @@
 int main(int argc, char **argv) {
     return cli::program(
         argc, argv,
-        cli::Engines{.dump = dump::run, .restore = restore::run, .check_tree = check::run_tree, .crit = crit::crit_main});
+        cli::Engines{
+            .dump = dump::run, .restore = restore::run, .check_tree = check::run_tree, .crit = crit::crit_main});
 }

@@ -14,11 +14,19 @@ constexpr int64_t kEbade = 52;
 constexpr int64_t kEagain = 11;
 constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 
-template <class T> uint64_t addr(T *p) { return reinterpret_cast<uint64_t>(p); }
-template <class T> T *ptr(uint64_t a) { return reinterpret_cast<T *>(a); }
+template <class T> uint64_t addr(T *p) {
+    return reinterpret_cast<uint64_t>(p);
+}
+template <class T> T *ptr(uint64_t a) {
+    return reinterpret_cast<T *>(a);
+}
 
-void futex_wait(uint32_t *word, uint32_t value) { raw_syscall(__NR_futex, addr(word), kFutexWait, value); }
-void futex_wake_all(uint32_t *word) { raw_syscall(__NR_futex, addr(word), kFutexWake, 0x7fffffff); }
+void futex_wait(uint32_t *word, uint32_t value) {
+    raw_syscall(__NR_futex, addr(word), kFutexWait, value);
+}
+void futex_wake_all(uint32_t *word) {
+    raw_syscall(__NR_futex, addr(word), kFutexWake, 0x7fffffff);
+}
 
 uint64_t argument(const Op *list, const Op &op, unsigned i) {
     if (op.result_refs >> i & 1)
@@ -147,8 +155,8 @@ void reply(int fd, int64_t value) {
 
 namespace {
 
-// The other threads find their way out on their own. One that the tool had already taken out when it died is counted still:
-// hence a limit, far beyond what the few instructions take.
+// The other threads find their way out on their own. One that the tool had already taken out when it died is counted
+// still: hence a limit, far beyond what the few instructions take.
 void wait_until_left(const Control *c) {
     constexpr int64_t kLimitSeconds = 2;
     struct {
@@ -195,7 +203,8 @@ int64_t serve(Control *c, Command command, int32_t passed) {
 
 extern "C" uint64_t agent_serve(Control *c) {
     constexpr uint64_t kUnix = 1, kSeqpacket = 5, kCloexec = 02000000;
-    // Made here, so that there is no instant at which nobody would close it: the tool watches this call and takes its end.
+    // Made here, so that there is no instant at which nobody would close it: the tool watches this call and takes its
+    // end.
     if (int64_t r = raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket)); r < 0) {
         c->tool_socket = static_cast<int32_t>(r);
         return c->leave;

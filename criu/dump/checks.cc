@@ -13,8 +13,8 @@ namespace {
 
 std::unexpected<base::Error> foreign(const tree::TaskFacts &task, const char *what, int id) {
     return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                  fmt::format("task {} ({}) belongs to {} {}, whose leader is outside of the tree", task.pid.value,
-                                              task.stat.comm, what, id))
+                                  fmt::format("task {} ({}) belongs to {} {}, whose leader is outside of the tree",
+                                              task.pid.value, task.stat.comm, what, id))
                           .hint("dump with --shell-job, or start the program with setsid"));
 }
 
@@ -51,8 +51,8 @@ Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &
         std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.pid.value, name));
         if (theirs.empty() || theirs == ours)
             continue;
-        return base::unsupported(fmt::format("it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet",
-                                             name, theirs));
+        return base::unsupported(fmt::format(
+            "it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet", name, theirs));
     }
     return {};
 }
@@ -60,8 +60,9 @@ Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &
 Result<void> check_threads(const tree::TaskFacts &task) {
     for (const tree::ThreadFacts &thread : task.threads)
         if (thread.tid != task.pid && !shares_with_leader(task.pid, thread.tid))
-            return base::unsupported(fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
-                                                 thread.tid.value));
+            return base::unsupported(
+                fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
+                            thread.tid.value));
     return {};
 }
 
@@ -70,9 +71,10 @@ Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::
         return !t.zombie && t.pid != task.pid && t.ids.vm == task.ids.vm;
     });
     if (other != tasks.end())
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("it shares its memory with task {} ({})", other->pid.value, other->stat.comm))
-                              .hint("one of them is probably in vfork: try again when it has called exec"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("it shares its memory with task {} ({})", other->pid.value, other->stat.comm))
+                .hint("one of them is probably in vfork: try again when it has called exec"));
     return {};
 }
 

@@ -80,9 +80,9 @@ std::optional<tree::RseqConfiguration> rseq_of(Pid tid) {
     return rseq;
 }
 
-// A sleep that was interrupted before (by an earlier dump, by SIGSTOP) goes on as restart_syscall: the registers do not tell
-// which call it was, only the kernel's restart block knows. But the program's own instruction is still the one before: compilers
-// and libcs load the number with `mov $N, %eax` shortly before `syscall`.
+// A sleep that was interrupted before (by an earlier dump, by SIGSTOP) goes on as restart_syscall: the registers do not
+// tell which call it was, only the kernel's restart block knows. But the program's own instruction is still the one
+// before: compilers and libcs load the number with `mov $N, %eax` shortly before `syscall`.
 uint64_t original_syscall(const compel::Registers &registers, const compel::RemoteMemory &memory) {
     if (registers.orig_rax != SYS_restart_syscall)
         return registers.orig_rax;
@@ -95,7 +95,8 @@ uint64_t original_syscall(const compel::Registers &registers, const compel::Remo
     for (size_t at = kWindow - kMovSize + 1; at-- > 0;) {
         uint32_t number = 0;
         std::memcpy(&number, &code[at + 1], sizeof number);
-        const bool restartable = number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
+        const bool restartable =
+            number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
         if (code[at] == kMovEax && restartable)
             return number;
     }
@@ -108,8 +109,8 @@ struct CriticalSection {
     uint64_t start, length, abort;
 };
 
-// A thread that was stopped inside of a restartable sequence must go on at its abort handler, as after any preemption. The
-// kernel sees to that when the thread runs on from there, but not when it has been in the agent in between.
+// A thread that was stopped inside of a restartable sequence must go on at its abort handler, as after any preemption.
+// The kernel sees to that when the thread runs on from there, but not when it has been in the agent in between.
 Result<void> abort_critical_section(tree::ThreadFacts &facts, const compel::RemoteMemory &memory) {
     if (!facts.rseq_cs)
         return {};
@@ -191,7 +192,8 @@ Result<tree::TaskFacts> collect_task(const compel::FrozenProcess &process) {
         return facts;
     auto memory = TRY(compel::RemoteMemory::open(process.pid));
     for (const compel::FrozenThread &thread : process.threads)
-        facts.threads.push_back(TRY_CTX(collect_thread(proc, process.pid, thread, memory), fmt::format("thread {}", thread.tid.value)));
+        facts.threads.push_back(
+            TRY_CTX(collect_thread(proc, process.pid, thread, memory), fmt::format("thread {}", thread.tid.value)));
     facts.shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
     TRY(collect_process(proc, facts));
     TRY(refuse(facts));

@@ -3,13 +3,13 @@
 #include "criu/dump/dump.hh"
 
 #include "compel/freezer.hh"
-#include "criu/dump/collect.hh"
 #include "criu/dump/charging.hh"
 #include "criu/dump/checks.hh"
-#include "criu/dump/statistics.hh"
-#include "criu/dump/tree_images.hh"
+#include "criu/dump/collect.hh"
 #include "criu/dump/seccomp_filters.hh"
+#include "criu/dump/statistics.hh"
 #include "criu/dump/task_dump.hh"
+#include "criu/dump/tree_images.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/scripts.hh"
 
@@ -39,7 +39,9 @@ compel::FreezeOptions freeze_options(const cli::Options &options) {
     return freeze;
 }
 
-std::string name_of(const tree::TaskFacts &task) { return fmt::format("task {} ({})", task.pid.value, task.stat.comm); }
+std::string name_of(const tree::TaskFacts &task) {
+    return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
+}
 
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
@@ -57,7 +59,8 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Op
 }
 
 /// Writes all images but the inventory.
-Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images, resource::FileDumpContext &files, MemoryStatistics &statistics) {
+Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
+                          resource::FileDumpContext &files, MemoryStatistics &statistics) {
     FileTable table(files);
     MemoryDumpContext memory{.images = images, .files = table};
     TaskDumpContext context{images, table, memory, {}};
@@ -100,7 +103,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     clock.frozen();
     auto tasks = TRY_CTX(collect(tree), "dump");
     for (tree::TaskFacts &task : tasks)
-        std::erase_if(task.fds, [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
+        std::erase_if(task.fds,
+                      [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
     TRY_CTX(check_tree(tasks, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");

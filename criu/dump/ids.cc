@@ -19,6 +19,8 @@ img::task_kobj_ids_entry ids_entry(const tree::SharedIds &ids) {
     return entry;
 }
 
-img::task_kobj_ids_entry own_ids_entry() { return ids_entry({1, 1, 1, 1}); }
+img::task_kobj_ids_entry own_ids_entry() {
+    return ids_entry({1, 1, 1, 1});
+}
 
 } // namespace dump

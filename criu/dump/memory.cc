@@ -27,7 +27,8 @@ std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
 }
 
 /// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
-Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma, uint32_t open_flags) {
+Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
+                         uint32_t open_flags) {
     const MemoryDumpContext::FileKey key{vma.dev_major, vma.dev_minor, vma.inode, open_flags};
     if (auto known = context.mapped_files.find(key); known != context.mapped_files.end())
         return known->second;
@@ -46,8 +47,8 @@ Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFact
     return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get());
 }
 
-Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma, MappingClass kind,
-                         img::mm_entry &mm) {
+Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
+                         MappingClass kind, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
     if (resource::needs_file(kind))
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
@@ -105,7 +106,9 @@ bool has_own_pages(MappingClass kind) {
 }
 
 /// What the program and the kernel share is saved whole: no page table tells what matters.
-bool saved_whole(MappingClass kind) { return kind == MappingClass::Vdso || kind == MappingClass::AioRing; }
+bool saved_whole(MappingClass kind) {
+    return kind == MappingClass::Vdso || kind == MappingClass::AioRing;
+}
 
 /// The request count with which io_setup() makes a ring of the same size.
 Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma, img::mm_entry &mm) {
@@ -157,7 +160,8 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
         const parse::Vma &first = task.vmas[i];
         MappingClass kind = classes[i];
         size_t last = i;
-        while (last + 1 < task.vmas.size() && same_run(task.vmas[last], classes[last], task.vmas[last + 1], classes[last + 1]))
+        while (last + 1 < task.vmas.size() &&
+               same_run(task.vmas[last], classes[last], task.vmas[last + 1], classes[last + 1]))
             last++;
         const uint64_t end = task.vmas[last].end;
         i = last + 1;
@@ -169,16 +173,19 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
             found.data.push_back({first.start, (end - first.start) / base::kPageSize});
         else
             TRY(scanner.scan(first.start, end,
-                             kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous : pages::Mapping::PrivateFile, found));
-        add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()), i - static_cast<size_t>(&first - task.vmas.data())),
+                             kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous
+                                                                    : pages::Mapping::PrivateFile,
+                             found));
+        add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()),
+                                              i - static_cast<size_t>(&first - task.vmas.data())),
                  found.data, runs.data);
     }
     runs.guards = std::move(found.guards);
     return runs;
 }
 
-Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
-                           const MmAnswers &answers, const PageRuns &runs,
+Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                           const std::vector<MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs,
                            const compel::RemoteMemory &memory) {
     img::mm_entry mm;
     write_fields(task, answers, mm);
@@ -194,8 +201,8 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));
 }
 
-Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs, compel::Injection &agent,
-                        const compel::RemoteMemory &memory) {
+Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs,
+                        compel::Injection &agent, const compel::RemoteMemory &memory) {
     const uint64_t before = now_us();
     context.statistics.pages_scanned += runs.scanned;
     const auto id = static_cast<uint64_t>(task.pid.value);

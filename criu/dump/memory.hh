@@ -63,12 +63,12 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resou
 
 /// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
 Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
-                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs,
-                           const compel::RemoteMemory &memory);
+                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
+                           const PageRuns &runs, const compel::RemoteMemory &memory);
 
 /// Writes pagemap-N.img and pages-N.img. The task writes its memory itself, through the agent; what it may not read
 /// (PROT_NONE) or write is copied from outside.
-Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs, compel::Injection &agent,
-                        const compel::RemoteMemory &memory);
+Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs,
+                        compel::Injection &agent, const compel::RemoteMemory &memory);
 
 } // namespace dump

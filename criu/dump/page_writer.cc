@@ -13,7 +13,7 @@
 namespace dump {
 namespace {
 
-constexpr size_t kVectors = 1024;             // UIO_MAXIOV
+constexpr size_t kVectors = 1024;                 // UIO_MAXIOV
 constexpr size_t kVectorsPerBatch = 4 * kVectors; // 64 KiB of the agent's memory
 // What one round trip may write: enough to hide its cost, little enough that a slow disk is not taken for a dead task.
 constexpr uint64_t kBytesPerBatch = 64u << 20;
@@ -37,7 +37,8 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, uint64_t offset
 }
 
 /// The way through our own memory.
-Result<void> copy_from_outside(Piece piece, int fd, const compel::RemoteMemory &memory, std::vector<std::byte> &buffer) {
+Result<void> copy_from_outside(Piece piece, int fd, const compel::RemoteMemory &memory,
+                               std::vector<std::byte> &buffer) {
     buffer.resize(kBuffer);
     while (piece.bytes) {
         auto chunk = std::span(buffer).first(std::min<uint64_t>(kBuffer, piece.bytes));
@@ -86,7 +87,8 @@ public:
                 bytes += pieces_[i].bytes;
             }
             uint64_t at = batch.in(std::as_bytes(std::span(vectors)));
-            size_t index = batch.call(SYS_pwritev, {static_cast<uint64_t>(remote_fd_), at, count, pieces_[first].file_offset, 0});
+            size_t index =
+                batch.call(SYS_pwritev, {static_cast<uint64_t>(remote_fd_), at, count, pieces_[first].file_offset, 0});
             calls.push_back({index, first, count, bytes});
             first += count;
         }
@@ -154,7 +156,7 @@ Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::
 }
 
 Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file) {
-    struct stat st{};
+    struct stat st {};
     if (fstat(file, &st) < 0)
         return base::fail_sys("fstat of shared memory");
     const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));

@@ -5,10 +5,10 @@
 
 namespace dump {
 
-/// Writes the runs one after the other to `fd`, from its beginning. With an agent the task writes its own memory in calls
-/// of megabytes, one copy in all; what it cannot write so (unreadable pages, a limit on file sizes, a short write) and
-/// everything without an agent goes through /proc/PID/mem.
-/// Errors: System(ENOSPC, ...) of the image's file system; Died.
+/// Writes the runs one after the other to `fd`, from its beginning. With an agent the task writes its own memory in
+/// calls of megabytes, one copy in all; what it cannot write so (unreadable pages, a limit on file sizes, a short
+/// write) and everything without an agent goes through /proc/PID/mem. Errors: System(ENOSPC, ...) of the image's file
+/// system; Died.
 Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::Injection *agent,
                               const compel::RemoteMemory &memory);
 

@@ -31,8 +31,9 @@ Result<Filter> read_filter(base::Pid tid, uint64_t index) {
     if (instructions < 0 && errno == ENOENT)
         return Filter{};
     if (instructions < 0)
-        return base::fail(std::move(base::Error::sys("read a seccomp filter").hint("this needs CAP_SYS_ADMIN, and no seccomp filter "
-                                                                                  "on criu itself")));
+        return base::fail(std::move(base::Error::sys("read a seccomp filter")
+                                        .hint("this needs CAP_SYS_ADMIN, and no seccomp filter "
+                                              "on criu itself")));
     Filter filter;
     filter.code.resize(static_cast<size_t>(instructions) * sizeof(sock_filter));
     if (ptrace(kGetFilter, tid.value, at, filter.code.data()) < 0)
@@ -89,7 +90,8 @@ Result<void> dump_seccomp_filters(image::ImageDirWriter &images, std::vector<tre
     for (tree::TaskFacts &task : tasks)
         for (tree::ThreadFacts &thread : task.threads)
             if (thread.status.seccomp)
-                TRY_CTX(add_thread(forest, thread), fmt::format("task {}: thread {}", task.pid.value, thread.tid.value));
+                TRY_CTX(add_thread(forest, thread),
+                        fmt::format("task {}: thread {}", task.pid.value, thread.tid.value));
     if (forest.entry().seccomp_filters_size() == 0)
         return {};
     return images.add(image::ImageKind::Seccomp, 0, forest.entry());

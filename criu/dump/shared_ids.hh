@@ -5,11 +5,12 @@
 
 namespace dump {
 
-/// Numbers the kernel objects of all tasks: equal objects get equal numbers, from 2 on (1 is the tool's own, as in CRIU's
-/// images). kcmp(2) orders objects, so that n tasks take n log n calls.
+/// Numbers the kernel objects of all tasks: equal objects get equal numbers, from 2 on (1 is the tool's own, as in
+/// CRIU's images). kcmp(2) orders objects, so that n tasks take n log n calls.
 void assign_shared_ids(std::vector<tree::TaskFacts> &tasks);
 
-/// Whether a thread has the descriptors and the working directory of its process, as threads do unless they call unshare(2).
+/// Whether a thread has the descriptors and the working directory of its process, as threads do unless they call
+/// unshare(2).
 bool shares_with_leader(base::Pid leader, base::Pid thread);
 
 } // namespace dump

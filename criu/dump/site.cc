@@ -46,7 +46,8 @@ Result<uint64_t> boot_place(const parse::Vma &vdso, const compel::RemoteMemory &
 
 } // namespace
 
-Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory, size_t threads) {
+Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
+                                          size_t threads) {
     auto vdso = std::find_if(vmas.begin(), vmas.end(), [](const parse::Vma &vma) { return vma.name == "[vdso]"; });
     if (vdso == vmas.end())
         return base::unsupported("it has no vdso (it was started with vdso=0, or has unmapped it)");

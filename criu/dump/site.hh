@@ -10,6 +10,7 @@ using base::Result;
 
 /// A hole of the address space for the agent, and room for the boot code in the zero bytes behind the vdso's contents.
 /// Errors: Unsupported when the task has no vdso or it has no room.
-Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory, size_t threads);
+Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
+                                          size_t threads);
 
 } // namespace dump

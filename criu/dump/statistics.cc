@@ -20,15 +20,19 @@ void show(const img::dump_stats_entry &stats) {
                "Freezing time: {} us\nFrozen time: {} us\nMemory dump time: {} us\nMemory write time: {} us\n"
                "Memory pages scanned: {}\nMemory pages skipped from parent: {}\nMemory pages written: {}\n"
                "Lazy memory pages: {}\n",
-               stats.freezing_time(), stats.frozen_time(), stats.memdump_time(), stats.memwrite_time(), stats.pages_scanned(),
-               stats.pages_skipped_parent(), stats.pages_written(), stats.pages_lazy());
+               stats.freezing_time(), stats.frozen_time(), stats.memdump_time(), stats.memwrite_time(),
+               stats.pages_scanned(), stats.pages_skipped_parent(), stats.pages_written(), stats.pages_lazy());
 }
 
 } // namespace
 
 DumpClock::DumpClock() : start_(now_us()) {}
-void DumpClock::frozen() { frozen_ = now_us(); }
-void DumpClock::done() { done_ = now_us(); }
+void DumpClock::frozen() {
+    frozen_ = now_us();
+}
+void DumpClock::done() {
+    done_ = now_us();
+}
 
 Result<void> write_statistics(const DumpClock &clock, const MemoryStatistics &memory, bool display) {
     img::stats_entry entry;

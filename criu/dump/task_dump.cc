@@ -59,7 +59,8 @@ struct MmQuestions {
         MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
                               batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
         // mlockall(MCL_FUTURE) cannot be asked for, but a fresh mapping tells: it is there at once.
-        size_t probe = batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
+        size_t probe =
+            batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
         questions.mincore = batch.call_with_result(SYS_mincore, {0, base::kPageSize, questions.resident}, 0, probe);
         batch.call_with_result(SYS_munmap, {0, base::kPageSize}, 0, probe);
         return questions;
@@ -99,7 +100,8 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
     std::vector<ThreadQuestions> questions;
     for (size_t i = 1; i < task.threads.size(); i++) {
         const tree::ThreadFacts &thread = task.threads[i];
-        runs.push_back({compel::StoppedThread(thread.tid), thread.registers, thread.signal_mask, agent.thread_batch(i - 1)});
+        runs.push_back(
+            {compel::StoppedThread(thread.tid), thread.registers, thread.signal_mask, agent.thread_batch(i - 1)});
         questions.push_back(ask_thread(runs.back().batch, task, thread));
     }
     TRY(agent.run_threads(runs));
@@ -138,8 +140,9 @@ bool locks_what_is_new(const tree::TaskFacts &task) {
 }
 
 /// Everything that happens while the agent is inside.
-Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
-                         compel::Injection &agent, const compel::RemoteMemory &memory) {
+Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
+                         const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
+                         const compel::RemoteMemory &memory) {
     compel::Batch batch = agent.batch();
     ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
     begin_leader(leader.core, task);

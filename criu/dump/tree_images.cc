@@ -16,8 +16,8 @@ std::string run_id() {
     uint16_t r[8] = {};
     if (getrandom(r, sizeof r, 0) != sizeof r)
         return {};
-    return fmt::format("{:04x}{:04x}-{:04x}-4{:03x}-{:04x}-{:04x}{:04x}{:04x}", r[0], r[1], r[2], r[3] & 0xfff, (r[4] & 0x3fff) | 0x8000,
-                       r[5], r[6], r[7]);
+    return fmt::format("{:04x}{:04x}-{:04x}-4{:03x}-{:04x}-{:04x}{:04x}{:04x}", r[0], r[1], r[2], r[3] & 0xfff,
+                       (r[4] & 0x3fff) | 0x8000, r[5], r[6], r[7]);
 }
 
 } // namespace

@@ -17,7 +17,9 @@ HoldInterruption::HoldInterruption() {
     sigprocmask(SIG_BLOCK, &held, &old_);
 }
 
-HoldInterruption::~HoldInterruption() { sigprocmask(SIG_SETMASK, &old_, nullptr); }
+HoldInterruption::~HoldInterruption() {
+    sigprocmask(SIG_SETMASK, &old_, nullptr);
+}
 
 base::Result<void> check_interrupted() {
     sigset_t pending;

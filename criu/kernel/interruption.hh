@@ -1,5 +1,5 @@
-// Being told to stop: SIGINT, SIGTERM, SIGHUP, SIGQUIT. They are held back while a command works on other people's tasks, and
-// looked for between its steps, so that everything is put back in order before the program ends.
+// Being told to stop: SIGINT, SIGTERM, SIGHUP, SIGQUIT. They are held back while a command works on other people's
+// tasks, and looked for between its steps, so that everything is put back in order before the program ends.
 #pragma once
 
 #include "base/result.hh"

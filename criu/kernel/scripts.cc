@@ -52,7 +52,8 @@ base::Result<int> Scripts::run_for_status(const char *hook, std::optional<base::
 
 base::Result<void> Scripts::run(const char *hook, std::optional<base::Pid> root) const {
     if (int status = TRY(run_for_status(hook, root)))
-        return base::fail(base::ErrorKind::System, fmt::format("an action script failed at {} with status {}", hook, status));
+        return base::fail(base::ErrorKind::System,
+                          fmt::format("an action script failed at {} with status {}", hook, status));
     return {};
 }
 

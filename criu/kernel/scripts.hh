@@ -11,12 +11,13 @@
 
 namespace kernel {
 
-/// Runs all scripts at a hook, the last declared first, each even if another failed. They are executed directly, without
-/// arguments; CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR (a path through /proc) and, once there is a root task,
+/// Runs all scripts at a hook, the last declared first, each even if another failed. They are executed directly,
+/// without arguments; CRTOOLS_SCRIPT_ACTION, CRTOOLS_IMAGE_DIR (a path through /proc) and, once there is a root task,
 /// CRTOOLS_INIT_PID are in their environment.
 class Scripts {
 public:
-    Scripts(std::vector<std::string> paths, int images_dir_fd) : paths_(std::move(paths)), images_dir_fd_(images_dir_fd) {}
+    Scripts(std::vector<std::string> paths, int images_dir_fd)
+        : paths_(std::move(paths)), images_dir_fd_(images_dir_fd) {}
 
     /// Errors: System if a script cannot be run; a script that fails is an error that names hook, script and status.
     base::Result<void> run(const char *hook, std::optional<base::Pid> root) const;

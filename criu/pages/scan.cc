@@ -67,7 +67,8 @@ Result<void> PageScanner::scan_ioctl(uint64_t start, uint64_t end, Mapping mappi
     arg.vec = reinterpret_cast<uint64_t>(regions);
     arg.vec_len = kRegions;
     // FILE costs a lookup of each page's mapping, four times the rest together: asked only where it decides.
-    arg.category_mask = arg.category_inverted = kPageIsPfnZero | (mapping == Mapping::PrivateFile ? uint64_t{kPageIsFile} : 0);
+    arg.category_mask = arg.category_inverted =
+        kPageIsPfnZero | (mapping == Mapping::PrivateFile ? uint64_t{kPageIsFile} : 0);
     arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
     while (arg.start < end) {
         arg.return_mask = kPageIsPresent | (knows_guards_ ? uint64_t{kPageIsGuard} : 0);

@@ -30,7 +30,8 @@ struct ScanResult {
     std::vector<Extent> guards; ///< MADV_GUARD_INSTALL
 };
 
-/// Looks through the page tables of one process with PAGEMAP_SCAN, or by reading /proc/PID/pagemap on kernels before 6.7.
+/// Looks through the page tables of one process with PAGEMAP_SCAN, or by reading /proc/PID/pagemap on kernels
+/// before 6.7.
 class PageScanner {
 public:
     /// Needs the right to ptrace the process.

@@ -15,16 +15,21 @@ using img::vma_entry;
 constexpr uint64_t kSmall = 1u << 20;
 constexpr uint32_t kMapDroppable = 0x08;
 
-bool is_special(const vma_entry &vma) { return vma.status() & (kVmaVdso | kVmaVvar | kVmaVsyscall | kVmaGuard); }
+bool is_special(const vma_entry &vma) {
+    return vma.status() & (kVmaVdso | kVmaVvar | kVmaVsyscall | kVmaGuard);
+}
 
-std::string name_of(const TaskImage &task, const vma_entry &vma) { return fmt::format("mm-{}.img: mapping {:#x}", task.pid, vma.start()); }
+std::string name_of(const TaskImage &task, const vma_entry &vma) {
+    return fmt::format("mm-{}.img: mapping {:#x}", task.pid, vma.start());
+}
 
 Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
     const uint32_t status = vma.status();
     if (status & kVmaAioRing)
         return Region::Kind::AioRing;
     if (status & (kVmaSysvIpc | kVmaSocket | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
-        return base::unsupported(fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
+        return base::unsupported(
+            fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
     if (status & kVmaAnonPrivate)
         return Region::Kind::Anonymous;
     if (status & kVmaAnonShared)
@@ -56,8 +61,9 @@ uint32_t arena_prot(const TaskImage &task, const vma_entry &vma) {
 bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
     constexpr uint32_t kAlone = MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | kMapDroppable;
     const bool alike = vma.prot() == region.prot;
-    return kind == Region::Kind::Anonymous && region.kind == kind && region.end == vma.start() && region.flags == vma.flags() &&
-           !(vma.flags() & kAlone) && !vma.has_ext() && (alike || vma.end() - vma.start() < kSmall);
+    return kind == Region::Kind::Anonymous && region.kind == kind && region.end == vma.start() &&
+           region.flags == vma.flags() && !(vma.flags() & kAlone) && !vma.has_ext() &&
+           (alike || vma.end() - vma.start() < kSmall);
 }
 
 Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings &special) {
@@ -75,7 +81,12 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings 
             regions.back().prot |= PROT_READ | PROT_WRITE;
             continue;
         }
-        Region region{.kind = kind, .start = vma.start(), .end = vma.end(), .flags = vma.flags(), .pgoff = vma.pgoff(), .object = vma.shmid()};
+        Region region{.kind = kind,
+                      .start = vma.start(),
+                      .end = vma.end(),
+                      .flags = vma.flags(),
+                      .pgoff = vma.pgoff(),
+                      .object = vma.shmid()};
         if (kind == Region::Kind::AioRing) // its contents wait in ordinary memory for the kernel's new ring
             region.flags = MAP_PRIVATE | MAP_ANONYMOUS;
         region.prot = region.holds_pages() ? arena_prot(task, vma) : vma.prot();
@@ -100,7 +111,8 @@ Region *region_at(AddressSpace &space, uint64_t address) {
 
 /// Cuts a region where the parent's regions begin and end, and marks the pieces that the parent has.
 void inherit(const Region &whole, AddressSpace *parent, std::vector<Region> &out) {
-    if (!parent || !whole.is_private() || (whole.flags & (MAP_GROWSDOWN | MAP_HUGETLB | kMapDroppable)) == MAP_HUGETLB) {
+    if (!parent || !whole.is_private() ||
+        (whole.flags & (MAP_GROWSDOWN | MAP_HUGETLB | kMapDroppable)) == MAP_HUGETLB) {
         out.push_back(whole);
         return;
     }
@@ -143,7 +155,8 @@ Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *par
         if (!region.inherited)
             region.at = place(region, cursor);
         if (cursor > kMost)
-            return base::unsupported(fmt::format("task {}: its mappings do not fit into half of the address space", task.pid));
+            return base::unsupported(
+                fmt::format("task {}: its mappings do not fit into half of the address space", task.pid));
     }
     space.arena_used = cursor;
     return space;

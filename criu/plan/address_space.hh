@@ -1,4 +1,5 @@
-// The address space of one task, planned: what is mapped in the arena before the agent runs, and how it gets to its place.
+// The address space of one task, planned: what is mapped in the arena before the agent runs, and how it gets to its
+// place.
 #pragma once
 
 #include "criu/plan/checkpoint.hh"
@@ -7,10 +8,17 @@
 
 namespace plan {
 
-/// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous mappings
-/// that differ in protection and advice only are one region: they are told apart after the move.
+/// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous
+/// mappings that differ in protection and advice only are one region: they are told apart after the move.
 struct Region {
-    enum class Kind : uint8_t { Anonymous, PrivateFile, SharedFile, SharedAnonymous, Memfd, AioRing } kind = Kind::Anonymous;
+    enum class Kind : uint8_t {
+        Anonymous,
+        PrivateFile,
+        SharedFile,
+        SharedAnonymous,
+        Memfd,
+        AioRing
+    } kind = Kind::Anonymous;
     uint64_t start = 0, end = 0; ///< where it belongs
     uint64_t at = 0;             ///< where it is in the arena
     uint32_t prot = 0;           ///< while it is in the arena
@@ -47,14 +55,16 @@ void rebase(AddressSpace &space, const Arena &arena);
 /// What the agent finds around it when it starts.
 struct Surroundings {
     Arena arena;
-    std::vector<Range> special;   ///< the current vvar and vdso mappings, ascending, contiguous
-    bool move_special_to_image = false; ///< their layout equals the image's: they go to its addresses, else they stay parked
-    int exe_fd = -1;              ///< descriptor of the program, closed by the agent
-    int null_fd = -1;             ///< /dev/null, closed by the agent
+    std::vector<Range> special; ///< the current vvar and vdso mappings, ascending, contiguous
+    bool move_special_to_image =
+        false;        ///< their layout equals the image's: they go to its addresses, else they stay parked
+    int exe_fd = -1;  ///< descriptor of the program, closed by the agent
+    int null_fd = -1; ///< /dev/null, closed by the agent
     const image::ImageDir *images = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 
 /// Files the operations of the stages Unmap and Memory.
-Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, const Surroundings &around);
+Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
+                             const Surroundings &around);
 
 } // namespace plan

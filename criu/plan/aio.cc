@@ -42,7 +42,8 @@ Result<uint32_t> tail_of(const TaskImage &task, const image::ImageDir &images, u
         }
         offset += bytes;
     }
-    return base::bad_image(fmt::format("mm-{}.img: the contents of the AIO ring at {:#x} are missing", task.pid, address));
+    return base::bad_image(
+        fmt::format("mm-{}.img: the contents of the AIO ring at {:#x} are missing", task.pid, address));
 }
 
 /// Moves the kernel's tail.
@@ -58,8 +59,8 @@ void plan_empty_requests(ThreadPlan &plan, uint64_t context, uint32_t count, int
                      {context, count, plan.data().add(std::as_bytes(std::span(pointers)))});
 }
 
-Result<void> plan_ring(ThreadPlan &plan, const TaskImage &task, const image::ImageDir &images, const img::aio_ring_entry &ring,
-                       const AddressSpace &space, const Surroundings &around) {
+Result<void> plan_ring(ThreadPlan &plan, const TaskImage &task, const image::ImageDir &images,
+                       const img::aio_ring_entry &ring, const AddressSpace &space, const Surroundings &around) {
     auto region = std::find_if(space.regions.begin(), space.regions.end(), [&](const Region &r) {
         return r.kind == Region::Kind::AioRing && r.start == ring.id();
     });

@@ -136,11 +136,13 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
     Checkpoint checkpoint{.images = TRY(image::ImageDir::open(images_dir_fd))};
     auto inventory = TRY(checkpoint.images.read_one<img::inventory_entry>(ImageKind::Inventory));
     if (!inventory)
-        return base::fail(base::Error(base::ErrorKind::BadImage, "the directory is not a complete checkpoint: inventory.img is missing")
+        return base::fail(base::Error(base::ErrorKind::BadImage,
+                                      "the directory is not a complete checkpoint: inventory.img is missing")
                               .hint("name the directory of the dump with -D; a dump that failed leaves no inventory"));
     constexpr uint32_t kNewest = 2;
     if (inventory->img_version() == 0 || inventory->img_version() > kNewest)
-        return base::bad_image(fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
+        return base::bad_image(
+            fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
     checkpoint.inventory = std::move(*inventory);
     TRY(load_files(checkpoint));
     for (auto &entry : TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree)))

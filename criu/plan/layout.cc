@@ -11,7 +11,9 @@ namespace {
 constexpr uint64_t kLowest = 1u << 21, kHighest = 0x7ffffffff000;
 constexpr uint64_t kMargin = 16u << 20; // stacks grow, and must not meet us
 
-uint64_t align(uint64_t x) { return (x + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1); }
+uint64_t align(uint64_t x) {
+    return (x + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+}
 
 } // namespace
 

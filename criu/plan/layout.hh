@@ -1,9 +1,9 @@
 // Where a restore puts its own things while the tasks' address spaces are rebuilt.
 //
-// The arena is one stretch of address space that no mapping of any task touches. It holds the agent, the memory shared with
-// the coordinator, the parked vdso, and all private memory of the task at temporary addresses; everything outside of it is
-// unmapped, then each mapping is moved from the arena to its place, and at the very end the arena is unmapped as a whole.
-// It is at the same addresses in all tasks, so that children inherit what their parents have put there.
+// The arena is one stretch of address space that no mapping of any task touches. It holds the agent, the memory shared
+// with the coordinator, the parked vdso, and all private memory of the task at temporary addresses; everything outside
+// of it is unmapped, then each mapping is moved from the arena to its place, and at the very end the arena is unmapped
+// as a whole. It is at the same addresses in all tasks, so that children inherit what their parents have put there.
 #pragma once
 
 #include "base/result.hh"
@@ -25,8 +25,8 @@ struct Arena {
     uint64_t code() const { return base; }
     uint64_t rendezvous() const { return base + (64u << 10); }
     uint64_t parking() const { return base + (128u << 10); } ///< vdso and its data, 512 KiB
-    uint64_t data() const { return base + (1u << 20); }       ///< operations and what they point to
-    uint64_t memory() const { return base + kMemoryAt; }      ///< mappings on their way
+    uint64_t data() const { return base + (1u << 20); }      ///< operations and what they point to
+    uint64_t memory() const { return base + kMemoryAt; }     ///< mappings on their way
     uint64_t end() const { return base + size; }
 
     static constexpr uint64_t kMemoryAt = 1u << 30;

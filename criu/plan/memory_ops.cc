@@ -1,5 +1,5 @@
-// The agent's part of rebuilding an address space: everything of ours goes, the regions move from the arena to their places,
-// protections and advice follow, then the numbers that the kernel keeps about the program.
+// The agent's part of rebuilding an address space: everything of ours goes, the regions move from the arena to their
+// places, protections and advice follow, then the numbers that the kernel keeps about the program.
 #include "criu/plan/address_space.hh"
 #include "criu/plan/aio.hh"
 #include "criu/resource/mm/vma_status.hh"
@@ -24,7 +24,8 @@ constexpr uint64_t kMlockOnFault = 1;
 void plan_unmap(ThreadPlan &plan, const Surroundings &around) {
     uint64_t park = around.arena.parking();
     for (const Range &range : around.special) {
-        plan.call(Stage::Unmap, "park the vdso", SYS_mremap, {range.start, range.end - range.start, range.end - range.start, kMove, park});
+        plan.call(Stage::Unmap, "park the vdso", SYS_mremap,
+                  {range.start, range.end - range.start, range.end - range.start, kMove, park});
         park += range.end - range.start;
     }
     plan.call(Stage::Unmap, "unmap everything below", SYS_munmap, {0, around.arena.base});
@@ -40,14 +41,16 @@ void plan_special(ThreadPlan &plan, const AddressSpace &space, const Surrounding
     const uint64_t first = space.special.vvar.end ? space.special.vvar.start : space.special.vdso.start;
     for (const Range &range : around.special) {
         const uint64_t size = range.end - range.start;
-        plan.call(Stage::Memory, "move the vdso", SYS_mremap, {park, size, size, kMove, first + (range.start - around.special.front().start)});
+        plan.call(Stage::Memory, "move the vdso", SYS_mremap,
+                  {park, size, size, kMove, first + (range.start - around.special.front().start)});
         park += size;
     }
 }
 
 // A mapping's protection in the arena, where its region may be writable for the sake of its contents.
 uint32_t region_prot(const AddressSpace &space, const img::vma_entry &vma) {
-    auto it = std::partition_point(space.regions.begin(), space.regions.end(), [&](const Region &region) { return region.end <= vma.start(); });
+    auto it = std::partition_point(space.regions.begin(), space.regions.end(),
+                                   [&](const Region &region) { return region.end <= vma.start(); });
     return it == space.regions.end() ? 0 : it->prot;
 }
 
@@ -83,7 +86,8 @@ void plan_keys(ThreadPlan &plan, const TaskImage &task) {
 
 /// struct prctl_mm_map of prctl(2).
 struct MmMap {
-    uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+    uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start,
+        env_end;
     uint64_t auxv;
     uint32_t auxv_size, exe_fd;
 };
@@ -95,10 +99,22 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
     if (mm.mm_saved_auxv_size() > kMostAuxv)
         return base::bad_image(fmt::format("mm-{}.img: the auxiliary vector is too long", task.pid));
     std::vector<uint64_t> auxv(mm.mm_saved_auxv().begin(), mm.mm_saved_auxv().end());
-    MmMap map{mm.mm_start_code(), mm.mm_end_code(), mm.mm_start_data(), mm.mm_end_data(), mm.mm_start_brk(), mm.mm_brk(),
-              mm.mm_start_stack(), mm.mm_arg_start(), mm.mm_arg_end(), mm.mm_env_start(), mm.mm_env_end(),
-              plan.data().add(std::as_bytes(std::span(auxv))), static_cast<uint32_t>(auxv.size() * 8), static_cast<uint32_t>(around.exe_fd)};
-    plan.call(Stage::Memory, "prctl(PR_SET_MM_MAP)", SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, plan.data().add_value(map), sizeof map, 0});
+    MmMap map{mm.mm_start_code(),
+              mm.mm_end_code(),
+              mm.mm_start_data(),
+              mm.mm_end_data(),
+              mm.mm_start_brk(),
+              mm.mm_brk(),
+              mm.mm_start_stack(),
+              mm.mm_arg_start(),
+              mm.mm_arg_end(),
+              mm.mm_env_start(),
+              mm.mm_env_end(),
+              plan.data().add(std::as_bytes(std::span(auxv))),
+              static_cast<uint32_t>(auxv.size() * 8),
+              static_cast<uint32_t>(around.exe_fd)};
+    plan.call(Stage::Memory, "prctl(PR_SET_MM_MAP)", SYS_prctl,
+              {PR_SET_MM, PR_SET_MM_MAP, plan.data().add_value(map), sizeof map, 0});
     if (around.exe_fd >= 0)
         plan.call(Stage::Memory, "close the program", SYS_close, {static_cast<uint64_t>(around.exe_fd)});
     if (mm.ext().mcl_flags())
@@ -108,24 +124,28 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
                   {PR_SET_THP_DISABLE, 1, task.core().tc().ext().thp_disable_flags() & ~1u, 0, 0});
     constexpr int kRootDumpable = 2; // cannot be asked for: a change of ids brings it about
     if (mm.has_dumpable() && mm.dumpable() != kRootDumpable)
-        plan.call(Stage::Arm, "prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, static_cast<uint64_t>(mm.dumpable()), 0, 0, 0});
+        plan.call(Stage::Arm, "prctl(PR_SET_DUMPABLE)", SYS_prctl,
+                  {PR_SET_DUMPABLE, static_cast<uint64_t>(mm.dumpable()), 0, 0, 0});
     return {};
 }
 
 } // namespace
 
-Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, const Surroundings &around) {
+Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
+                             const Surroundings &around) {
     plan_unmap(plan, around);
     for (const Region &region : space.regions)
         if (region.kind != Region::Kind::AioRing)
-            plan.call(Stage::Memory, "move a mapping", SYS_mremap, {region.at, region.size(), region.size(), kMove, region.start});
+            plan.call(Stage::Memory, "move a mapping", SYS_mremap,
+                      {region.at, region.size(), region.size(), kMove, region.start});
     plan_special(plan, space, around);
     plan_keys(plan, task);
     for (const img::vma_entry &vma : task.mm.vmas()) {
         if (vma.status() & (kVmaVvar | kVmaVsyscall | kVmaVdso | kVmaAioRing))
             continue;
         if (vma.status() & kVmaGuard)
-            plan.try_call(Stage::Memory, "install guard pages", SYS_madvise, {vma.start(), vma.end() - vma.start(), kGuardInstall});
+            plan.try_call(Stage::Memory, "install guard pages", SYS_madvise,
+                          {vma.start(), vma.end() - vma.start(), kGuardInstall});
         else
             plan_mapping(plan, space, vma);
     }

@@ -45,8 +45,9 @@ OpRef ThreadPlan::try_call(Stage stage, const char *what, long nr, std::initiali
 }
 
 OpRef ThreadPlan::expect_call(Stage stage, const char *what, int64_t expect, long nr, std::initializer_list<Arg> args) {
-    return add({.stage = stage, .flags = agent::kOpExpect, .nr = static_cast<uint16_t>(nr), .expect = expect, .what = what},
-               args);
+    return add(
+        {.stage = stage, .flags = agent::kOpExpect, .nr = static_cast<uint16_t>(nr), .expect = expect, .what = what},
+        args);
 }
 
 OpRef ThreadPlan::op(Stage stage, const char *what, agent::OpKind kind, std::initializer_list<Arg> args) {

@@ -42,7 +42,9 @@ struct OpRef {
     size_t index;
     Arg result() const { return Arg(Arg::Kind::Result, index); }
 };
-inline Arg word_at(uint64_t address) { return Arg(Arg::Kind::Memory, address); }
+inline Arg word_at(uint64_t address) {
+    return Arg(Arg::Kind::Memory, address);
+}
 
 struct PlannedOp {
     Stage stage;

@@ -83,8 +83,8 @@ bool share_filters(const TaskImage &task) {
            });
 }
 
-Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const TaskImage &task, const img::core_entry &core,
-                         const Arena &arena) {
+Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const TaskImage &task,
+                         const img::core_entry &core, const Arena &arena) {
     for (const resource::ThreadResource *kind : resource::thread_resources())
         TRY_CTX(kind->plan(plan, core), kind->name);
     const bool shared = share_filters(task);
@@ -97,8 +97,10 @@ Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const T
 /// Everything of the compilation of one task.
 class Compiler {
 public:
-    Compiler(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around, uint32_t list_id)
-        : checkpoint_(checkpoint), task_(task), space_(space), around_(around), list_id_(list_id), data_(around.arena.data()) {}
+    Compiler(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
+             uint32_t list_id)
+        : checkpoint_(checkpoint), task_(task), space_(space), around_(around), list_id_(list_id),
+          data_(around.arena.data()) {}
 
     Result<Program> compile() {
         start_ = data_.reserve(sizeof(agent::RestoreStart));
@@ -174,8 +176,8 @@ private:
 
 } // namespace
 
-Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
-                        uint32_t list_id) {
+Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space,
+                        const Surroundings &around, uint32_t list_id) {
     return Compiler(checkpoint, task, space, around, list_id).compile();
 }
 
@@ -186,7 +188,8 @@ Result<std::vector<ThreadFinish>> finishes(const TaskImage &task) {
         finish.tid = thread.tid;
         finish.registers = TRY_CTX(resource::read_registers(thread.core), fmt::format("thread {}", thread.tid));
         finish.xstate = TRY_CTX(resource::read_xstate(thread.core), fmt::format("thread {}", thread.tid));
-        finish.signal_mask = thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();
+        finish.signal_mask =
+            thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();
         all.push_back(std::move(finish));
     }
     return all;
@@ -219,7 +222,8 @@ std::string describe(const PlannedOp &op) {
 
 Result<void> validate(const Listing &listing, const Arena &arena) {
     auto bug = [&](size_t i, const char *what) {
-        return base::fail(base::ErrorKind::Bug, fmt::format("plan of {}: operation {} ({}): {}", listing.tid, i, listing.ops[i].what, what));
+        return base::fail(base::ErrorKind::Bug,
+                          fmt::format("plan of {}: operation {} ({}): {}", listing.tid, i, listing.ops[i].what, what));
     };
     for (size_t i = 0; i < listing.ops.size(); i++) {
         const PlannedOp &op = listing.ops[i];
@@ -233,7 +237,8 @@ Result<void> validate(const Listing &listing, const Arena &arena) {
             return bug(i, "it unmaps the agent");
     }
     if (listing.ops.empty() || listing.ops.back().kind != agent::OpKind::Barrier)
-        return base::fail(base::ErrorKind::Bug, fmt::format("plan of {} does not end at the final barrier", listing.tid));
+        return base::fail(base::ErrorKind::Bug,
+                          fmt::format("plan of {} does not end at the final barrier", listing.tid));
     return {};
 }
 

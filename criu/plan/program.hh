@@ -41,8 +41,8 @@ struct Program {
 
 /// Compiles the restore of a task. Pure. Errors: BadImage, Unsupported, naming what cannot be restored.
 /// `list_id` is what the agent reports a failure under: list_id + index of the thread.
-Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
-                        uint32_t list_id);
+Result<Program> compile(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space,
+                        const Surroundings &around, uint32_t list_id);
 
 /// What remains for the coordinator. Errors: Unsupported for CPU state that this machine lacks.
 Result<std::vector<ThreadFinish>> finishes(const TaskImage &task);

@@ -19,9 +19,11 @@ public:
         foreign_sid_ = root.sid == root.pid ? 0 : root.sid;
         foreign_pgid_ = root.pgid != root.pid && !by_pid_.contains(root.pgid) ? root.pgid : 0;
         if ((foreign_sid_ || foreign_pgid_) && !shell_job_)
-            return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                          fmt::format("task {} belongs to session {}, whose leader is not in the checkpoint", root.pid, root.sid))
-                                  .hint("restore with --shell-job"));
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("task {} belongs to session {}, whose leader is not in the checkpoint",
+                                        root.pid, root.sid))
+                    .hint("restore with --shell-job"));
         TRY(add(0, -1, foreign_sid_));
         add_group_leaders();
         return std::move(topology_);
@@ -32,10 +34,12 @@ private:
     Result<void> add(size_t task, int parent, uint32_t born) {
         const TaskImage &image = checkpoint_.tasks[task];
         const auto index = static_cast<int>(topology_.nodes.size());
-        Node node{.pid = image.pid, .pgid = image.pgid, .sid = image.sid, .task = static_cast<int>(task), .parent = parent};
+        Node node{
+            .pid = image.pid, .pgid = image.pgid, .sid = image.sid, .task = static_cast<int>(task), .parent = parent};
         node.leads_session = image.sid == image.pid;
         if (!node.leads_session && image.sid != born)
-            return base::unsupported(fmt::format("no order of forks puts task {} into session {}", image.pid, image.sid));
+            return base::unsupported(
+                fmt::format("no order of forks puts task {} into session {}", image.pid, image.sid));
         if (image.sid == foreign_sid_)
             node.sid = 0;
         if (image.pgid == foreign_pgid_)
@@ -64,7 +68,8 @@ private:
         return add(child, TRY(dead_leader(image.sid, parent, now)), image.sid);
     }
 
-    /// The leader of a session that has died: a zombie of the checkpoint, or a helper in its stead. A child of `parent`.
+    /// The leader of a session that has died: a zombie of the checkpoint, or a helper in its stead. A child of
+    /// `parent`.
     Result<int> dead_leader(uint32_t sid, int parent, uint32_t born) {
         topology_.nodes[static_cast<size_t>(parent)].adopts = true;
         if (auto zombie = by_pid_.find(sid); zombie != by_pid_.end()) {
@@ -96,7 +101,8 @@ private:
             if (!pgid || !present.insert(pgid).second)
                 continue;
             const auto index = static_cast<int>(topology_.nodes.size());
-            topology_.nodes.push_back({.pid = pgid, .pgid = pgid, .sid = topology_.nodes[i].sid, .parent = static_cast<int>(i)});
+            topology_.nodes.push_back(
+                {.pid = pgid, .pgid = pgid, .sid = topology_.nodes[i].sid, .parent = static_cast<int>(i)});
             topology_.nodes[i].children.push_back(index);
         }
     }
@@ -126,6 +132,8 @@ private:
 
 } // namespace
 
-Result<Topology> plan_topology(const Checkpoint &checkpoint, bool shell_job) { return Builder(checkpoint, shell_job).build(); }
+Result<Topology> plan_topology(const Checkpoint &checkpoint, bool shell_job) {
+    return Builder(checkpoint, shell_job).build();
+}
 
 } // namespace plan

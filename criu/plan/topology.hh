@@ -1,9 +1,9 @@
 // Who forks whom, when: sessions, process groups and the helpers that lend them their ids. Pure.
 //
-// A session id is inherited by fork and changed only by setsid, which makes one's own pid the id. A task whose session is
-// not its parent's present one was forked before the parent's setsid, or by a leader that has died; then a helper with the
-// leader's pid starts the session, forks the task and goes, and the task falls to the nearest subreaper.
-// A process group needs its leader alive only while others join: a helper stands in for a dead one.
+// A session id is inherited by fork and changed only by setsid, which makes one's own pid the id. A task whose session
+// is not its parent's present one was forked before the parent's setsid, or by a leader that has died; then a helper
+// with the leader's pid starts the session, forks the task and goes, and the task falls to the nearest subreaper. A
+// process group needs its leader alive only while others join: a helper stands in for a dead one.
 #pragma once
 
 #include "criu/plan/checkpoint.hh"
@@ -13,8 +13,8 @@ namespace plan {
 /// One process to create: a task of the checkpoint, or a helper.
 struct Node {
     uint32_t pid = 0, pgid = 0, sid = 0;
-    int task = -1;   ///< index in Checkpoint::tasks; -1: a helper
-    int parent = -1; ///< index of the node that forks it; -1: the coordinator
+    int task = -1;              ///< index in Checkpoint::tasks; -1: a helper
+    int parent = -1;            ///< index of the node that forks it; -1: the coordinator
     bool before_setsid = false; ///< forked while the parent is still in the session that it was born into
     bool leads_session = false; ///< calls setsid
     std::vector<int> children;

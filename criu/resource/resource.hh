@@ -1,6 +1,7 @@
 // The verbs of a task resource: one kind of state that belongs to a thread or a process.
 //
-//     ask(Batch&, facts) -> Answer   which system calls must run inside the task; the Answer turns their results, later,
+//     ask(Batch&, facts) -> Answer   which system calls must run inside the task; the Answer turns their results,
+//     later,
 //                                    into fields of the image
 //     plan(plan, image)              image -> operations of the restore, each filed under a stage
 //

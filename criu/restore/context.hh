@@ -20,7 +20,8 @@ struct RestoreContext {
     Rendezvous rendezvous;
     pid_t coordinator = 0;
 
-    /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a task.
+    /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
+    /// task.
     std::map<uint32_t, int> stash;
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     int stash_base = 0;                    ///< lowest number of a stashed descriptor
@@ -35,7 +36,9 @@ struct RestoreContext {
         return last + 1;
     }
 
-    const plan::TaskImage &task(const plan::Node &node) const { return checkpoint.tasks[static_cast<size_t>(node.task)]; }
+    const plan::TaskImage &task(const plan::Node &node) const {
+        return checkpoint.tasks[static_cast<size_t>(node.task)];
+    }
     const plan::AddressSpace &space(const plan::Node &node) const { return spaces[static_cast<size_t>(node.task)]; }
 };
 

@@ -48,7 +48,8 @@ Result<void> Coordinator::start() {
 Result<void> Coordinator::root_is_alive() const {
     const auto root = static_cast<pid_t>(context_->checkpoint.root().pid);
     siginfo_t info{};
-    const bool ended = !context_->options.restore_sibling && waitid(P_PID, static_cast<id_t>(root), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+    const bool ended = !context_->options.restore_sibling &&
+                       waitid(P_PID, static_cast<id_t>(root), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
                        info.si_pid == root;
     if (!ended && (kill(root, 0) == 0 || errno != ESRCH))
         return {};
@@ -63,7 +64,8 @@ Result<void> Coordinator::all_are_alive() const {
         std::ifstream file(fmt::format("/proc/{}/stat", task.pid));
         std::string text(std::istreambuf_iterator<char>(file), {});
         if (size_t close = text.rfind(") "); close != std::string::npos && text.substr(close + 2, 1) == "Z")
-            return base::fail(base::ErrorKind::Died, fmt::format("task {} ended while it was being restored", task.pid));
+            return base::fail(base::ErrorKind::Died,
+                              fmt::format("task {} ended while it was being restored", task.pid));
     }
     return {};
 }

@@ -1,4 +1,5 @@
-// The coordinator's hold on the tree that it makes: it starts the root, waits for stages, and on failure leaves nothing.
+// The coordinator's hold on the tree that it makes: it starts the root, waits for stages, and on failure leaves
+// nothing.
 #pragma once
 
 #include "criu/restore/context.hh"
@@ -20,7 +21,8 @@ public:
     Result<void> wait_all();
     /// The tree lives on its own from here on.
     void done();
-    /// What is left to do when the tree runs: nothing, wait for its end, or become another program. Returns the exit code.
+    /// What is left to do when the tree runs: nothing, wait for its end, or become another program. Returns the exit
+    /// code.
     Result<int> follow();
 
 private:

@@ -40,16 +40,18 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
 Result<int> stash(const RestoreContext &context, base::UniqueFd fd) {
     int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
     if (number < 0)
-        return base::fail(std::move(base::Error::sys("keep a descriptor")
-                                        .hint("the restore needs a descriptor for every open file of the tree at once: raise the "
-                                              "hard limit on open files (ulimit -Hn)")));
+        return base::fail(
+            std::move(base::Error::sys("keep a descriptor")
+                          .hint("the restore needs a descriptor for every open file of the tree at once: raise the "
+                                "hard limit on open files (ulimit -Hn)")));
     return number;
 }
 
 Result<const FileKind *> kind_of(const img::file_entry &file) {
     const FileKind *kind = resource::find_file_kind(file.type());
     if (!kind)
-        return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(), img::fd_types_Name(file.type())));
+        return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(),
+                                             img::fd_types_Name(file.type())));
     return kind;
 }
 
@@ -73,7 +75,8 @@ public:
                     return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
                 TRY(open(other.value));
             }
-        int number = TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
+        int number =
+            TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
         context_.stash[id] = files_.opened[id] = number;
         return {};
     }
@@ -154,7 +157,8 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node) {
 
 Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task) {
     // The root first, by way of its descriptor; then the working directory, which may lie outside of it.
-    struct stat ours{}, theirs{};
+    struct stat ours {
+    }, theirs{};
     const int root = context.stash.at(task.fs.root_id());
     if (fstat(root, &theirs) < 0 || stat("/", &ours) < 0)
         return base::fail_sys("look at the root directory");

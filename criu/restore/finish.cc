@@ -70,7 +70,8 @@ Result<void> RestoredThreads::prepare() {
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
         if (task.dead())
             continue;
-        TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))), fmt::format("task {}", task.pid));
+        TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))),
+                fmt::format("task {}", task.pid));
         for (const plan::ThreadFinish &finish : TRY(plan::finishes(task))) {
             compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
             TRY(thread.set_registers(finish.registers));
@@ -86,7 +87,8 @@ Result<void> RestoredThreads::release(bool leave_stopped) {
         if (!task.dead() && (leave_stopped || task.stopped()))
             kill(static_cast<pid_t>(task.pid), SIGSTOP);
     for (base::Pid tid : seized_)
-        (void)compel::StoppedThread(tid).detach(); // one killed by somebody else meanwhile is gone, as it would be anyway
+        (void)compel::StoppedThread(tid)
+            .detach(); // one killed by somebody else meanwhile is gone, as it would be anyway
     seized_.clear();
     return {};
 }

@@ -12,8 +12,8 @@ public:
     ~RestoredThreads();
     RestoredThreads(const RestoredThreads &) = delete;
 
-    /// Attaches to all threads, while they wait for the stage Restored to open. Their seccomp filters are without effect
-    /// until they are released, and they die with the coordinator.
+    /// Attaches to all threads, while they wait for the stage Restored to open. Their seccomp filters are without
+    /// effect until they are released, and they die with the coordinator.
     Result<void> seize_all();
     /// Stops them all at the final barrier, unmaps the arena, sets registers, extended state and signal masks.
     Result<void> prepare();

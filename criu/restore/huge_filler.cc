@@ -19,11 +19,11 @@ namespace {
 
 using namespace kernel_abi;
 
-constexpr uint64_t kChunk = 8u << 20;           // of staging memory
+constexpr uint64_t kChunk = 8u << 20; // of staging memory
 constexpr uint64_t kWorthIt = 2 * base::kHugePageSize;
-constexpr uint64_t kPerThread = 32u << 20;      // less than this is not worth a thread
+constexpr uint64_t kPerThread = 32u << 20; // less than this is not worth a thread
 constexpr unsigned kMostThreads = 8;
-constexpr uint64_t kColdNsPerMiB = 1'000'000;   // slower than 1 GB/s: the host has to be asked for the memory
+constexpr uint64_t kColdNsPerMiB = 1'000'000; // slower than 1 GB/s: the host has to be asked for the memory
 
 uint64_t now_ns() {
     timespec t{};
@@ -31,9 +31,15 @@ uint64_t now_ns() {
     return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
 }
 
-uint64_t address(std::byte *p) { return reinterpret_cast<uint64_t>(p); }
-uint64_t huge_up(uint64_t x) { return (x + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1); }
-uint64_t huge_down(uint64_t x) { return x & ~(base::kHugePageSize - 1); }
+uint64_t address(std::byte *p) {
+    return reinterpret_cast<uint64_t>(p);
+}
+uint64_t huge_up(uint64_t x) {
+    return (x + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+}
+uint64_t huge_down(uint64_t x) {
+    return x & ~(base::kHugePageSize - 1);
+}
 
 base::UniqueFd open_uffd() {
     base::UniqueFd fd(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
@@ -47,7 +53,8 @@ base::UniqueFd open_uffd() {
 class Staging {
 public:
     Staging() {
-        raw_ = mmap(nullptr, kChunk + base::kHugePageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        raw_ = mmap(nullptr, kChunk + base::kHugePageSize, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (raw_ == MAP_FAILED)
             return;
         start_ = reinterpret_cast<std::byte *>(huge_up(reinterpret_cast<uint64_t>(raw_)));
@@ -113,7 +120,8 @@ public:
 private:
     bool fill(const Fill &chunk, Staging &staging) {
         const uint64_t before = now_ns();
-        if (!read_all(fd_, staging.get(), chunk.bytes, chunk.offset) || !move(uffd_, chunk.to, staging.get(), chunk.bytes))
+        if (!read_all(fd_, staging.get(), chunk.bytes, chunk.offset) ||
+            !move(uffd_, chunk.to, staging.get(), chunk.bytes))
             return false;
         if ((now_ns() - before) / (chunk.bytes >> 20) > kColdNsPerMiB)
             cold_ = true;

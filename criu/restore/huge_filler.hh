@@ -1,12 +1,12 @@
 // Filling fully populated memory by huge pages.
 //
-// What a restore waits for is not the copying but the page faults: 4 KiB at a time they limit it to less than 2 GB/s. Where
-// 2 MiB of an anonymous mapping are populated completely, they are read into staging memory made of huge pages, and the pages
-// are moved into place with UFFDIO_MOVE, which keeps them huge without marking the mapping (MADV_HUGEPAGE cannot be undone).
-// Several threads share the work of a large task.
+// What a restore waits for is not the copying but the page faults: 4 KiB at a time they limit it to less than 2 GB/s.
+// Where 2 MiB of an anonymous mapping are populated completely, they are read into staging memory made of huge pages,
+// and the pages are moved into place with UFFDIO_MOVE, which keeps them huge without marking the mapping (MADV_HUGEPAGE
+// cannot be undone). Several threads share the work of a large task.
 //
-// Memory that a virtual machine has given back to its host is the exception: getting huge pages again is slower than getting
-// small ones. The filler times itself and stops when that is the case.
+// Memory that a virtual machine has given back to its host is the exception: getting huge pages again is slower than
+// getting small ones. The filler times itself and stops when that is the case.
 #pragma once
 
 #include "base/result.hh"

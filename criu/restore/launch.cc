@@ -4,10 +4,10 @@
 #include "criu/restore/files.hh"
 #include "criu/restore/proc_files.hh"
 
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <csignal>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
@@ -27,7 +27,8 @@ bool borrows_table(const RestoreContext &context, const plan::Node &node) {
 }
 
 void *map_at(uint64_t address, uint64_t size) {
-    return mmap(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    return mmap(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
 Result<void> map_agent(const plan::Arena &arena, const plan::Program &program) {
@@ -86,7 +87,8 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         if (around.null_fd < 0)
             return base::fail_sys("open /dev/null");
     }
-    auto program = TRY(plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
+    auto program = TRY(
+        plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
     for (const plan::Listing &listing : program.listings)
         TRY(plan::validate(listing, around.arena));
     // From here on our own low descriptors, the log among them, may be replaced by the task's.

@@ -16,9 +16,13 @@ using plan::Region;
 
 constexpr uint32_t kMapDroppable = 0x08;
 
-Part part_of(const Region &region) { return region.passed_on ? Part::PassedOn : Part::Own; }
+Part part_of(const Region &region) {
+    return region.passed_on ? Part::PassedOn : Part::Own;
+}
 
-void *pointer(uint64_t address) { return reinterpret_cast<void *>(address); }
+void *pointer(uint64_t address) {
+    return reinterpret_cast<void *>(address);
+}
 
 Result<void> map_region(const RestoreContext &context, const Region &region) {
     constexpr uint32_t kKept = MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << 26);
@@ -27,7 +31,8 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     switch (region.kind) {
     case Region::Kind::AioRing:
     case Region::Kind::Anonymous:
-        flags |= MAP_ANONYMOUS | ((region.flags & 0xf) == kMapDroppable ? kMapDroppable : static_cast<uint32_t>(MAP_PRIVATE));
+        flags |= MAP_ANONYMOUS |
+                 ((region.flags & 0xf) == kMapDroppable ? kMapDroppable : static_cast<uint32_t>(MAP_PRIVATE));
         break;
     case Region::Kind::PrivateFile:
         flags |= MAP_PRIVATE;
@@ -44,7 +49,8 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
         break;
     }
     const auto offset = static_cast<off_t>(fd < 0 ? 0 : region.pgoff);
-    if (mmap(pointer(region.at), region.size(), static_cast<int>(region.prot), static_cast<int>(flags), fd, offset) == MAP_FAILED)
+    if (mmap(pointer(region.at), region.size(), static_cast<int>(region.prot), static_cast<int>(flags), fd, offset) ==
+        MAP_FAILED)
         return base::fail_sys(fmt::format("map {} bytes for {:#x}", region.size(), region.start));
     return {};
 }
@@ -92,7 +98,8 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
             TRY(map_region(context, region));
     // What the parent has mapped has the protection that its own contents needed.
     for (const Region &region : space.regions)
-        if (part_of(region) == part && region.inherited && mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
+        if (part_of(region) == part && region.inherited &&
+            mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
             return base::fail_sys("protect inherited memory");
     if (node.parent >= 0) {
         const plan::Node *above = &context.topology.nodes[static_cast<size_t>(node.parent)];
@@ -110,14 +117,15 @@ Result<void> create_shared_memory(RestoreContext &context) {
             if (region.kind == Region::Kind::SharedAnonymous)
                 sizes[region.object] = std::max(sizes[region.object], region.pgoff + region.size());
     for (auto [id, size] : sizes) {
-        // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are then
-        // of the same kind ("/dev/zero (deleted)"), whatever their offset.
+        // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are
+        // then of the same kind ("/dev/zero (deleted)"), whatever their offset.
         void *at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED)
             return base::fail_sys(fmt::format("map {} bytes of shared memory", size));
         TRY(fill_shared(context.checkpoint.images, id, static_cast<std::byte *>(at), size));
         const auto start = reinterpret_cast<uint64_t>(at);
-        base::UniqueFd fd(open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));
+        base::UniqueFd fd(
+            open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));
         if (!fd)
             return base::fail_sys("open shared memory (needs CAP_CHECKPOINT_RESTORE)");
         int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);

@@ -17,7 +17,9 @@ using plan::Region;
 constexpr size_t kVectors = 1024;
 constexpr size_t kCompareBuffer = 256u << 10;
 
-std::byte *pointer(uint64_t address) { return reinterpret_cast<std::byte *>(address); }
+std::byte *pointer(uint64_t address) {
+    return reinterpret_cast<std::byte *>(address);
+}
 
 /// Reads that follow each other in the file, gathered into few calls.
 class Gatherer {
@@ -29,7 +31,8 @@ public:
             TRY(flush());
         if (vectors_.empty())
             start_ = offset;
-        auto *end = vectors_.empty() ? nullptr : static_cast<std::byte *>(vectors_.back().iov_base) + vectors_.back().iov_len;
+        auto *end =
+            vectors_.empty() ? nullptr : static_cast<std::byte *>(vectors_.back().iov_base) + vectors_.back().iov_len;
         if (end == to)
             vectors_.back().iov_len += bytes;
         else
@@ -69,7 +72,8 @@ private:
 };
 
 /// Compares pages with what the parent has left there, and writes those that differ.
-Result<void> merge(int fd, std::byte *at, uint64_t bytes, uint64_t offset, std::vector<std::byte> &buffer, MemoryCounters &counters) {
+Result<void> merge(int fd, std::byte *at, uint64_t bytes, uint64_t offset, std::vector<std::byte> &buffer,
+                   MemoryCounters &counters) {
     buffer.resize(kCompareBuffer);
     for (uint64_t done = 0; done < bytes;) {
         const uint64_t chunk = std::min<uint64_t>(kCompareBuffer, bytes - done);
@@ -98,8 +102,8 @@ Result<void> refuse_incremental(const img::pagemap_entry &run) {
 
 } // namespace
 
-Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &task, const std::vector<const Region *> &regions,
-                        MemoryCounters &counters) {
+Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &task,
+                        const std::vector<const Region *> &regions, MemoryCounters &counters) {
     if (regions.empty() || task.pagemap.entries.empty())
         return {};
     auto file = TRY(images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
@@ -125,7 +129,8 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
                 TRY(merge(file->get(), to, stop - at, offset + (at - run.vaddr()), buffer, counters));
             } else {
                 const Fill fill{to, stop - at, offset + (at - run.vaddr())};
-                for (const Fill &rest : (*region)->kind == Region::Kind::Anonymous ? huge.take(fill) : std::vector{fill})
+                for (const Fill &rest :
+                     (*region)->kind == Region::Kind::Anonymous ? huge.take(fill) : std::vector{fill})
                     TRY(gatherer.add(rest.to, rest.bytes, rest.offset));
                 counters.restored += (stop - at) / base::kPageSize;
             }

@@ -24,28 +24,33 @@ const char *kind_name(plan::Region::Kind kind) {
 }
 
 void print_node(const plan::Checkpoint &checkpoint, const plan::Topology &topology, const plan::Node &node) {
-    const char *what = node.task < 0 ? "helper" : checkpoint.tasks[static_cast<size_t>(node.task)].dead() ? "zombie" : "task";
+    const char *what = node.task < 0                                             ? "helper"
+                       : checkpoint.tasks[static_cast<size_t>(node.task)].dead() ? "zombie"
+                                                                                 : "task";
     fmt::print("{} {}: ", what, node.pid);
     if (node.parent >= 0)
         fmt::print("child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
-    fmt::print("session {}, group {}{}\n", node.sid, node.pgid, node.before_setsid ? ", forked before its parent's setsid" : "");
+    fmt::print("session {}, group {}{}\n", node.sid, node.pgid,
+               node.before_setsid ? ", forked before its parent's setsid" : "");
 }
 
 void print_files(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
     for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-        fmt::print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()), entry.flags() & 1 ? ", close on exec" : "");
+        fmt::print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
+                   entry.flags() & 1 ? ", close on exec" : "");
 }
 
 void print_memory(const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
-        fmt::print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at, kind_name(region.kind),
-                   region.inherited ? ", inherited" : "", region.passed_on ? ", passed on" : "");
+        fmt::print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
+                   kind_name(region.kind), region.inherited ? ", inherited" : "",
+                   region.passed_on ? ", passed on" : "");
 }
 
 } // namespace
 
-Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology, const std::vector<plan::AddressSpace> &spaces,
-                       const plan::Surroundings &around) {
+Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
+                       const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around) {
     fmt::print("arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
     for (const plan::Node &node : topology.nodes) {
         print_node(checkpoint, topology, node);
@@ -55,7 +60,8 @@ Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology 
         const plan::AddressSpace &space = spaces[static_cast<size_t>(node.task)];
         print_files(checkpoint, task);
         print_memory(space);
-        auto program = TRY_CTX(plan::compile(checkpoint, task, space, around, static_cast<uint32_t>(node.task) << 16), fmt::format("task {}", task.pid));
+        auto program = TRY_CTX(plan::compile(checkpoint, task, space, around, static_cast<uint32_t>(node.task) << 16),
+                               fmt::format("task {}", task.pid));
         for (const plan::Listing &listing : program.listings) {
             TRY(plan::validate(listing, around.arena));
             fmt::print("  thread {}\n", listing.tid);

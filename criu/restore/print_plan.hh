@@ -9,7 +9,7 @@ namespace restore {
 using base::Result;
 
 /// Prints to standard output what a restore would do, and does nothing. Returns 0.
-Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology, const std::vector<plan::AddressSpace> &spaces,
-                       const plan::Surroundings &around);
+Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
+                       const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around);
 
 } // namespace restore

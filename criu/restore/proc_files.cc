@@ -35,7 +35,8 @@ Result<void> restore_proc_files(const plan::TaskImage &task) {
     if (tc.ext().has_coredump_filter())
         TRY(write_file("/proc/self/coredump_filter", fmt::format("{:#x}", tc.ext().coredump_filter())));
     if (tc.ext().has_autogroup_nice())
-        (void)write_file("/proc/self/autogroup", std::to_string(tc.ext().autogroup_nice())); // belongs to the session, may be shared
+        (void)write_file("/proc/self/autogroup",
+                         std::to_string(tc.ext().autogroup_nice())); // belongs to the session, may be shared
     return {};
 }
 

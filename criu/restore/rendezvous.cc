@@ -11,9 +11,15 @@
 namespace restore {
 namespace {
 
-uint32_t load(const uint32_t &word) { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
-void store(uint32_t &word, uint32_t value) { __atomic_store_n(&word, value, __ATOMIC_RELEASE); }
-void wake(uint32_t &word) { syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
+uint32_t load(const uint32_t &word) {
+    return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
+void store(uint32_t &word, uint32_t value) {
+    __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
+void wake(uint32_t &word) {
+    syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
 void sleep_on(uint32_t &word, uint32_t value, const timespec *limit) {
     syscall(SYS_futex, &word, FUTEX_WAIT, value, limit, nullptr, 0);
 }
@@ -58,7 +64,9 @@ bool Rendezvous::wait_some() {
     return load(page_->meet.arrived) >= load(page_->meet.expected);
 }
 
-bool Rendezvous::given_up() const { return load(page_->meet.abort) != 0; }
+bool Rendezvous::given_up() const {
+    return load(page_->meet.abort) != 0;
+}
 
 void Rendezvous::arrive() {
     if (__atomic_add_fetch(&page_->meet.arrived, 1, __ATOMIC_ACQ_REL) >= load(page_->meet.expected))
@@ -84,7 +92,9 @@ void Rendezvous::count(uint64_t compared, uint64_t skipped_cow, uint64_t restore
     __atomic_add_fetch(&page_->counters.restored, restored, __ATOMIC_RELAXED);
 }
 
-Rendezvous::Counters Rendezvous::counters() const { return page_->counters; }
+Rendezvous::Counters Rendezvous::counters() const {
+    return page_->counters;
+}
 
 void Rendezvous::report(const base::Error &error) {
     uint32_t none = 0;

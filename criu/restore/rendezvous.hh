@@ -1,7 +1,7 @@
 // Where the coordinator and all tasks of a restore meet: a page of shared memory at a fixed address of the arena.
 //
-// Tasks arrive at a stage and wait until the coordinator opens it; the coordinator opens it when all have arrived. The first
-// one that fails says why and everybody stops.
+// Tasks arrive at a stage and wait until the coordinator opens it; the coordinator opens it when all have arrived. The
+// first one that fails says why and everybody stops.
 #pragma once
 
 #include "agent/contract.hh"

@@ -33,7 +33,8 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
 }
 
 /// Finds an arena that is free in every task and in us, and puts all regions into it.
-Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint, std::vector<plan::AddressSpace> &spaces) {
+Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
+                                             std::vector<plan::AddressSpace> &spaces) {
     plan::Surroundings around;
     OwnMappings own = TRY(own_mappings());
     std::vector<plan::Range> taken = own.all;
@@ -48,7 +49,8 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
     around.images = &checkpoint.images;
     around.move_special_to_image = TRY(vdso_matches(checkpoint, spaces, own.special));
     if (!around.move_special_to_image)
-        return base::fail(base::Error(base::ErrorKind::Unsupported, "this kernel's vdso is laid out differently from the one at the checkpoint")
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      "this kernel's vdso is laid out differently from the one at the checkpoint")
                               .hint("restore under the same kernel version"));
     for (plan::AddressSpace &space : spaces)
         plan::rebase(space, around.arena);
@@ -101,8 +103,15 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(scripts.run("pre-restore", {}), "restore");
     RestoreClock clock;
     auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
-    RestoreContext context{.options = options, .log = log, .checkpoint = checkpoint, .topology = topology, .spaces = std::move(spaces),
-                           .around = around, .rendezvous = rendezvous, .coordinator = getpid(), .stash_base = first_free_number(checkpoint)};
+    RestoreContext context{.options = options,
+                           .log = log,
+                           .checkpoint = checkpoint,
+                           .topology = topology,
+                           .spaces = std::move(spaces),
+                           .around = around,
+                           .rendezvous = rendezvous,
+                           .coordinator = getpid(),
+                           .stash_base = first_free_number(checkpoint)};
     Coordinator coordinator(context);
     TRY_CTX(rebuild(context, coordinator), "restore");
     clock.forked();

@@ -19,8 +19,12 @@ uint64_t now_us() {
 } // namespace
 
 RestoreClock::RestoreClock() : start_(now_us()) {}
-void RestoreClock::forked() { forked_ = now_us(); }
-void RestoreClock::done() { done_ = now_us(); }
+void RestoreClock::forked() {
+    forked_ = now_us();
+}
+void RestoreClock::done() {
+    done_ = now_us();
+}
 
 Result<void> write_statistics(const RestoreClock &clock, const Rendezvous::Counters &counters, bool display) {
     img::stats_entry entry;

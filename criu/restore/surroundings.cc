@@ -24,7 +24,9 @@ std::string text_of(const std::string &path) {
     return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-bool is_free(uint32_t pid) { return kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH; }
+bool is_free(uint32_t pid) {
+    return kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH;
+}
 
 bool is_ending(uint32_t pid) {
     std::string stat = text_of(fmt::format("/proc/{}/stat", pid));
@@ -42,8 +44,9 @@ Result<void> check_free(uint32_t pid) {
     std::string name = text_of(fmt::format("/proc/{}/comm", pid));
     if (!name.empty())
         name.pop_back();
-    return base::fail(base::Error(base::ErrorKind::Busy, fmt::format("pid {} is in use{}", pid, name.empty() ? "" : " by " + name))
-                          .hint("end that process, or restore in a new pid namespace (unshare --pid --fork --mount-proc)"));
+    return base::fail(
+        base::Error(base::ErrorKind::Busy, fmt::format("pid {} is in use{}", pid, name.empty() ? "" : " by " + name))
+            .hint("end that process, or restore in a new pid namespace (unshare --pid --fork --mount-proc)"));
 }
 
 /// The bytes of a task's vdso, from its pages image. Empty if they are not there.
@@ -54,9 +57,11 @@ Result<std::string> vdso_bytes(const plan::Checkpoint &checkpoint, const plan::T
     for (const img::pagemap_entry &run : task.pagemap.entries) {
         const uint64_t size = image::pages_of(run) * base::kPageSize;
         if (run.vaddr() <= vdso.start && run.vaddr() + size >= vdso.end) {
-            if (!file || pread(file->get(), bytes.data(), bytes.size(), static_cast<off_t>(offset + (vdso.start - run.vaddr()))) !=
-                             static_cast<ssize_t>(bytes.size()))
-                return base::bad_image(fmt::format("pages-{}.img: the vdso cannot be read", task.pagemap.head.pages_id()));
+            if (!file ||
+                pread(file->get(), bytes.data(), bytes.size(),
+                      static_cast<off_t>(offset + (vdso.start - run.vaddr()))) != static_cast<ssize_t>(bytes.size()))
+                return base::bad_image(
+                    fmt::format("pages-{}.img: the vdso cannot be read", task.pagemap.head.pages_id()));
             return bytes;
         }
         if (image::flags_of(run) & image::kPePresent)
@@ -99,7 +104,8 @@ Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<
         if (!image.vdso.end)
             continue;
         const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
-        if (special.empty() || !contiguous || image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) != total(special) ||
+        if (special.empty() || !contiguous ||
+            image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) != total(special) ||
             image.vdso.end - image.vdso.start != special.back().end - special.back().start)
             return false;
         std::string theirs = TRY(vdso_bytes(checkpoint, checkpoint.tasks[i], image.vdso));

@@ -3,7 +3,8 @@
 //     memory that children inherit -> fork the children, setsid in between -> process group -> the rest of its memory
 //     -> files -> directories -> the agent
 //
-// It waits for the others three times: until all processes exist, until all groups are joined, until late files are open.
+// It waits for the others three times: until all processes exist, until all groups are joined, until late files are
+// open.
 #include "criu/restore/task.hh"
 
 #include "criu/restore/files.hh"
@@ -29,8 +30,12 @@ struct CloneArgs {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 
-bool is_task(const RestoreContext &context, const Node &node) { return node.task >= 0 && !context.task(node).dead(); }
-bool is_zombie(const RestoreContext &context, const Node &node) { return node.task >= 0 && context.task(node).dead(); }
+bool is_task(const RestoreContext &context, const Node &node) {
+    return node.task >= 0 && !context.task(node).dead();
+}
+bool is_zombie(const RestoreContext &context, const Node &node) {
+    return node.task >= 0 && context.task(node).dead();
+}
 
 uint64_t exit_signal_of(const RestoreContext &context, const Node &node) {
     if (node.task < 0)
@@ -73,7 +78,8 @@ Result<void> spawn(RestoreContext &context, int index) {
         return {};
     base::Error error = base::Error::sys(fmt::format("create task {}", node.pid));
     if (errno == EEXIST)
-        error.hint(fmt::format("the pid {} is in use by another process: end it, or restore in a new pid namespace", node.pid));
+        error.hint(fmt::format("the pid {} is in use by another process: end it, or restore in a new pid namespace",
+                               node.pid));
     if (errno == EPERM)
         error.hint("choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
     if (errno == EINVAL)
@@ -89,7 +95,9 @@ void tie_to_parent(const RestoreContext &context, const Node &node) {
     if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
         return; // its first parent is to die soon: see launch()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const pid_t parent = node.parent < 0 ? context.coordinator : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
+    const pid_t parent = node.parent < 0
+                             ? context.coordinator
+                             : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
     if (getppid() != parent)
         _exit(1);
 }
@@ -190,7 +198,9 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
 
 } // namespace
 
-Result<void> spawn_root(RestoreContext &context) { return spawn(context, 0); }
+Result<void> spawn_root(RestoreContext &context) {
+    return spawn(context, 0);
+}
 
 Arrivals count_arrivals(const RestoreContext &context) {
     Arrivals arrivals;

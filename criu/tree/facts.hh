@@ -37,7 +37,7 @@ struct ThreadFacts {
     uint64_t signal_mask = 0;
     std::vector<siginfo_t> pending;
     std::optional<RseqConfiguration> rseq; ///< absent: the kernel cannot tell
-    uint32_t seccomp_filter = 0; ///< index in seccomp.img of its newest filter
+    uint32_t seccomp_filter = 0;           ///< index in seccomp.img of its newest filter
     uint64_t rseq_cs = 0;                  ///< struct rseq's rseq_cs word, 0 outside of critical sections
 };
 
@@ -57,7 +57,7 @@ struct TaskFacts {
     std::vector<parse::PosixTimer> timers;
     std::vector<uint64_t> auxv;
     std::vector<siginfo_t> shared_pending;
-    std::vector<int> fds;           ///< descriptor numbers, ascending
+    std::vector<int> fds; ///< descriptor numbers, ascending
     std::optional<uint32_t> coredump_filter;
     int32_t oom_score_adj = 0;
     std::optional<uint32_t> loginuid;

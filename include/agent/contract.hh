@@ -1,8 +1,8 @@
 // The contract between the tool and the agent.
 //
 // The agent is a small position-independent program that runs inside a task, in both directions: a dump injects it into
-// the stopped task to ask what only the task itself can answer; a restore jumps to it once the task has let go of our own
-// memory. In both it does one thing: it executes a list of operations. This header is compiled on both sides; every
+// the stopped task to ask what only the task itself can answer; a restore jumps to it once the task has let go of our
+// own memory. In both it does one thing: it executes a list of operations. This header is compiled on both sides; every
 // structure here has a fixed layout, checked below.
 #pragma once
 
@@ -52,9 +52,9 @@ static_assert(sizeof(OpList) == 16);
 // ---- dump: the agent serves commands that arrive on a socket -------------------------------------------------------
 
 enum class Command : uint32_t {
-    Run = 1,   ///< run Control::list
-    TakeFd,    ///< one descriptor comes along (SCM_RIGHTS); the reply is its number in the task
-    DropFd,    ///< close that descriptor
+    Run = 1,     ///< run Control::list
+    TakeFd,      ///< one descriptor comes along (SCM_RIGHTS); the reply is its number in the task
+    DropFd,      ///< close that descriptor
     WaitThreads, ///< reply when all other threads have finished their lists
 };
 
@@ -93,10 +93,10 @@ static_assert(sizeof(ThreadSlot) == 32);
 
 /// Shared by the coordinator and all tasks. The coordinator opens stages one after the other.
 struct Rendezvous {
-    uint32_t stage;   ///< highest stage that is open (futex, woken on change)
-    uint32_t arrived; ///< tasks and threads that reached the barrier of the next stage (futex)
+    uint32_t stage;    ///< highest stage that is open (futex, woken on change)
+    uint32_t arrived;  ///< tasks and threads that reached the barrier of the next stage (futex)
     uint32_t expected; ///< how many must arrive before the coordinator is woken
-    uint32_t abort;   ///< not 0: something failed; nobody waits any longer
+    uint32_t abort;    ///< not 0: something failed; nobody waits any longer
     // The first failure wins the right to fill these in (abort goes 0 -> 1 -> 2 when they are complete).
     uint32_t failed_tid;
     uint32_t failed_op;
@@ -129,11 +129,11 @@ static_assert(sizeof(RestoreStart) == 32);
 
 /// Lies at the start of the blob. Offsets are from the start of the blob.
 struct BlobHeader {
-    uint32_t magic; ///< kBlobMagic
-    uint32_t serve;          ///< entry of a dump: rdi = Control*
-    uint32_t thread;         ///< entry of another thread in a dump: rdi = ThreadSlot*
-    uint32_t restore;        ///< entry of a restore: rdi = RestoreStart*
-    uint32_t boot;           ///< start of the boot code (arch/x86_64/boot.S)
+    uint32_t magic;   ///< kBlobMagic
+    uint32_t serve;   ///< entry of a dump: rdi = Control*
+    uint32_t thread;  ///< entry of another thread in a dump: rdi = ThreadSlot*
+    uint32_t restore; ///< entry of a restore: rdi = RestoreStart*
+    uint32_t boot;    ///< start of the boot code (arch/x86_64/boot.S)
     uint32_t boot_size;
     uint32_t boot_heal;         ///< offset of `heal` inside the boot code
     uint32_t boot_thread_leave; ///< offset of `thread_leave` inside the boot code

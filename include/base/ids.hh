@@ -17,9 +17,9 @@ template <class Tag, class Rep> struct StrongId {
     constexpr auto operator<=>(const StrongId &) const = default;
 };
 
-using Pid = StrongId<struct PidTag, pid_t>;            ///< process or thread id as the tool sees it
-using VPid = StrongId<struct VPidTag, pid_t>;          ///< process or thread id inside its own pid namespace; images hold these
-using FileId = StrongId<struct FileIdTag, uint32_t>;   ///< id of an open file description in files.img
+using Pid = StrongId<struct PidTag, pid_t>;   ///< process or thread id as the tool sees it
+using VPid = StrongId<struct VPidTag, pid_t>; ///< process or thread id inside its own pid namespace; images hold these
+using FileId = StrongId<struct FileIdTag, uint32_t>; ///< id of an open file description in files.img
 using Nanoseconds = StrongId<struct NanosecondsTag, int64_t>;
 
 /// An address in another process. Cannot be dereferenced; arithmetic is in units of T as for a real pointer.
@@ -40,8 +40,12 @@ private:
 inline constexpr uint64_t kPageSize = 4096;
 inline constexpr uint64_t kHugePageSize = 2u << 20;
 
-constexpr uint64_t page_down(uint64_t x) { return x & ~(kPageSize - 1); }
-constexpr uint64_t page_up(uint64_t x) { return page_down(x + kPageSize - 1); }
+constexpr uint64_t page_down(uint64_t x) {
+    return x & ~(kPageSize - 1);
+}
+constexpr uint64_t page_up(uint64_t x) {
+    return page_down(x + kPageSize - 1);
+}
 
 } // namespace base
 

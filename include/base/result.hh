@@ -75,16 +75,30 @@ private:
 
 template <class T> using Result = std::expected<T, Error>;
 
-inline std::unexpected<Error> fail(Error e) { return std::unexpected<Error>(std::move(e)); }
-inline std::unexpected<Error> fail(ErrorKind kind, std::string text) { return fail(Error(kind, std::move(text))); }
+inline std::unexpected<Error> fail(Error e) {
+    return std::unexpected<Error>(std::move(e));
+}
+inline std::unexpected<Error> fail(ErrorKind kind, std::string text) {
+    return fail(Error(kind, std::move(text)));
+}
 /// Fails with the current errno.
-inline std::unexpected<Error> fail_sys(std::string what) { return fail(Error::sys(std::move(what))); }
-inline std::unexpected<Error> fail_sys(int code, std::string what) { return fail(Error::sys(code, std::move(what))); }
-inline std::unexpected<Error> unsupported(std::string what) { return fail(ErrorKind::Unsupported, std::move(what)); }
-inline std::unexpected<Error> bad_image(std::string what) { return fail(ErrorKind::BadImage, std::move(what)); }
+inline std::unexpected<Error> fail_sys(std::string what) {
+    return fail(Error::sys(std::move(what)));
+}
+inline std::unexpected<Error> fail_sys(int code, std::string what) {
+    return fail(Error::sys(code, std::move(what)));
+}
+inline std::unexpected<Error> unsupported(std::string what) {
+    return fail(ErrorKind::Unsupported, std::move(what));
+}
+inline std::unexpected<Error> bad_image(std::string what) {
+    return fail(ErrorKind::BadImage, std::move(what));
+}
 
 namespace detail {
-template <class T> T take(Result<T> &r) { return std::move(*r); }
+template <class T> T take(Result<T> &r) {
+    return std::move(*r);
+}
 inline void take(Result<void> &) {}
 } // namespace detail
 

@@ -1,4 +1,5 @@
-// UFFDIO_MOVE (Linux 6.8): moves pages between mappings of one process without copying. Newer than the installed headers.
+// UFFDIO_MOVE (Linux 6.8): moves pages between mappings of one process without copying. Newer than the installed
+// headers.
 #pragma once
 
 #include <cstdint>

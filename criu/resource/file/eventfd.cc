@@ -1,5 +1,5 @@
-// eventfd(2): a counter. Whether reads take one or all (EFD_SEMAPHORE) is told by fdinfo since Linux 6.4; CRIU's images have no
-// place for it, ours have.
+// eventfd(2): a counter. Whether reads take one or all (EFD_SEMAPHORE) is told by fdinfo since Linux 6.4; CRIU's images
+// have no place for it, ours have.
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 
@@ -10,7 +10,9 @@
 namespace resource {
 namespace {
 
-bool matches(const OpenFile &file) { return file.link == "anon_inode:[eventfd]"; }
+bool matches(const OpenFile &file) {
+    return file.link == "anon_inode:[eventfd]";
+}
 
 Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
@@ -45,6 +47,7 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kEventfd{.name = "eventfd", .type = img::EVENTFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+const FileKind kEventfd{
+    .name = "eventfd", .type = img::EVENTFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
 
 } // namespace resource

@@ -1,6 +1,6 @@
-// epoll(7): a set of descriptors to watch. The kernel remembers each by its open file and the number it had when it was added; the
-// number may have been closed or reused since. Only sets whose numbers still lead to the same files can be made again:
-// kcmp(KCMP_EPOLL_TFD) tells.
+// epoll(7): a set of descriptors to watch. The kernel remembers each by its open file and the number it had when it was
+// added; the number may have been closed or reused since. Only sets whose numbers still lead to the same files can be
+// made again: kcmp(KCMP_EPOLL_TFD) tells.
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 
@@ -15,7 +15,9 @@
 namespace resource {
 namespace {
 
-bool matches(const OpenFile &file) { return file.link == "anon_inode:[eventpoll]"; }
+bool matches(const OpenFile &file) {
+    return file.link == "anon_inode:[eventpoll]";
+}
 
 /// Whether descriptor `target` of the holder is what the set watches as the `nth` under this number.
 bool is_watched(const OpenFile &file, int target, uint32_t nth) {
@@ -32,7 +34,8 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entr
     std::map<int, uint32_t> seen;
     for (const parse::EpollTarget &target : info.epoll) {
         if (!is_watched(file, target.fd, seen[target.fd]++))
-            return base::unsupported(fmt::format("it watches a file that was added as descriptor {} and is not open there any more", target.fd));
+            return base::unsupported(fmt::format(
+                "it watches a file that was added as descriptor {} and is not open there any more", target.fd));
         img::eventpoll_tfd_entry *watched = poll->add_tfd();
         watched->set_id(0);
         watched->set_tfd(static_cast<uint32_t>(target.fd));
@@ -66,6 +69,7 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kEventpoll{.name = "epoll", .type = img::EVENTPOLL, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+const FileKind kEventpoll{
+    .name = "epoll", .type = img::EVENTPOLL, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
 
 } // namespace resource

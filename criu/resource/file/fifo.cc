@@ -1,6 +1,6 @@
-// FIFOs: named pipes. The name is an ordinary file of the image (its reg_file_entry has the id of the FIFO's regf_id), which
-// may itself be a ghost. Opening one blocks until the other side is there, so both sides are opened through a descriptor
-// that has both.
+// FIFOs: named pipes. The name is an ordinary file of the image (its reg_file_entry has the id of the FIFO's regf_id),
+// which may itself be a ghost. Opening one blocks until the other side is there, so both sides are opened through a
+// descriptor that has both.
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -10,7 +10,9 @@
 namespace resource {
 namespace {
 
-bool matches(const OpenFile &file) { return S_ISFIFO(file.stat.st_mode) && file.link.starts_with('/') && !(file.flags & O_PATH); }
+bool matches(const OpenFile &file) {
+    return S_ISFIFO(file.stat.st_mode) && file.link.starts_with('/') && !(file.flags & O_PATH);
+}
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     img::fifo_entry *fifo = entry.mutable_fifo();
@@ -42,7 +44,7 @@ Result<base::UniqueFd> open_fifo(FileOpenContext &context, const img::file_entry
         base::UniqueFd both(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
         if (!both)
             return base::fail_sys(fmt::format("open the FIFO {}", path));
-        struct stat st{};
+        struct stat st {};
         if (fstat(both.get(), &st) < 0 || !S_ISFIFO(st.st_mode))
             return base::unsupported(fmt::format("{} is no FIFO any more", path));
         TRY(restore_pipe_data(context, image::ImageKind::FifoData, entry.fifo().pipe_id(), both.get(),
@@ -55,11 +57,13 @@ Result<base::UniqueFd> open_fifo(FileOpenContext &context, const img::file_entry
 
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
     auto named = context.files.find(entry.fifo().regf_id());
-    return named == context.files.end() ? Result<void>{} : restore_owner(fd, named->second.reg().fown(), named->second.reg().flags());
+    return named == context.files.end() ? Result<void>{}
+                                        : restore_owner(fd, named->second.reg().fown(), named->second.reg().flags());
 }
 
 } // namespace
 
-const FileKind kFifo{.name = "FIFO", .type = img::FIFO, .matches = matches, .dump = dump, .open = open_fifo, .settle = settle};
+const FileKind kFifo{
+    .name = "FIFO", .type = img::FIFO, .matches = matches, .dump = dump, .open = open_fifo, .settle = settle};
 
 } // namespace resource

@@ -4,8 +4,8 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the first task that holds it, and
-// fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the first task that holds it,
+// and fetched from there by the others.
 //
 //     matches(file)              is the description of this kind
 //     dump(context, file, entry) description -> message
@@ -40,13 +40,13 @@ using base::Result;
 /// One open file description.
 struct OpenFile {
     FileId id;
-    int fd = -1;          ///< ours, shares the description
-    struct stat stat{};
-    uint32_t flags = 0;   ///< F_GETFL
-    std::string link;     ///< what /proc/PID/fd/N points to, " (deleted)" included
-    Pid holder;           ///< a task that has it open
-    int number = -1;      ///< its number there; -1: cwd, root, program or mapping
-    std::string fdinfo;   ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
+    int fd = -1; ///< ours, shares the description
+    struct stat stat {};
+    uint32_t flags = 0; ///< F_GETFL
+    std::string link;   ///< what /proc/PID/fd/N points to, " (deleted)" included
+    Pid holder;         ///< a task that has it open
+    int number = -1;    ///< its number there; -1: cwd, root, program or mapping
+    std::string fdinfo; ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
 };
 
 /// What users may ask for that concerns files.
@@ -68,10 +68,11 @@ struct FileDumpContext {
     uint32_t next_file_id = 1;
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
-    std::map<std::pair<uint64_t, uint64_t>, uint32_t> link_remaps; ///< ... that still has a name -> id of the file of that name
-    std::vector<std::string> links;                                ///< hard links made; removed when the dump fails
-    std::set<uint64_t> pipes_done;                                 ///< pipes whose contents are written
-    std::vector<std::function<void()>> undo;                       ///< run in reverse order when the dump fails
+    std::map<std::pair<uint64_t, uint64_t>, uint32_t>
+        link_remaps;                         ///< ... that still has a name -> id of the file of that name
+    std::vector<std::string> links;          ///< hard links made; removed when the dump fails
+    std::set<uint64_t> pipes_done;           ///< pipes whose contents are written
+    std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
 
     FileId new_id() { return FileId(next_file_id++); }
 };
@@ -91,12 +92,12 @@ struct FileOpenContext {
     const FileOptions &options;
     const image::ImageDir &images;
     base::Log &log;
-    const std::map<uint32_t, img::file_entry> &files;            ///< all of files.img by id
+    const std::map<uint32_t, img::file_entry> &files;                  ///< all of files.img by id
     const std::multimap<uint32_t, img::remap_file_path_entry> &remaps; ///< by orig_id
-    std::map<uint32_t, std::string> ghost_paths;                 ///< ghosts that exist now, by id: removed at the end
-    std::vector<std::string> made_directories;                   ///< for ghosts; removed at the end
-    std::map<uint64_t, FreshPipe> pipes;                         ///< by pipe_id
-    std::map<uint32_t, int> opened;                              ///< file id -> descriptor in the root task
+    std::map<uint32_t, std::string> ghost_paths; ///< ghosts that exist now, by id: removed at the end
+    std::vector<std::string> made_directories;   ///< for ghosts; removed at the end
+    std::map<uint64_t, FreshPipe> pipes;         ///< by pipe_id
+    std::map<uint32_t, int> opened;              ///< file id -> descriptor in the root task
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers.
@@ -142,16 +143,18 @@ bool has_owner(const img::fown_entry &owner);
 /// Writes the contents of a pipe or FIFO, unless that was done for its inode before.
 Result<void> dump_pipe_data(FileDumpContext &context, const OpenFile &file, image::ImageKind kind, img::ext_pipe *ext);
 /// Fills a fresh pipe with what the image holds for `pipe_id`.
-Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, uint64_t pipe_id, int fd, const img::ext_pipe *ext);
+Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, uint64_t pipe_id, int fd,
+                               const img::ext_pipe *ext);
 
 /// Another description of the pipe.
 Result<base::UniqueFd> reopen_pipe(const FreshPipe &pipe, uint32_t flags);
 
-/// Makes sure that a file without a (right) name can be opened again: as a ghost, or under an extra hard link. `entry` is
-/// the reg_file_entry or fifo's path that the remap belongs to.
+/// Makes sure that a file without a (right) name can be opened again: as a ghost, or under an extra hard link. `entry`
+/// is the reg_file_entry or fifo's path that the remap belongs to.
 Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path);
 
-/// A path under which the file of `id` can be opened now: its own, or the one its remap says. The ghost is created if need be.
+/// A path under which the file of `id` can be opened now: its own, or the one its remap says. The ghost is created if
+/// need be.
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.

@@ -1,5 +1,5 @@
-// Who gets SIGIO (or the signal of F_SETSIG) when something happens on a descriptor. The kernel remembers the user ids of
-// the one who set the owner, and checks them when it sends: they are set again by briefly taking on these ids.
+// Who gets SIGIO (or the signal of F_SETSIG) when something happens on a descriptor. The kernel remembers the user ids
+// of the one who set the owner, and checks them when it sends: they are set again by briefly taking on these ids.
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -32,7 +32,9 @@ Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner) {
     return {};
 }
 
-bool has_owner(const img::fown_entry &owner) { return owner.pid() || owner.signum(); }
+bool has_owner(const img::fown_entry &owner) {
+    return owner.pid() || owner.signum();
+}
 
 namespace {
 

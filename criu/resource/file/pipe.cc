@@ -1,6 +1,6 @@
 // Pipes. Each end is an open file of its own; what connects them is the inode number, pipe_id. The first end that is
-// opened creates the pipe and fills it, any other end is opened through /proc/self/fd, so that each description gets its
-// own flags.
+// opened creates the pipe and fills it, any other end is opened through /proc/self/fd, so that each description gets
+// its own flags.
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -10,7 +10,9 @@
 namespace resource {
 namespace {
 
-bool matches(const OpenFile &file) { return S_ISFIFO(file.stat.st_mode) && file.link.starts_with("pipe:["); }
+bool matches(const OpenFile &file) {
+    return S_ISFIFO(file.stat.st_mode) && file.link.starts_with("pipe:[");
+}
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     img::pipe_entry *pipe = entry.mutable_pipe();
@@ -62,10 +64,13 @@ Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry 
     return fd;
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.pipe().fown(), entry.pipe().flags()); }
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+    return restore_owner(fd, entry.pipe().fown(), entry.pipe().flags());
+}
 
 } // namespace
 
-const FileKind kPipe{.name = "pipe", .type = img::PIPE, .matches = matches, .dump = dump, .open = open_end, .settle = settle};
+const FileKind kPipe{
+    .name = "pipe", .type = img::PIPE, .matches = matches, .dump = dump, .open = open_end, .settle = settle};
 
 } // namespace resource

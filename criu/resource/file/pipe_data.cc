@@ -1,6 +1,6 @@
-// Contents of pipes and FIFOs. tee(2) copies them into a pipe of ours without taking anything out; the same pipe's capacity
-// tells whether all of it fitted. In packet mode (O_DIRECT) each buffer is one packet: reading ours back yields one packet
-// a call, and the lengths are kept beside the bytes.
+// Contents of pipes and FIFOs. tee(2) copies them into a pipe of ours without taking anything out; the same pipe's
+// capacity tells whether all of it fitted. In packet mode (O_DIRECT) each buffer is one packet: reading ours back
+// yields one packet a call, and the lengths are kept beside the bytes.
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>

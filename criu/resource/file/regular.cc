@@ -30,13 +30,14 @@ bool is_plain_device(const struct stat &st) {
 bool matches(const OpenFile &file) {
     if (file.flags & O_PATH)
         return file.link.starts_with('/');
-    return file.link.starts_with('/') && (S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) || is_plain_device(file.stat)) &&
+    return file.link.starts_with('/') &&
+           (S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) || is_plain_device(file.stat)) &&
            !file.link.starts_with("/memfd:");
 }
 
 /// Whether the path still leads to this very file.
 bool is_there(const std::string &path, const struct stat &st) {
-    struct stat now{};
+    struct stat now {};
     return lstat(path.c_str(), &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino;
 }
 
@@ -86,25 +87,28 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
 }
 
 Result<void> validate(const FileOpenContext &context, int fd, const img::reg_file_entry &reg) {
-    struct stat now{};
+    struct stat now {};
     if (fstat(fd, &now) < 0)
         return base::fail_sys("fstat");
     if (reg.has_size() && static_cast<uint64_t>(now.st_size) != reg.size())
-        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} has {} bytes now, {} at the checkpoint",
-                                                                                reg.name(), now.st_size, reg.size()))
-                              .hint("put the file back as it was when the checkpoint was made"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("{} has {} bytes now, {} at the checkpoint", reg.name(), now.st_size, reg.size()))
+                .hint("put the file back as it was when the checkpoint was made"));
     if (reg.has_mode() && !context.options.skip_mode_check && now.st_mode != reg.mode())
-        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} has mode {:o} now, {:o} at the checkpoint",
-                                                                                reg.name(), now.st_mode, reg.mode()))
-                              .hint("change the mode back, or restore with --skip-file-rwx-check"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, fmt::format("{} has mode {:o} now, {:o} at the checkpoint",
+                                                                  reg.name(), now.st_mode, reg.mode()))
+                .hint("change the mode back, or restore with --skip-file-rwx-check"));
     if (!context.options.check_build_id || reg.build_id_size() == 0)
         return {};
     img::reg_file_entry fresh;
     write_build_id(build_id_of(fd), &fresh);
     if (std::equal(fresh.build_id().begin(), fresh.build_id().end(), reg.build_id().begin(), reg.build_id().end()))
         return {};
-    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} is another build than at the checkpoint", reg.name()))
-                          .hint("install the version that the task was running"));
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported, fmt::format("{} is another build than at the checkpoint", reg.name()))
+            .hint("install the version that the task was running"));
 }
 
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
@@ -131,7 +135,9 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) { return restore_owner(fd, entry.reg().fown(), entry.reg().flags()); }
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+    return restore_owner(fd, entry.reg().fown(), entry.reg().flags());
+}
 
 } // namespace
 

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <filesystem>
+#include <fmt/format.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -18,9 +18,13 @@ namespace {
 constexpr size_t kCopyBuffer = 1u << 20;
 constexpr const char *kFdPath = "/proc/self/fd/{}";
 
-uint32_t image_device(dev_t dev) { return static_cast<uint32_t>(major(dev) << 20 | minor(dev)); }
+uint32_t image_device(dev_t dev) {
+    return static_cast<uint32_t>(major(dev) << 20 | minor(dev));
+}
 
-std::pair<uint64_t, uint64_t> key_of(const struct stat &st) { return {st.st_dev, st.st_ino}; }
+std::pair<uint64_t, uint64_t> key_of(const struct stat &st) {
+    return {st.st_dev, st.st_ino};
+}
 
 Result<void> copy_range(int from, off_t at, off_t to_at, uint64_t bytes, int to) {
     std::vector<char> buffer(std::min<uint64_t>(kCopyBuffer, bytes));
@@ -85,8 +89,8 @@ Result<GhostHead> describe(const FileDumpContext &context, const OpenFile &file)
         return head;
     if (static_cast<uint64_t>(st.st_blocks) * 512 > context.options.ghost_limit)
         return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("the deleted file {} holds {} bytes, more than the ghost limit of {}", file.link,
-                                                  st.st_blocks * 512, context.options.ghost_limit))
+                                      fmt::format("the deleted file {} holds {} bytes, more than the ghost limit of {}",
+                                                  file.link, st.st_blocks * 512, context.options.ghost_limit))
                               .hint(fmt::format("raise it: --ghost-limit {}", st.st_blocks * 512)));
     head.source.reset(::open(fmt::format(kFdPath, file.fd).c_str(), O_RDONLY | O_CLOEXEC));
     if (!head.source)
@@ -151,9 +155,10 @@ Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, co
 
 Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
     if (!context.options.link_remap)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("{} was removed or replaced, but the open file still has another name", path))
-                              .hint("dump with --link-remap, which gives it a temporary name beside the old one"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("{} was removed or replaced, but the open file still has another name", path))
+                .hint("dump with --link-remap, which gives it a temporary name beside the old one"));
     auto [it, is_new] = context.link_remaps.try_emplace(key_of(file.stat), 0);
     if (is_new) {
         FileId named = context.new_id();
@@ -185,8 +190,8 @@ Result<void> fill(const image::GhostImage &ghost, const std::string &path) {
     if (ftruncate(out.get(), static_cast<off_t>(end)) < 0)
         return base::fail_sys(fmt::format("size of {}", path));
     for (const image::GhostPiece &piece : ghost.pieces)
-        TRY(copy_range(ghost.file.get(), static_cast<off_t>(piece.image_offset), static_cast<off_t>(piece.offset), piece.length,
-                       out.get()));
+        TRY(copy_range(ghost.file.get(), static_cast<off_t>(piece.image_offset), static_cast<off_t>(piece.offset),
+                       piece.length, out.get()));
     return {};
 }
 
@@ -214,8 +219,10 @@ Result<void> set_attributes(const img::ghost_file_entry &entry, const std::strin
     if (!S_ISLNK(entry.mode()) && chmod(path.c_str(), entry.mode() & 07777) < 0)
         return base::fail_sys(fmt::format("mode of {}", path));
     auto nanoseconds = [](bool exact, uint32_t ns, uint64_t us) { return static_cast<long>(exact ? ns : us * 1000); };
-    timespec times[2] = {{static_cast<time_t>(entry.atim().tv_sec()), nanoseconds(entry.has_atim_nsec(), entry.atim_nsec(), entry.atim().tv_usec())},
-                         {static_cast<time_t>(entry.mtim().tv_sec()), nanoseconds(entry.has_mtim_nsec(), entry.mtim_nsec(), entry.mtim().tv_usec())}};
+    timespec times[2] = {{static_cast<time_t>(entry.atim().tv_sec()),
+                          nanoseconds(entry.has_atim_nsec(), entry.atim_nsec(), entry.atim().tv_usec())},
+                         {static_cast<time_t>(entry.mtim().tv_sec()),
+                          nanoseconds(entry.has_mtim_nsec(), entry.mtim_nsec(), entry.mtim().tv_usec())}};
     if (entry.has_mtim() && utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
         return base::fail_sys(fmt::format("times of {}", path));
     return {};
@@ -235,7 +242,7 @@ Result<void> make_parents(FileOpenContext &context, const std::string &path) {
 
 /// The file's own name if nobody has it now, so that /proc shows the same "name (deleted)" as before.
 std::string ghost_name(const std::string &path, uint32_t id) {
-    struct stat st{};
+    struct stat st {};
     if (lstat(path.c_str(), &st) < 0 && errno == ENOENT)
         return path;
     return fmt::format("{}.cr.{:x}.ghost", path, id);
@@ -292,7 +299,8 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
     return base::bad_image("remap-fpath.img: an unknown kind of remap");
 }
 
-void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files, const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
+void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
+                        const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
     for (auto &[id, remap] : remaps) {
         auto named = files.find(remap.remap_id()), original = files.find(id);
         if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())

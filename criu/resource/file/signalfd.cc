@@ -10,7 +10,9 @@
 namespace resource {
 namespace {
 
-bool matches(const OpenFile &file) { return file.link == "anon_inode:[signalfd]"; }
+bool matches(const OpenFile &file) {
+    return file.link == "anon_inode:[signalfd]";
+}
 
 Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
@@ -39,6 +41,7 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kSignalfd{.name = "signalfd", .type = img::SIGNALFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+const FileKind kSignalfd{
+    .name = "signalfd", .type = img::SIGNALFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
 
 } // namespace resource

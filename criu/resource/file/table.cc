@@ -8,7 +8,9 @@ constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd,
 
 } // namespace
 
-std::span<const FileKind *const> file_kinds() { return kFileKinds; }
+std::span<const FileKind *const> file_kinds() {
+    return kFileKinds;
+}
 
 const FileKind *find_file_kind(img::fd_types type) {
     for (const FileKind *kind : kFileKinds)

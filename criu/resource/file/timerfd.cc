@@ -1,6 +1,6 @@
-// timerfd_create(2). fdinfo tells the time left, also of timers that were set to an absolute time; these are set to an absolute
-// time again, so that a change of the clock means the same for them. Expirations that nobody has read are set by
-// TFD_IOC_SET_TICKS.
+// timerfd_create(2). fdinfo tells the time left, also of timers that were set to an absolute time; these are set to an
+// absolute time again, so that a change of the clock means the same for them. Expirations that nobody has read are set
+// by TFD_IOC_SET_TICKS.
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 
@@ -15,7 +15,9 @@ namespace {
 constexpr unsigned long kSetTicks = _IOW('T', 0, uint64_t); // TFD_IOC_SET_TICKS
 constexpr long kNanoseconds = 1'000'000'000;
 
-bool matches(const OpenFile &file) { return file.link == "anon_inode:[timerfd]"; }
+bool matches(const OpenFile &file) {
+    return file.link == "anon_inode:[timerfd]";
+}
 
 Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
@@ -54,7 +56,8 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry
     const img::timerfd_entry &timer = entry.tfd();
     if (timer.vnsec() >= kNanoseconds || timer.insec() >= kNanoseconds)
         return base::bad_image("a timerfd with an impossible time");
-    base::UniqueFd fd(timerfd_create(static_cast<int>(timer.clockid()), TFD_CLOEXEC | (timer.flags() & O_NONBLOCK ? TFD_NONBLOCK : 0)));
+    base::UniqueFd fd(timerfd_create(static_cast<int>(timer.clockid()),
+                                     TFD_CLOEXEC | (timer.flags() & O_NONBLOCK ? TFD_NONBLOCK : 0)));
     if (!fd)
         return base::fail_sys("timerfd_create");
     const bool armed = timer.vsec() || timer.vnsec();
@@ -74,6 +77,7 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kTimerfd{.name = "timerfd", .type = img::TIMERFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+const FileKind kTimerfd{
+    .name = "timerfd", .type = img::TIMERFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
 
 } // namespace resource

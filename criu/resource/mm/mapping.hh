@@ -1,5 +1,5 @@
-// Memory mappings: from /proc/PID/smaps to the image. (Their restore, which concerns all mappings of a task at once, is in
-// criu/plan/address_space.hh.)
+// Memory mappings: from /proc/PID/smaps to the image. (Their restore, which concerns all mappings of a task at once, is
+// in criu/plan/address_space.hh.)
 #pragma once
 
 #include "criu/parse/maps.hh"

@@ -1,8 +1,8 @@
 // Credentials of a thread: user and group ids, groups, capability sets, securebits, no_new_privs, the death signal.
 //
-// Linux keeps them per thread; libc pretends otherwise. Restored in the order that never needs a right that was given up
-// just before: groups and gids while still privileged, uids with SECBIT_KEEP_CAPS-like bits set so that they do not clear
-// the capabilities, then the bounding set, the capabilities themselves, and last the securebits.
+// Linux keeps them per thread; libc pretends otherwise. Restored in the order that never needs a right that was given
+// up just before: groups and gids while still privileged, uids with SECBIT_KEEP_CAPS-like bits set so that they do not
+// clear the capabilities, then the bounding set, the capabilities themselves, and last the securebits.
 #include "criu/resource/task/resources.hh"
 
 #include <linux/capability.h>
@@ -68,11 +68,16 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &, const tree::ThreadFact
 
 using Words = google::protobuf::RepeatedField<uint32_t>;
 
-uint32_t word(const Words &words, int i) { return i < words.size() ? words[i] : 0; }
-uint64_t both(const Words &words) { return word(words, 0) | uint64_t{word(words, 1)} << 32; }
+uint32_t word(const Words &words, int i) {
+    return i < words.size() ? words[i] : 0;
+}
+uint64_t both(const Words &words) {
+    return word(words, 0) | uint64_t{word(words, 1)} << 32;
+}
 
 void plan_ids(plan::ThreadPlan &plan, const img::creds_entry &creds) {
-    uint64_t groups = plan.data().add(std::as_bytes(std::span(creds.groups().data(), static_cast<size_t>(creds.groups_size()))));
+    uint64_t groups =
+        plan.data().add(std::as_bytes(std::span(creds.groups().data(), static_cast<size_t>(creds.groups_size()))));
     plan.call(Stage::Creds, "setgroups", SYS_setgroups, {static_cast<uint64_t>(creds.groups_size()), groups});
     // Without these bits a change of uid to or from 0 would rewrite the capability sets behind our back.
     constexpr uint64_t kOwnHands = 1u << SECURE_NO_SETUID_FIXUP | 1u << SECURE_KEEP_CAPS;
@@ -94,17 +99,20 @@ void plan_capabilities(plan::ThreadPlan &plan, const img::creds_entry &creds) {
             plan.try_call(Stage::Creds, "prctl(PR_CAPBSET_DROP)", SYS_prctl, {PR_CAPBSET_DROP, cap, 0, 0, 0});
     std::array<CapData, 2> caps{};
     for (int half = 0; half < 2; half++)
-        caps[static_cast<size_t>(half)] = {word(creds.cap_eff(), half), word(creds.cap_prm(), half), word(creds.cap_inh(), half)};
+        caps[static_cast<size_t>(half)] = {word(creds.cap_eff(), half), word(creds.cap_prm(), half),
+                                           word(creds.cap_inh(), half)};
     // The securebits need CAP_SETPCAP, so they come before a set that may lack it; they do not change what capset does.
     // Ambient capabilities must be raised before SECBIT_NO_CAP_AMBIENT_RAISE forbids it, but need the new permitted and
     // inheritable sets: so capset twice, first with CAP_SETPCAP left in.
     std::array<CapData, 2> first = caps;
     constexpr uint32_t kSetpcap = 1u << CAP_SETPCAP;
     first[0].effective |= kSetpcap, first[0].permitted |= kSetpcap;
-    plan.try_call(Stage::Creds, "capset, with CAP_SETPCAP for the moment", SYS_capset, {header, plan.data().add_value(first)});
+    plan.try_call(Stage::Creds, "capset, with CAP_SETPCAP for the moment", SYS_capset,
+                  {header, plan.data().add_value(first)});
     for (uint64_t cap = 0; cap <= CAP_LAST_CAP; cap++)
         if (ambient >> cap & 1)
-            plan.call(Stage::Creds, "prctl(PR_CAP_AMBIENT_RAISE)", SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0});
+            plan.call(Stage::Creds, "prctl(PR_CAP_AMBIENT_RAISE)", SYS_prctl,
+                      {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0});
     plan.try_call(Stage::Creds, "prctl(PR_SET_SECUREBITS)", SYS_prctl, {PR_SET_SECUREBITS, creds.secbits(), 0, 0, 0});
     plan.call(Stage::Creds, "capset", SYS_capset, {header, plan.data().add_value(caps)});
     plan.expect_call(Stage::Creds, "check securebits", creds.secbits(), SYS_prctl, {PR_GET_SECUREBITS, 0, 0, 0, 0});

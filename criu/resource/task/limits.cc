@@ -1,5 +1,5 @@
-// Resource limits. Read by the task itself (prlimit(2) on another user's task needs CAP_SYS_RESOURCE), and set by it while
-// it is still privileged.
+// Resource limits. Read by the task itself (prlimit(2) on another user's task needs CAP_SYS_RESOURCE), and set by it
+// while it is still privileged.
 #include "criu/resource/task/resources.hh"
 
 #include <sys/resource.h>
@@ -32,7 +32,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     for (int kind = 0; kind < limits.size() && kind < static_cast<int>(kCount); kind++) {
         rlimit limit{limits[kind].cur(), limits[kind].max()};
         // Late, so that a low limit on memory, descriptors, processes or queued signals does not get in our own way.
-        plan.call(Stage::Creds, "prlimit", SYS_prlimit64, {0, static_cast<uint64_t>(kind), plan.data().add_value(limit), 0});
+        plan.call(Stage::Creds, "prlimit", SYS_prlimit64,
+                  {0, static_cast<uint64_t>(kind), plan.data().add_value(limit), 0});
     }
     return {};
 }

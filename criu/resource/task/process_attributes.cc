@@ -1,5 +1,5 @@
-// Switches of a whole process: subreaper, dumpable, transparent huge pages, memory merging, write-xor-execute, I/O flusher,
-// personality, membarrier registrations, core dump filter, OOM adjustment, login uid.
+// Switches of a whole process: subreaper, dumpable, transparent huge pages, memory merging, write-xor-execute, I/O
+// flusher, personality, membarrier registrations, core dump filter, OOM adjustment, login uid.
 //
 // Some can be read from /proc, most only by the process itself. Those that CRIU does not know are our extension.
 #include "criu/resource/task/resources.hh"
@@ -99,7 +99,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
         plan.call(Stage::Actions, "prctl(PR_MCE_KILL)", SYS_prctl,
                   {static_cast<uint64_t>(kMceKill), kMceKillSet, ext.mce_kill(), 0, 0});
     if (ext.has_tsc_mode())
-        plan.call(Stage::Final, "prctl(PR_SET_TSC)", SYS_prctl, {static_cast<uint64_t>(kSetTsc), ext.tsc_mode(), 0, 0, 0});
+        plan.call(Stage::Final, "prctl(PR_SET_TSC)", SYS_prctl,
+                  {static_cast<uint64_t>(kSetTsc), ext.tsc_mode(), 0, 0, 0});
     if (ext.mdwe()) // after every mapping is as it must be: it cannot be taken back
         plan.call(Stage::Creds, "prctl(PR_SET_MDWE)", SYS_prctl, {PR_SET_MDWE, ext.mdwe(), 0, 0, 0});
     return {};

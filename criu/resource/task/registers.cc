@@ -1,12 +1,12 @@
 // Registers of a thread (x86-64). Read and written by ptrace while the thread is stopped.
 //
-// The extended state (XSAVE) is laid out differently by different CPUs: where a component lies is asked of CPUID on both
-// sides, and the image keeps each component on its own. Only components in use (their bit in xstate_bv) must exist on the
-// CPU of the restore.
+// The extended state (XSAVE) is laid out differently by different CPUs: where a component lies is asked of CPUID on
+// both sides, and the image keeps each component on its own. Only components in use (their bit in xstate_bv) must exist
+// on the CPU of the restore.
 //
-// A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode. The
-// restart block, which holds the end of an interrupted nanosleep or poll, cannot be carried over: such a call starts anew,
-// nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
+// A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode.
+// The restart block, which holds the end of an interrupted nanosleep or poll, cannot be carried over: such a call
+// starts anew, nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
 #include "criu/resource/task/registers.hh"
 
 #include <algorithm>
@@ -28,12 +28,12 @@ struct Place {
     size_t at = 0, size = 0;
 };
 
-/// What CPUID says about the extended state. Asked once: on a virtual machine each CPUID is a trip to the host, 20 us and more,
-/// and there may be thousands of threads.
+/// What CPUID says about the extended state. Asked once: on a virtual machine each CPUID is a trip to the host, 20 us
+/// and more, and there may be thousands of threads.
 struct Layout {
     std::array<Place, kPkru + 1> places{};
-    size_t size = kHeaderEnd;   ///< of the standard format with all components that this CPU and kernel have switched on
-    uint64_t supported = 0;     ///< components
+    size_t size = kHeaderEnd; ///< of the standard format with all components that this CPU and kernel have switched on
+    uint64_t supported = 0;   ///< components
 };
 
 Layout ask_cpu() {
@@ -55,7 +55,9 @@ const Layout &layout() {
 }
 
 /// Where a component lies; size 0: this CPU has none.
-Place place_of(unsigned component) { return layout().places[component]; }
+Place place_of(unsigned component) {
+    return layout().places[component];
+}
 
 template <class T> T load(const std::vector<std::byte> &bytes, size_t at) {
     T v{};
@@ -103,9 +105,10 @@ Result<void> write_fpu(const std::vector<std::byte> &state, img::user_x86_fpregs
         return {};
     constexpr uint64_t kKnown = ((1u << (kHi16Zmm + 1)) - 1) | (1u << kPkru);
     if (uint64_t unknown = load<uint64_t>(state, kHeaderAt) & ~kKnown)
-        return base::unsupported(fmt::format("extended CPU state {:#x} is in use (AMX tiles are bits 17 and 18), which the "
-                                             "image format cannot hold",
-                                             unknown));
+        return base::unsupported(
+            fmt::format("extended CPU state {:#x} is in use (AMX tiles are bits 17 and 18), which the "
+                        "image format cannot hold",
+                        unknown));
     write_extended(state, load<uint64_t>(state, kXcr0At), fpu->mutable_xsave());
     return {};
 }
@@ -137,7 +140,9 @@ template <class Word, class Field> void copy_in(const Field &from, std::vector<s
     }
 }
 
-template <class T> void store(std::vector<std::byte> &state, size_t at, T v) { std::memcpy(state.data() + at, &v, sizeof v); }
+template <class T> void store(std::vector<std::byte> &state, size_t at, T v) {
+    std::memcpy(state.data() + at, &v, sizeof v);
+}
 
 } // namespace
 

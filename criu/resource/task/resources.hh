@@ -13,7 +13,8 @@ extern const ThreadResource kSeccomp;
 
 /// Adds the chain of filters that the thread names. Errors: BadImage for dangling or circular chains.
 /// `for_all`: the leader installs them for all threads at once, so that these share them as they did.
-Result<void> plan_seccomp_filters(plan::ThreadPlan &, const img::core_entry &, const img::seccomp_entry &, bool for_all);
+Result<void> plan_seccomp_filters(plan::ThreadPlan &, const img::core_entry &, const img::seccomp_entry &,
+                                  bool for_all);
 
 extern const TaskResource kSignalActions;
 extern const TaskResource kSharedSignals;

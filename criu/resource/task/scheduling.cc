@@ -1,5 +1,5 @@
-// How a thread is scheduled: policy, priority, nice value, deadline parameters, CPU affinity, I/O priority, timer slack,
-// memory policy. CRIU keeps the first three; the others are our extension.
+// How a thread is scheduled: policy, priority, nice value, deadline parameters, CPU affinity, I/O priority, timer
+// slack, memory policy. CRIU keeps the first three; the others are our extension.
 #include "criu/resource/task/resources.hh"
 
 #include <sched.h>
@@ -106,7 +106,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
         plan.call(Stage::Context, "ioprio_set", SYS_ioprio_set, {kWhoProcess, 0, ext.ioprio()});
     // Slack belongs to ordinary threads only: real-time ones report 0 and take none.
     if (ext.timerslack_ns())
-        plan.call(Stage::Context, "prctl(PR_SET_TIMERSLACK)", SYS_prctl, {PR_SET_TIMERSLACK, ext.timerslack_ns(), 0, 0, 0});
+        plan.call(Stage::Context, "prctl(PR_SET_TIMERSLACK)", SYS_prctl,
+                  {PR_SET_TIMERSLACK, ext.timerslack_ns(), 0, 0, 0});
     if (ext.has_numa_mode())
         plan.try_call(Stage::Context, "set_mempolicy", SYS_set_mempolicy,
                       {ext.numa_mode(), mask_data(plan, ext.numa_nodes()), ext.numa_nodes().size() * 8 + 1});

@@ -1,8 +1,8 @@
 // Seccomp: the strict mode and the chain of filters of a thread.
 //
 // A thread's filters are read from outside by PTRACE_SECCOMP_GET_FILTER (needs CAP_SYS_ADMIN), newest last. Chains that
-// threads share are stored once: the image holds a forest, each filter naming its predecessor, each thread its newest. On
-// restore each thread installs its chain oldest first; the coordinator suspends seccomp for the tasks while they are
+// threads share are stored once: the image holds a forest, each filter naming its predecessor, each thread its newest.
+// On restore each thread installs its chain oldest first; the coordinator suspends seccomp for the tasks while they are
 // traced, so that no filter stops our own calls.
 #include "criu/resource/task/resources.hh"
 
@@ -29,7 +29,8 @@ Answer ask(compel::Batch &, const tree::TaskFacts &, const tree::ThreadFacts &fa
 // Filters need the image that holds them: planned by plan_seccomp_filters() below. Strict mode needs nothing.
 Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     if (core.thread_core().seccomp_mode() == img::strict)
-        plan.call(Stage::Creds, "prctl(PR_SET_SECCOMP, strict)", SYS_prctl, {PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0});
+        plan.call(Stage::Creds, "prctl(PR_SET_SECCOMP, strict)", SYS_prctl,
+                  {PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0});
     return {};
 }
 
@@ -37,7 +38,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 const ThreadResource kSeccomp{"seccomp", ask, plan};
 
-Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry &core, const img::seccomp_entry &all, bool for_all) {
+Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry &core, const img::seccomp_entry &all,
+                                  bool for_all) {
     if (core.thread_core().seccomp_mode() != img::filter)
         return {};
     std::vector<const img::seccomp_filter *> chain;
@@ -58,9 +60,12 @@ Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry 
         struct {
             uint16_t length, pad[3];
             uint64_t code;
-        } program{static_cast<uint16_t>(code.size() / sizeof(sock_filter)), {}, plan.data().add(std::as_bytes(std::span(code)))};
+        } program{static_cast<uint16_t>(code.size() / sizeof(sock_filter)),
+                  {},
+                  plan.data().add(std::as_bytes(std::span(code)))};
         plan.call(Stage::Creds, "seccomp(SECCOMP_SET_MODE_FILTER)", SYS_seccomp,
-                  {SECCOMP_SET_MODE_FILTER, (*it)->flags() | (for_all ? SECCOMP_FILTER_FLAG_TSYNC : 0), plan.data().add_value(program)});
+                  {SECCOMP_SET_MODE_FILTER, (*it)->flags() | (for_all ? SECCOMP_FILTER_FLAG_TSYNC : 0),
+                   plan.data().add_value(program)});
     }
     return {};
 }

@@ -1,5 +1,5 @@
-// Signal actions: what a process does with each signal. Private to the process (shared with CLONE_SIGHAND), so the task is
-// asked for each with rt_sigaction(2). SIGKILL and SIGSTOP have none.
+// Signal actions: what a process does with each signal. Private to the process (shared with CLONE_SIGHAND), so the task
+// is asked for each with rt_sigaction(2). SIGKILL and SIGSTOP have none.
 #include "criu/resource/task/resources.hh"
 
 #include <csignal>
@@ -14,7 +14,9 @@ struct KernelSigaction {
     uint64_t handler, flags, restorer, mask;
 };
 
-bool has_action(int signal) { return signal != SIGKILL && signal != SIGSTOP; }
+bool has_action(int signal) {
+    return signal != SIGKILL && signal != SIGSTOP;
+}
 
 Answer ask(compel::Batch &batch, const tree::TaskFacts &) {
     uint64_t out = batch.out(kSignals * sizeof(KernelSigaction));
@@ -29,7 +31,8 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &) {
             if (!has_action(signal))
                 continue;
             TRY(must(done, call++, "rt_sigaction"));
-            auto action = done.value<KernelSigaction>(out + static_cast<uint64_t>(signal - 1) * sizeof(KernelSigaction));
+            auto action =
+                done.value<KernelSigaction>(out + static_cast<uint64_t>(signal - 1) * sizeof(KernelSigaction));
             img::sa_entry *entry = core.mutable_tc()->add_sigactions();
             entry->set_sigaction(action.handler);
             entry->set_flags(action.flags);

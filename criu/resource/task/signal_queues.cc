@@ -1,5 +1,6 @@
 // Pending signals: the private queue of each thread and the shared one of the process, with their complete siginfo, in
-// order. Read from outside by PTRACE_PEEKSIGINFO; queued again by the thread itself, which may forge any siginfo to itself.
+// order. Read from outside by PTRACE_PEEKSIGINFO; queued again by the thread itself, which may forge any siginfo to
+// itself.
 #include "criu/resource/task/resources.hh"
 
 #include <csignal>
@@ -32,7 +33,8 @@ Result<void> plan_queue(plan::ThreadPlan &plan, const img::signal_queue_entry &q
         if (shared)
             plan.call(Stage::Reap, "rt_sigqueueinfo", SYS_rt_sigqueueinfo, {pid.result(), signal, at});
         else
-            plan.call(Stage::Reap, "rt_tgsigqueueinfo", SYS_rt_tgsigqueueinfo, {pid.result(), tid.result(), signal, at});
+            plan.call(Stage::Reap, "rt_tgsigqueueinfo", SYS_rt_tgsigqueueinfo,
+                      {pid.result(), tid.result(), signal, at});
     }
     return {};
 }

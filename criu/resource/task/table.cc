@@ -5,13 +5,18 @@ namespace resource {
 namespace {
 
 // Seccomp filters come after the credentials, which need calls that a filter may forbid.
-constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling, &kPrivateSignals, &kCredentials, &kSeccomp};
-constexpr const TaskResource *kTaskTable[] = {&kSignalActions, &kProcessAttributes, &kPosixTimers,
-                                              &kSharedSignals, &kLimits,            &kItimers};
+constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling, &kPrivateSignals, &kCredentials,
+                                                  &kSeccomp};
+constexpr const TaskResource *kTaskTable[] = {
+    &kSignalActions, &kProcessAttributes, &kPosixTimers, &kSharedSignals, &kLimits, &kItimers};
 
 } // namespace
 
-std::span<const ThreadResource *const> thread_resources() { return kThreadTable; }
-std::span<const TaskResource *const> task_resources() { return kTaskTable; }
+std::span<const ThreadResource *const> thread_resources() {
+    return kThreadTable;
+}
+std::span<const TaskResource *const> task_resources() {
+    return kTaskTable;
+}
 
 } // namespace resource

@@ -18,7 +18,7 @@
 
 using namespace compel;
 
-#define REQUIRE_OK(expr)                                                                                              \
+#define REQUIRE_OK(expr)                                                                                               \
     do {                                                                                                               \
         auto &&outcome = (expr);                                                                                       \
         INFO((outcome ? std::string() : outcome.error().message()));                                                   \
@@ -113,7 +113,8 @@ TEST_CASE("a batch runs inside a sleeping process, which never notices") {
         auto &thread = tree->processes()[0].threads[0];
         auto memory = RemoteMemory::open(child.pid());
         REQUIRE_OK(memory);
-        auto agent = Injection::enter(StoppedThread(thread.tid), thread.registers, *memory, site_of(child.pid(), *memory), 0);
+        auto agent =
+            Injection::enter(StoppedThread(thread.tid), thread.registers, *memory, site_of(child.pid(), *memory), 0);
         REQUIRE_OK(agent);
         Batch batch = agent->batch();
         size_t pid = batch.call(SYS_getpid, {});
@@ -210,7 +211,8 @@ TEST_CASE("the process recovers when the tool is killed at any stop") {
         });
         CHECK(WTERMSIG(tool.status()) == SIGALRM);
         child.until_state('S');
-        CHECK(file("/proc/" + std::to_string(child.pid().value) + "/maps") == before.substr(0, before.rfind('\n', before.size() - 2) + 1));
+        CHECK(file("/proc/" + std::to_string(child.pid().value) + "/maps") ==
+              before.substr(0, before.rfind('\n', before.size() - 2) + 1));
         CHECK(child.status() == 0);
     }
 }

@@ -1,4 +1,5 @@
-// Images that CRIU 4.2 wrote load, and compile to a plan that keeps its invariants. No kernel is asked, nothing is created.
+// Images that CRIU 4.2 wrote load, and compile to a plan that keeps its invariants. No kernel is asked, nothing is
+// created.
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 

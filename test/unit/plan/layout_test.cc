@@ -5,7 +5,8 @@
 #include <catch2/catch.hpp>
 
 TEST_CASE("the arena touches nothing and is aligned to huge pages") {
-    std::vector<plan::Range> taken{{0x400000, 0x500000}, {0x7f0000000000, 0x7fffffffe000}, {0x10000000000, 0x10040000000}};
+    std::vector<plan::Range> taken{
+        {0x400000, 0x500000}, {0x7f0000000000, 0x7fffffffe000}, {0x10000000000, 0x10040000000}};
     auto arena = plan::place_arena(taken, 1ull << 40);
     REQUIRE(arena.has_value());
     CHECK(arena->base % base::kHugePageSize == 0);
