@@ -87,6 +87,19 @@ private:
     std::set<uint32_t> under_way_;
 };
 
+/// Whether no task before this one has the file open. The dump looked at the file in the first task that has it.
+bool is_first_holder(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, uint32_t file) {
+    for (const plan::TaskImage &other : checkpoint.tasks) {
+        if (other.dead())
+            continue;
+        if (other.ids.files_id() == task.ids.files_id())
+            return true;
+        if (std::ranges::any_of(table_of(checkpoint, other), [&](auto &entry) { return entry.id() == file; }))
+            return false;
+    }
+    return true;
+}
+
 void raise_limit() {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -145,12 +158,14 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node) {
             return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
         numbers.emplace(entry.id(), number);
     }
-    resource::FileSettleContext settle{context.log, context.checkpoint.files, numbers};
+    resource::FileSettleContext settle{.log = context.log, .files = context.checkpoint.files, .numbers = numbers};
     for (auto [id, number] : numbers) {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
-        if (kind->settle)
-            TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
+        if (!kind->settle)
+            continue;
+        settle.first_holder = is_first_holder(context.checkpoint, task, id);
+        TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
     }
     return {};
 }

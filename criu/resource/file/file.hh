@@ -105,6 +105,7 @@ struct FileSettleContext {
     base::Log &log;
     const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
     const std::map<uint32_t, int> &numbers;           ///< file id -> number in this task
+    bool first_holder = false; ///< this task is the first of the tree that has the file at hand
 };
 
 struct FileKind {
