@@ -103,9 +103,11 @@ def _fdinfo(text):
     lines = []
     for line in text.split("\n"):
         line = re.sub(r"^lock:\t\d+:", "lock:", line)
+        # What an epoll set watches: inode numbers of pipes are new, and the order is that of a search tree by address.
+        line = re.sub(r"^(tfd:.*?) *pos:.*", r"\1", line)
         if line and not RUNNING_FDINFO.match(line):
             lines.append(" ".join(line.split()))
-    return lines
+    return [line for line in lines if not line.startswith("tfd:")] + sorted(line for line in lines if line.startswith("tfd:"))
 
 
 def _descriptors(pid, numbers):
