@@ -23,16 +23,6 @@ image::Layout layout_of(const cli::Options &options) {
     return options.image_layout == cli::ImageLayout::Split ? image::Layout::Split : image::Layout::Current;
 }
 
-resource::FileOptions file_options(const cli::Options &options) {
-    return {.link_remap = options.link_remap,
-            .shell_job = options.shell_job,
-            .evasive_devices = options.evasive_devices,
-            .ghost_fiemap = options.ghost_fiemap,
-            .ghost_limit = options.ghost_limit,
-            .check_build_id = options.file_validation == cli::FileValidation::BuildId,
-            .skip_mode_check = options.skip_file_rwx_check};
-}
-
 compel::FreezeOptions freeze_options(const cli::Options &options) {
     compel::FreezeOptions freeze;
     freeze.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
@@ -71,6 +61,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
         memory.agent_may_write = may_write_itself(task.pid);
         TRY_CTX(task.zombie ? dump_zombie(context, task) : dump_task(context, task), name_of(task));
     }
+    TRY(table.finish());
     TRY(write_process_tree(images, tasks));
     statistics = memory.statistics;
     return {};
@@ -82,6 +73,12 @@ Result<void> leave_tree(compel::FrozenTree &tree, const cli::Options &options) {
     if (options.leave_running)
         return tree.thaw();
     return tree.kill();
+}
+
+Result<void> prepare_to_kill(resource::FileDumpContext &files) {
+    for (auto &step : files.before_kill)
+        TRY(step());
+    return {};
 }
 
 /// Takes back what was made outside of the image directory, latest first.
@@ -108,13 +105,16 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_tree(tasks, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
-    auto file_settings = file_options(options);
-    resource::FileDumpContext files{.options = file_settings, .images = images, .log = log};
+    auto file_settings = resource::file_options(options);
+    resource::FileDumpContext files{.options = file_settings, .images = images, .log = log, .tasks = tasks};
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
     if (written)
         written = finish_images(images);
     Result<int> scripted = 0;
+    const bool kills = !options.leave_running && !options.leave_stopped;
+    if (written && kills)
+        written = prepare_to_kill(files);
     if (written)
         scripted = scripts.run_for_status("post-dump", base::Pid(options.tree));
     if (!written || !scripted || *scripted != 0) {
@@ -124,7 +124,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         TRY_CTX(std::move(written), "dump");
         return scripted;
     }
-    if (options.leave_running)
+    if (!kills)
         take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
     TRY_CTX(leave_tree(tree, options), "dump");
     clock.done();

@@ -46,63 +46,91 @@ int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
 
 } // namespace
 
-Result<FileTable::Known> FileTable::dump(resource::OpenFile file) {
-    const resource::FileKind *kind = nullptr;
-    for (const resource::FileKind *candidate : resource::file_kinds())
-        if (candidate->matches(file)) {
-            kind = candidate;
-            break;
-        }
-    if (!kind)
-        return base::unsupported(fmt::format("{} cannot be checkpointed", file.link));
-    img::file_entry entry;
-    entry.set_type(kind->type);
-    entry.set_id(file.id.value);
-    TRY_CTX(kind->dump(*context_, file, entry), file.link);
-    TRY(context_->images.add(image::ImageKind::Files, 0, entry));
-    return Known{file.id, kind->type, file.holder, file.number};
+FileTable::FileTable(resource::FileDumpContext &context) : context_(&context) {
+    context.dump_passed = [this](base::UniqueFd fd) { return add_passed(std::move(fd)); };
 }
 
-Result<const FileTable::Known *> FileTable::find_or_dump(const tree::TaskFacts &task, int number) {
-    auto [pidfd, is_new] = pidfds_.try_emplace(task.pid);
-    if (is_new)
-        pidfd->second.reset(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
-    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd->second.get(), number, 0)));
-    if (!fd)
+Result<const resource::FileKind *> FileTable::kind_of(const resource::OpenFile &file) {
+    for (const resource::FileKind *candidate : resource::file_kinds())
+        if (candidate->matches(file))
+            return candidate;
+    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} cannot be checkpointed", file.link))
+                          .hint("close it before the dump, or leave it out with --skip-fd if the program can do "
+                                "without it"));
+}
+
+Result<void> FileTable::dump(const resource::FileKind &kind, const resource::OpenFile &file) {
+    img::file_entry entry;
+    entry.set_type(kind.type);
+    entry.set_id(file.id.value);
+    TRY_CTX(kind.dump(*context_, file, entry), file.link);
+    return context_->images.add(image::ImageKind::Files, 0, entry);
+}
+
+Result<int> FileTable::borrow(const tree::TaskFacts &task, int number) {
+    if (!pidfd_)
+        pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
+    int fd = static_cast<int>(syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0));
+    if (fd < 0)
         return base::fail_sys("pidfd_getfd");
+    return fd;
+}
+
+Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd) {
     resource::OpenFile file;
-    if (fstat(fd.get(), &file.stat) < 0)
+    if (fstat(fd, &file.stat) < 0)
         return base::fail_sys("fstat");
-    file.fd = fd.get();
-    file.flags = static_cast<uint32_t>(fcntl(fd.get(), F_GETFL));
-    Key key{file.stat.st_dev, file.stat.st_ino, file.flags};
-    auto &same = descriptions_[key];
+    file.fd = fd;
+    file.flags = static_cast<uint32_t>(fcntl(fd, F_GETFL));
+    auto &same = descriptions_[{file.stat.st_dev, file.stat.st_ino, file.flags}];
     auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
-        return compare_files(known.holder, known.number, task.pid, n) < 0;
+        return compare_files(known.holder, known.number, holder, n) < 0;
     });
-    if (place != same.end() && compare_files(place->holder, place->number, task.pid, number) == 0)
-        return &*place;
-    file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd.get())));
-    file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number)));
+    if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0)
+        return *place;
+    file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd)));
+    file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", holder.value, number)));
     TRY(refuse_locks(file.fdinfo));
     file.id = context_->new_id();
-    file.holder = task.pid;
+    file.holder = holder;
     file.number = number;
-    return &*same.insert(place, TRY(dump(std::move(file))));
+    const resource::FileKind *kind = TRY(kind_of(file));
+    // Known before it is dumped: a socket may hold itself in its own queue.
+    const Known known = *same.insert(place, Known{file.id, kind->type, holder, number});
+    TRY(dump(*kind, file));
+    return known;
+}
+
+Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
+    const int number = fd.get();
+    const size_t before = context_->next_file_id;
+    const Known known = TRY_CTX(find_or_dump(Pid(getpid()), number, number), "a descriptor on its way");
+    if (context_->next_file_id != before)
+        kept_.push_back(std::move(fd));
+    return known.id;
 }
 
 Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
+    pidfd_.reset();
     for (size_t i = 0; i < task.fds.size(); i++) {
-        const Known *known = TRY_CTX(find_or_dump(task, task.fds[i]), fmt::format("fd {}", task.fds[i]));
+        auto context = [&] { return fmt::format("fd {}", task.fds[i]); };
+        base::UniqueFd fd(TRY_CTX(borrow(task, task.fds[i]), context()));
+        const Known known = TRY_CTX(find_or_dump(task.pid, task.fds[i], fd.get()), context());
         img::fdinfo_entry entry;
-        entry.set_id(known->id.value);
+        entry.set_id(known.id.value);
         entry.set_flags(close_on_exec[i] ? FD_CLOEXEC : 0);
-        entry.set_type(known->type);
+        entry.set_type(known.type);
         entry.set_fd(static_cast<uint32_t>(task.fds[i]));
         TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
     }
-    pidfds_.erase(task.pid);
     return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
+}
+
+Result<void> FileTable::finish() {
+    for (const resource::FileKind *kind : resource::file_kinds())
+        if (kind->finish)
+            TRY(kind->finish(*context_));
+    return {};
 }
 
 Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags) {
@@ -125,7 +153,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     file.id = context_->new_id();
     file.holder = task.pid;
     const FileId id = file.id;
-    TRY(dump(std::move(file)));
+    TRY(dump(*TRY(kind_of(file)), file));
     paths_.emplace(key, id);
     return id;
 }

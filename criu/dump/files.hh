@@ -13,7 +13,8 @@ using base::Result;
 /// Collects descriptions as tasks are visited, and writes files.img and fdinfo-N.img.
 class FileTable {
 public:
-    explicit FileTable(resource::FileDumpContext &context) : context_(&context) {}
+    /// Lends `context` the way to dump what is found inside of other files: it must not outlive the table.
+    explicit FileTable(resource::FileDumpContext &context);
 
     /// The descriptors of one table (ids.files), through any task that has it.
     /// `close_on_exec` tells the flag of each descriptor, in the order of task.fds.
@@ -21,25 +22,31 @@ public:
     /// A file that is open in no descriptor: a mapping, the program, the working directory. `path` opens it, through
     /// /proc; the same file in the same mode is written once for the whole tree.
     Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags);
+    /// All tables are added: lets every kind look whether something is missing.
+    Result<void> finish();
 
 private:
     struct Known {
         FileId id;
         img::fd_types type;
-        Pid holder;
+        Pid holder; ///< a task, or ourselves for a description that was found in a queue
         int number;
     };
     struct Key {
         uint64_t device, inode, mode;
         auto operator<=>(const Key &) const = default;
     };
-    Result<const Known *> find_or_dump(const tree::TaskFacts &task, int number);
-    Result<Known> dump(resource::OpenFile file);
+    Result<Known> find_or_dump(Pid holder, int number, int fd);
+    Result<FileId> add_passed(base::UniqueFd fd);
+    Result<int> borrow(const tree::TaskFacts &task, int number);
+    static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
+    Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
 
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order
     std::map<Key, FileId> paths_;
-    std::map<Pid, base::UniqueFd> pidfds_;
+    base::UniqueFd pidfd_;             ///< of the task whose table is being added
+    std::vector<base::UniqueFd> kept_; ///< passed descriptions, held for comparison
 };
 
 } // namespace dump

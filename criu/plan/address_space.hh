@@ -60,6 +60,7 @@ struct Surroundings {
         false;        ///< their layout equals the image's: they go to its addresses, else they stay parked
     int exe_fd = -1;  ///< descriptor of the program, closed by the agent
     int null_fd = -1; ///< /dev/null, closed by the agent
+    int proc_fd = -1; ///< /proc, closed by the agent; only where files are opened late
     const image::ImageDir *images = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 

@@ -1,5 +1,7 @@
 #include "criu/plan/checkpoint.hh"
 
+#include "criu/resource/file/file.hh"
+
 #include <algorithm>
 #include <fmt/format.h>
 #include <set>
@@ -130,6 +132,18 @@ Result<void> order_tasks(std::vector<TaskImage> &tasks) {
     return {};
 }
 
+void find_holders(Checkpoint &checkpoint) {
+    std::set<uint32_t> done;
+    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
+        const TaskImage &task = checkpoint.tasks[i];
+        if (task.dead() || !done.insert(task.ids.files_id()).second)
+            continue;
+        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
+            if (checkpoint.first_holders.try_emplace(entry.id(), Holder{i, entry.fd()}).second)
+                checkpoint.has_late_files |= resource::is_late(checkpoint.files.at(entry.id()));
+    }
+}
+
 } // namespace
 
 Result<Checkpoint> load_checkpoint(int images_dir_fd) {
@@ -151,6 +165,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
     for (const TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY(check_task(checkpoint, task));
+    find_holders(checkpoint);
     if (checkpoint.root().dead())
         return base::bad_image("pstree.img: the root task is a zombie");
     if (auto seccomp = TRY(checkpoint.images.read_one<img::seccomp_entry>(ImageKind::Seccomp)))

@@ -33,6 +33,12 @@ struct TaskImage {
     bool stopped() const { return core().tc().task_state() == 3; }
 };
 
+/// The first task that has a file open, and under which number.
+struct Holder {
+    size_t task = 0;
+    uint32_t number = 0;
+};
+
 struct Checkpoint {
     image::ImageDir images;
     img::inventory_entry inventory;
@@ -40,6 +46,8 @@ struct Checkpoint {
     std::map<uint32_t, img::file_entry> files;
     std::map<uint32_t, std::vector<img::fdinfo_entry>> tables; ///< by files_id, ascending descriptors
     std::multimap<uint32_t, img::remap_file_path_entry> remaps;
+    std::map<uint32_t, Holder> first_holders; ///< by file id; the dump looked at the file in this task
+    bool has_late_files = false;              ///< files that wait until all processes and threads exist
     img::seccomp_entry seccomp;
 
     const TaskImage &root() const { return tasks.front(); }

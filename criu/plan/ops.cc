@@ -18,6 +18,14 @@ const char *stage_name(Stage stage) {
         return "context";
     case Stage::Reap:
         return "reap";
+    case Stage::Threaded:
+        return "threaded";
+    case Stage::LateOpen:
+        return "late open";
+    case Stage::LateOpened:
+        return "late opened";
+    case Stage::LateFetch:
+        return "late fetch";
     case Stage::Restored:
         return "restored";
     case Stage::Creds:

@@ -1,6 +1,6 @@
 // A restore's operations while they are planned: filed under stages, with names, not yet at an address.
 //
-// Every resource's plan() adds operations here; finalize() in criu/plan/finalize.hh turns them into the agent's lists.
+// Every resource's plan() adds operations here; compile() in criu/plan/program.hh turns them into the agent's lists.
 // All of it is pure: a plan can be built, printed and compared without a kernel or a privilege.
 #pragma once
 
@@ -22,6 +22,10 @@ enum class Stage : uint8_t {
     Threads,  ///< spawn the other threads
     Context,  ///< what each thread sets for itself: TLS, robust list, rseq, scheduling, name
     Reap,     ///< signals queued, helpers collected
+    Threaded,   ///< barrier, only where files are opened late: all threads exist
+    LateOpen,   ///< late files are opened by their first holders
+    LateOpened, ///< barrier
+    LateFetch,  ///< the other holders get them; what refers to them
     Restored, ///< barrier: everything is rebuilt; scripts run and the network is unlocked behind it
     Creds,    ///< credentials, seccomp, dumpable, death signal
     Arm,      ///< timers start

@@ -1,5 +1,6 @@
 #include "criu/plan/program.hh"
 
+#include "criu/plan/late_files.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
 
@@ -68,7 +69,13 @@ agent::OpList emit(const std::vector<PlannedOp> &ops, Data &data) {
     return {at, static_cast<uint32_t>(encoded.size()), agent::kNoFailure};
 }
 
-void plan_barriers(ThreadPlan &plan, const Arena &arena) {
+void plan_barriers(ThreadPlan &plan, const Checkpoint &checkpoint, const Arena &arena) {
+    if (checkpoint.has_late_files) {
+        plan.op(Stage::Threaded, "wait until all threads exist", agent::OpKind::Barrier,
+                {arena.rendezvous(), kThreaded});
+        plan.op(Stage::LateOpened, "wait until late files are open", agent::OpKind::Barrier,
+                {arena.rendezvous(), kLateOpened});
+    }
     plan.op(Stage::Restored, "wait until all is restored", agent::OpKind::Barrier, {arena.rendezvous(), kRestored});
     plan.op(Stage::Final, "wait for the coordinator", agent::OpKind::Barrier, {arena.rendezvous(), kFinal});
 }
@@ -90,7 +97,7 @@ Result<void> plan_thread(ThreadPlan &plan, const Checkpoint &checkpoint, const T
     const bool shared = share_filters(task);
     if (!shared || core.has_tc())
         TRY(resource::plan_seccomp_filters(plan, core, checkpoint.seccomp, shared));
-    plan_barriers(plan, arena);
+    plan_barriers(plan, checkpoint, arena);
     return {};
 }
 
@@ -110,6 +117,7 @@ public:
         ThreadPlan leader(data_);
         TRY(plan_memory_ops(leader, task_, space_, around_));
         TRY(plan_process(leader));
+        TRY(plan_late_files(leader, checkpoint_, task_, around_.proc_fd));
         for (size_t i = 1; i < task_.threads.size(); i++)
             TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
         TRY(plan_thread(leader, checkpoint_, task_, task_.core(), around_.arena));

@@ -11,9 +11,12 @@ namespace plan {
 enum RendezvousStage : uint32_t {
     kAllForked = 1, ///< every process exists
     kGrouped = 2,   ///< process groups are joined; helpers and zombies go
-    kOpened = 3,    ///< files opened late are there for the others to fetch
-    kRestored = 4,  ///< everything but credentials
-    kFinal = 5,     ///< never opened: the coordinator takes the threads from here
+    kOpened = 3,   ///< nobody uses descriptors of our own any more
+    // The next two only where Checkpoint::has_late_files.
+    kThreaded = 4,   ///< every thread exists
+    kLateOpened = 5, ///< files opened late are there for the others to fetch
+    kRestored = 6,   ///< everything but credentials
+    kFinal = 7,      ///< never opened: the coordinator takes the threads from here
 };
 
 /// State of one thread that is set from outside when everything else is done.

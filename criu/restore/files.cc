@@ -67,7 +67,7 @@ public:
             return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         const img::file_entry &file = context_.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
-        if (kind->late)
+        if (resource::is_late(file))
             return {};
         if (kind->needs)
             for (base::FileId other : kind->needs(file)) {
@@ -81,24 +81,20 @@ public:
         return {};
     }
 
+    Result<void> complete() {
+        for (auto [id, fd] : files_.opened) {
+            const img::file_entry &file = context_.checkpoint.files.at(id);
+            if (const FileKind *kind = TRY(kind_of(file)); kind->complete)
+                TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
+        }
+        return {};
+    }
+
 private:
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     std::set<uint32_t> under_way_;
 };
-
-/// Whether no task before this one has the file open. The dump looked at the file in the first task that has it.
-bool is_first_holder(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, uint32_t file) {
-    for (const plan::TaskImage &other : checkpoint.tasks) {
-        if (other.dead())
-            continue;
-        if (other.ids.files_id() == task.ids.files_id())
-            return true;
-        if (std::ranges::any_of(table_of(checkpoint, other), [&](auto &entry) { return entry.id() == file; }))
-            return false;
-    }
-    return true;
-}
 
 void raise_limit() {
     rlimit limit{};
@@ -117,19 +113,9 @@ int first_free_number(const plan::Checkpoint &checkpoint) {
     return first;
 }
 
-resource::FileOptions file_options(const cli::Options &options) {
-    return {.link_remap = options.link_remap,
-            .shell_job = options.shell_job,
-            .evasive_devices = options.evasive_devices,
-            .ghost_fiemap = options.ghost_fiemap,
-            .ghost_limit = options.ghost_limit,
-            .check_build_id = options.file_validation == cli::FileValidation::BuildId,
-            .skip_mode_check = options.skip_file_rwx_check};
-}
-
 Result<void> open_files(RestoreContext &context) {
     raise_limit();
-    auto settings = file_options(context.options);
+    auto settings = resource::file_options(context.options);
     resource::FileOpenContext files{.options = settings,
                                     .images = context.checkpoint.images,
                                     .log = context.log,
@@ -142,30 +128,70 @@ Result<void> open_files(RestoreContext &context) {
         if (!outcome)
             break;
     }
+    if (outcome)
+        outcome = opener.complete();
     resource::remove_ghosts(files);
     return outcome;
 }
 
-Result<void> place_files(RestoreContext &context, const plan::Node &node) {
-    const plan::TaskImage &task = context.task(node);
-    std::map<uint32_t, int> numbers;
+namespace {
+
+/// Fills the numbers of a task's table. Late files get a placeholder: see plan/late_files.cc.
+Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const plan::TaskImage &task,
+                                           int placeholder) {
+    std::map<int, uint32_t> table;
     for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
         const int number = static_cast<int>(entry.fd());
         auto stashed = context.stash.find(entry.id());
-        if (stashed == context.stash.end())
+        const bool late = stashed == context.stash.end();
+        if (late && !resource::is_late(context.checkpoint.files.at(entry.id())))
             return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
-        if (dup3(stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
+        if (dup3(late ? placeholder : stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
             return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
-        numbers.emplace(entry.id(), number);
+        table.emplace(number, entry.id());
     }
-    resource::FileSettleContext settle{.log = context.log, .files = context.checkpoint.files, .numbers = numbers};
-    for (auto [id, number] : numbers) {
+    return table;
+}
+
+} // namespace
+
+Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder) {
+    const plan::TaskImage &task = context.task(node);
+    const auto table = TRY(fill_table(context, task, placeholder));
+    resource::FileSettleContext settle{.log = context.log,
+                                       .files = context.checkpoint.files,
+                                       .opened = context.stash,
+                                       .table = table,
+                                       .pid = task.pid,
+                                       .sid = task.sid};
+    std::set<uint32_t> settled;
+    for (auto [number, id] : table) {
+        if (!context.stash.contains(id) || !settled.insert(id).second)
+            continue;
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle)
             continue;
-        settle.first_holder = is_first_holder(context.checkpoint, task, id);
+        settle.first_holder =
+            context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
         TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
+    }
+    return {};
+}
+
+Result<void> release_files(const RestoreContext &context) {
+    for (auto &[id, file] : context.checkpoint.files) {
+        const FileKind *kind = TRY(kind_of(file));
+        auto holder = context.checkpoint.first_holders.find(id);
+        if (!kind->release || holder == context.checkpoint.first_holders.end())
+            continue;
+        const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
+        base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
+        auto text = [&, number = holder->second.number] { return fmt::format("task {}: fd {} ({})", pid, number, kind->name); };
+        if (!fd)
+            return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
+        TRY_CTX(kind->release(fd.get(), file), text());
     }
     return {};
 }

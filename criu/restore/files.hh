@@ -10,7 +10,11 @@ namespace restore {
 Result<void> open_files(RestoreContext &context);
 
 /// Puts the files of this task to their numbers, and sets what depends on the other tasks. All tasks exist.
-Result<void> place_files(RestoreContext &context, const plan::Node &node);
+/// `placeholder` is a descriptor that sits where late files will come.
+Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder);
+
+/// Lets files go that were held back until everything is restored. By the coordinator.
+Result<void> release_files(const RestoreContext &context);
 
 /// Working directory, root, umask.
 Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task);

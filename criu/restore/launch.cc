@@ -61,6 +61,15 @@ void forget_libc_registrations() {
         syscall(SYS_rt_sigaction, number, default_action, nullptr, 8);
 }
 
+/// Opens something for the agent, above all descriptors that are placed or closed.
+Result<int> keep_open(const RestoreContext &context, const char *path) {
+    base::UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
+    const int kept = fd ? fcntl(fd.get(), F_DUPFD_CLOEXEC, context.keep_base()) : -1;
+    if (kept < 0)
+        return base::fail_sys(fmt::format("open {}", path));
+    return kept;
+}
+
 [[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
     asm volatile("mov %2, %%rsp\n\t"
                  "jmp *%0"
@@ -75,18 +84,16 @@ void forget_libc_registrations() {
 Result<void> launch(RestoreContext &context, const plan::Node &node) {
     const plan::TaskImage &task = context.task(node);
     TRY(restore_proc_files(task));
-    TRY(restore_directories(context, task));
     plan::Surroundings around = context.around;
     // Above all stashed descriptors: nobody closes it but the agent.
     around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
     if (around.exe_fd < 0)
         return base::fail_sys("keep the program's descriptor");
-    if (task.mm.aios_size()) {
-        base::UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
-        around.null_fd = fcntl(null.get(), F_DUPFD_CLOEXEC, context.keep_base());
-        if (around.null_fd < 0)
-            return base::fail_sys("open /dev/null");
-    }
+    if (task.mm.aios_size())
+        around.null_fd = TRY(keep_open(context, "/dev/null"));
+    if (context.checkpoint.has_late_files && !borrows_table(context, node))
+        around.proc_fd = TRY(keep_open(context, "/proc"));
+    TRY(restore_directories(context, task)); // a chroot may have no /proc
     auto program = TRY(
         plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
     for (const plan::Listing &listing : program.listings)
@@ -96,7 +103,7 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
     TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
     prctl(PR_SET_PDEATHSIG, SIGKILL); // children of helpers have their lasting parent now: it has collected the helper
     if (!borrows_table(context, node)) {
-        TRY(place_files(context, node));
+        TRY(place_files(context, node, around.proc_fd));
         close_foreign(context, task);
     }
     TRY(map_agent(around.arena, program));

@@ -69,9 +69,16 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
     context.rendezvous.expect(arrivals.tasks);
     context.rendezvous.open(plan::kGrouped);
     TRY(coordinator.wait_all());
-    context.rendezvous.expect(arrivals.threads);
-    context.rendezvous.open(plan::kOpened);
-    return coordinator.wait_all();
+    auto wait_for_threads = [&](plan::RendezvousStage opened) -> Result<void> {
+        context.rendezvous.expect(arrivals.threads);
+        context.rendezvous.open(opened);
+        return coordinator.wait_all();
+    };
+    TRY(wait_for_threads(plan::kOpened));
+    if (!context.checkpoint.has_late_files)
+        return {};
+    TRY(wait_for_threads(plan::kThreaded));
+    return wait_for_threads(plan::kLateOpened);
 }
 
 Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
@@ -126,6 +133,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
     resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
+    TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();
     clock.done();

@@ -4,13 +4,19 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the first task that holds it,
-// and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
+// holds it, and fetched from there by the others.
 //
-//     matches(file)              is the description of this kind
-//     dump(context, file, entry) description -> message
-//     open(context, entry)       message -> descriptor
-//     settle(context, fd, entry) what remains when all descriptors of the holder are in place (epoll's targets)
+//     matches(file)                is the description of this kind
+//     dump(context, file, entry)   description -> message
+//     finish(context)              all descriptions of the tree were seen (is every peer among them?)
+//
+//     open(context, entry)         message -> descriptor
+//     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
+//     settle(context, fd, entry)   in each holder, its descriptors in place (epoll's targets)
+//     open_late(plan, entry)       in the first holder's agent, instead of open: all processes and threads exist
+//     settle_late(plan, entry)     in the first holder's agent, when late files are in place
+//     release(fd, entry)           by the coordinator, right before the tree runs (sockets leave repair mode)
 #pragma once
 
 #include "base/ids.hh"
@@ -19,6 +25,10 @@
 #include "base/unique_fd.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/plan/ops.hh"
+#include "criu/resource/file/kind_state.hh"
+#include "criu/resource/file/options.hh"
+#include "criu/tree/facts.hh"
 #include "images_pb.hh"
 
 #include <functional>
@@ -49,22 +59,12 @@ struct OpenFile {
     std::string fdinfo; ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
 };
 
-/// What users may ask for that concerns files.
-struct FileOptions {
-    bool link_remap = false;
-    bool shell_job = false;
-    bool evasive_devices = false;
-    bool ghost_fiemap = true;
-    uint64_t ghost_limit = 1u << 20;
-    bool check_build_id = true; ///< --file-validation buildid
-    bool skip_mode_check = false;
-};
-
 /// What a dump of files needs and remembers.
 struct FileDumpContext {
     const FileOptions &options;
     image::ImageDirWriter &images;
     base::Log &log;
+    std::span<const tree::TaskFacts> tasks; ///< the whole tree
     uint32_t next_file_id = 1;
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
@@ -73,6 +73,11 @@ struct FileDumpContext {
     std::vector<std::string> links;          ///< hard links made; removed when the dump fails
     std::set<uint64_t> pipes_done;           ///< pipes whose contents are written
     std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
+    /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
+    std::vector<std::function<Result<void>()>> before_kill;
+    /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
+    std::function<Result<FileId>(base::UniqueFd)> dump_passed;
+    KindStates states; ///< what a kind remembers from one file to the next
 
     FileId new_id() { return FileId(next_file_id++); }
 };
@@ -98,31 +103,53 @@ struct FileOpenContext {
     std::vector<std::string> made_directories;   ///< for ghosts; removed at the end
     std::map<uint64_t, FreshPipe> pipes;         ///< by pipe_id
     std::map<uint32_t, int> opened;              ///< file id -> descriptor in the root task
+    KindStates states;                           ///< what a kind remembers from one file to the next
 };
 
-/// What a kind may still need when the holder's descriptors are at their numbers.
+/// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
+/// their groups.
 struct FileSettleContext {
     base::Log &log;
     const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
-    const std::map<uint32_t, int> &numbers;           ///< file id -> number in this task
+    const std::map<uint32_t, int> &opened;            ///< file id -> descriptor, above all numbers of tasks; early ones
+    const std::map<int, uint32_t> &table;             ///< number in this task -> file id
+    uint32_t pid = 0, sid = 0;                        ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand
+};
+
+/// Operations of the first holder's agent, for files that need processes or threads to exist.
+struct LatePlan {
+    plan::ThreadPlan &plan;
+    int proc_fd;                                      ///< a directory: /proc
+    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
+    const std::map<int, uint32_t> &table;             ///< number in this task -> file id
+    int number;                                       ///< of the file at hand
 };
 
 struct FileKind {
     const char *name = "";
     img::fd_types type{};
-    bool late = false; ///< opened after all tasks exist, by the first holder
     bool (*matches)(const OpenFile &);
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
-    Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &);
+    Result<void> (*finish)(FileDumpContext &) = nullptr;
+    Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
+    Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
     Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
     /// Files that must be open before this one.
     std::vector<FileId> (*needs)(const img::file_entry &) = nullptr;
+    /// Whether the file is opened late. Null: never.
+    bool (*late)(const img::file_entry &) = nullptr;
+    /// The operation whose result is the new descriptor.
+    Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
+    Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
+    Result<void> (*release)(int fd, const img::file_entry &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();
 /// The kind of an entry; null for types that are not supported.
 const FileKind *find_file_kind(img::fd_types type);
+/// Whether a file can only be opened when all processes and threads exist.
+bool is_late(const img::file_entry &file);
 
 extern const FileKind kRegularFile;
 extern const FileKind kPipe;

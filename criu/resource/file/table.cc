@@ -19,4 +19,9 @@ const FileKind *find_file_kind(img::fd_types type) {
     return nullptr;
 }
 
+bool is_late(const img::file_entry &file) {
+    const FileKind *kind = find_file_kind(file.type());
+    return kind && kind->late && kind->late(file);
+}
+
 } // namespace resource

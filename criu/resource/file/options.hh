@@ -1,0 +1,30 @@
+// What users may ask for that concerns files.
+#pragma once
+
+#include "criu/cli/options.hh"
+
+#include <cstdint>
+
+namespace resource {
+
+struct FileOptions {
+    bool link_remap = false;
+    bool shell_job = false;
+    bool evasive_devices = false;
+    bool ghost_fiemap = true;
+    uint64_t ghost_limit = 1u << 20;
+    bool check_build_id = true; ///< --file-validation buildid
+    bool skip_mode_check = false;
+};
+
+inline FileOptions file_options(const cli::Options &options) {
+    return {.link_remap = options.link_remap,
+            .shell_job = options.shell_job,
+            .evasive_devices = options.evasive_devices,
+            .ghost_fiemap = options.ghost_fiemap,
+            .ghost_limit = options.ghost_limit,
+            .check_build_id = options.file_validation == cli::FileValidation::BuildId,
+            .skip_mode_check = options.skip_file_rwx_check};
+}
+
+} // namespace resource
