@@ -4,7 +4,8 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd, &kTimerfd, &kEventpoll, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {&kPipe,      &kFifo,  &kEventfd,       &kSignalfd, &kTimerfd,
+                                          &kEventpoll, &kPidfd, &kNamespaceFile, &kMemfd,    &kRegularFile};
 
 } // namespace
 
@@ -19,9 +20,13 @@ const FileKind *find_file_kind(img::fd_types type) {
     return nullptr;
 }
 
-bool is_late(const img::file_entry &file) {
+bool is_late(const img::file_entry &file, const Remaps &remaps) {
     const FileKind *kind = find_file_kind(file.type());
-    return kind && kind->late && kind->late(file);
+    return kind && kind->late && kind->late(file, remaps);
+}
+
+bool LatePlan::is_late(uint32_t id) const {
+    return resource::is_late(files.at(id), remaps);
 }
 
 } // namespace resource

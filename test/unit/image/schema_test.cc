@@ -26,6 +26,8 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"reg_file_entry", "1000", "ext_reg_file", "extension"},
     {"pipe_entry", "1000", "ext_pipe", "ext"},
     {"fifo_entry", "1000", "ext_pipe", "ext"},
+    {"eventpoll_tfd_entry", "1000", "uint32", "target"},
+    {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
     {"eventfd_file_entry", "1000", "bool", "semaphore"},
     {"ghost_file_entry", "1000", "uint32", "atim_nsec"},
     {"ghost_file_entry", "1001", "uint32", "mtim_nsec"},
