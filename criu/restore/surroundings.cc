@@ -11,7 +11,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fstream>
 #include <unistd.h>
 
 namespace restore {
@@ -20,8 +19,7 @@ namespace {
 using plan::Range;
 
 std::string text_of(const std::string &path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
+    return kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string());
 }
 
 bool is_free(uint32_t pid) {
