@@ -130,6 +130,8 @@ class Cycle(Hostility):
                 return
             if self.options.kill_dump:
                 self._killed_dumps(round_, before)
+            if self.options.walk:
+                self._walk_dumps(before)
             if self.options.obstacles:
                 self._obstructed_dumps(round_, before)
             if self.options.leave_running or self.options.dump_only:
@@ -148,6 +150,8 @@ class Cycle(Hostility):
                 self.real.while_dead()
             if self.test.while_dead:
                 self._refused_restore(images)
+            if self.options.walk:
+                self._walk_restores(images, before)
             if self.options.kill_restore and self._killed_restores(images, before):
                 continue
             self._restore(round_, images, before, files)
@@ -157,11 +161,13 @@ class Cycle(Hostility):
     def _stopped(self):
         return self.options.stopped and "nostop" not in self.test.flags
 
-    def _criu(self, action, images, log, options, runner=None):
+    def _criu(self, action, images, log, options, runner=None, fault=""):
         command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
         command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
+        if fault:
+            environment["CRIU_FAULT"] = fault
         with open(self.scratch / f"{log}.output", "wb") as output:
             run = runner or subprocess.run
             done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
