@@ -1,9 +1,10 @@
-// Failing on purpose. Built in only by -Dfault_injection=true: every TRY is a step at which the tool can then be told to
-// fail or to die. test/zdtm/run --walk visits them all.
+// Failing on purpose. Built in only by -Dfault_injection=true: every TRY is a step at which the tool can then be told
+// to fail or to die. test/zdtm/run --walk visits them all.
 //
 // CRIU_FAULT=list:FILE       appends the name (source:line) of each step to FILE as it is first reached
 // CRIU_FAULT=fail:source:N   the step's expression is not evaluated: an error comes out
-// CRIU_FAULT=kill:source:N   SIGKILL before the step, to the process that is there first (the tool, or a task of a restore)
+// CRIU_FAULT=kill:source:N   SIGKILL before the step, to the process that is there first (the tool, or a task of a
+// restore)
 #pragma once
 
 #ifdef CRIU_FAULT_INJECTION

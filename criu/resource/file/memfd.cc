@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view kPrefix = "/memfd:", kDeleted = " (deleted)";
 constexpr unsigned kHugeShift = 26;        // of the page size's logarithm in memfd_create's flags
 constexpr uint32_t kHugeIds = 0x8000'0000; // shmids of huge files: their inode numbers are counted apart
-constexpr uint32_t kFutureWrite = 0x10; // F_SEAL_FUTURE_WRITE
+constexpr uint32_t kFutureWrite = 0x10;    // F_SEAL_FUTURE_WRITE
 constexpr uint32_t kKnownSeals = 0x3f;
 
 // Who has mapped the file before may write on under this seal: it comes when all tasks have mapped it.
@@ -74,8 +74,7 @@ Result<void> dump_inode(FileDumpContext &context, const OpenFile &file, uint32_t
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     auto &ids = context.states.of<DumpedInodes>().ids;
-    auto [inode, is_new] =
-        ids.try_emplace({file.stat.st_dev, file.stat.st_ino}, static_cast<uint32_t>(ids.size()) + 1);
+    auto [inode, is_new] = ids.try_emplace({file.stat.st_dev, file.stat.st_ino}, static_cast<uint32_t>(ids.size()) + 1);
     if (is_new)
         TRY(dump_inode(context, file, inode->second));
     img::memfd_file_entry *memfd = entry.mutable_memfd();
@@ -168,7 +167,8 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.memfd().fown(), entry.memfd().flags());
 }
 
-/// The seals that had to wait. What is only mapped has had no descriptor to be sealed through since; nor has it one now.
+/// The seals that had to wait. What is only mapped has had no descriptor to be sealed through since; nor has it one
+/// now.
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
     const int now = fcntl(fd, F_GET_SEALS);
     if (now < 0 || (now & F_SEAL_SEAL))

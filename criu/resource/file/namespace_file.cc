@@ -21,9 +21,9 @@ struct NamespaceKind {
 
 using Ids = img::task_kobj_ids_entry;
 constexpr NamespaceKind kNamespaces[] = {
-    {"pid", CLONE_NEWPID, &Ids::pid_ns_id},   {"net", CLONE_NEWNET, &Ids::net_ns_id},
-    {"ipc", CLONE_NEWIPC, &Ids::ipc_ns_id},   {"uts", CLONE_NEWUTS, &Ids::uts_ns_id},
-    {"mnt", CLONE_NEWNS, &Ids::mnt_ns_id},    {"user", CLONE_NEWUSER, &Ids::user_ns_id},
+    {"pid", CLONE_NEWPID, &Ids::pid_ns_id},    {"net", CLONE_NEWNET, &Ids::net_ns_id},
+    {"ipc", CLONE_NEWIPC, &Ids::ipc_ns_id},    {"uts", CLONE_NEWUTS, &Ids::uts_ns_id},
+    {"mnt", CLONE_NEWNS, &Ids::mnt_ns_id},     {"user", CLONE_NEWUSER, &Ids::user_ns_id},
     {"time", CLONE_NEWTIME, &Ids::time_ns_id}, {"cgroup", CLONE_NEWCGROUP, &Ids::cgroup_ns_id},
 };
 

@@ -71,9 +71,9 @@ Result<base::UniqueFd> open_dead(FileOpenContext &context, const img::file_entry
 }
 
 Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
-    return late.plan.call(plan::Stage::LateOpen, "pidfd_open", SYS_pidfd_open,
-                          {static_cast<uint64_t>(entry.pidfd().nspid()),
-                           entry.pidfd().flags() & (kPidfdThread | O_NONBLOCK)});
+    return late.plan.call(
+        plan::Stage::LateOpen, "pidfd_open", SYS_pidfd_open,
+        {static_cast<uint64_t>(entry.pidfd().nspid()), entry.pidfd().flags() & (kPidfdThread | O_NONBLOCK)});
 }
 
 } // namespace

@@ -290,7 +290,7 @@ class Cycle(Hostility):
         """What the tree looks like now."""
         return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
-    def _compare(self, before, after, when, sibling=False):
+    def _compare(self, before, after, when, sibling=False, patience=1.0):
         skip = self.test.skip_observe + self.options.ignore
         if self.real:
             skip += self.real.skip_observe
@@ -298,7 +298,7 @@ class Cycle(Hostility):
             skip += [f"{self.root}.*status.PPid"]
         lines = observe.differences(before, after, skip)
         # A program that just woke up may be between two states; look again before judging.
-        for _ in range(20):
+        for _ in range(int(patience / 0.05)):
             if not lines:
                 return
             time.sleep(0.05)
