@@ -78,6 +78,21 @@ public:
         int number =
             TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
         context_.stash[id] = files_.opened[id] = number;
+        if (kind->carries)
+            for (base::FileId other : TRY(kind->carries(files_, file)))
+                carried_.push_back(other.value);
+        return {};
+    }
+
+    /// What is on its way through open files, and through that in turn.
+    Result<void> open_carried() {
+        while (!carried_.empty()) {
+            const uint32_t id = carried_.back();
+            carried_.pop_back();
+            if (!context_.checkpoint.files.contains(id))
+                return base::bad_image(fmt::format("files.img: file {} is missing", id));
+            TRY(open(id));
+        }
         return {};
     }
 
@@ -94,6 +109,7 @@ private:
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     std::set<uint32_t> under_way_;
+    std::vector<uint32_t> carried_;
 };
 
 void raise_limit() {
@@ -128,6 +144,8 @@ Result<void> open_files(RestoreContext &context) {
         if (!outcome)
             break;
     }
+    if (outcome)
+        outcome = opener.open_carried();
     if (outcome)
         outcome = opener.complete();
     resource::remove_ghosts(files);
@@ -172,8 +190,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle)
             continue;
-        settle.first_holder =
-            context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
+        settle.first_holder = context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
         TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
     }
     return {};
@@ -188,7 +205,9 @@ Result<void> release_files(const RestoreContext &context) {
         const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
         base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
         base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
-        auto text = [&, number = holder->second.number] { return fmt::format("task {}: fd {} ({})", pid, number, kind->name); };
+        auto text = [&, number = holder->second.number] {
+            return fmt::format("task {}: fd {} ({})", pid, number, kind->name);
+        };
         if (!fd)
             return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
         TRY_CTX(kind->release(fd.get(), file), text());

@@ -4,14 +4,15 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
-// holds it, and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task
+// that holds it, and fetched from there by the others.
 //
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
 //     finish(context)              all descriptions of the tree were seen (is every peer among them?)
 //
 //     open(context, entry)         message -> descriptor
+//     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
 //     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
 //     settle(context, fd, entry)   in each holder, its descriptors in place (epoll's targets)
 //     open_late(plan, entry)       in the first holder's agent, instead of open: all processes and threads exist
@@ -78,6 +79,11 @@ struct FileDumpContext {
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     KindStates states; ///< what a kind remembers from one file to the next
+    /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
+    bool postponed = false;
+    /// What changes the tree for good (accepting connections that wait): run when all else is known to be fine, right
+    /// before the images are completed. Only if the tree is to be killed (FileOptions::tree_survives).
+    std::vector<std::function<Result<void>()>> last_steps;
 
     FileId new_id() { return FileId(next_file_id++); }
 };
@@ -114,7 +120,7 @@ struct FileSettleContext {
     const std::map<uint32_t, int> &opened;            ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;             ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;                        ///< of this task
-    bool first_holder = false; ///< this task is the first of the tree that has the file at hand
+    bool first_holder = false;                        ///< this task is the first of the tree that has the file at hand
 };
 
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
@@ -133,6 +139,8 @@ struct FileKind {
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
     Result<void> (*finish)(FileDumpContext &) = nullptr;
     Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
+    /// Files that exist only inside of this one (on their way through a socket): opened too, in no particular order.
+    Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
     Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
     Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
     /// Files that must be open before this one.
@@ -158,6 +166,7 @@ extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
+extern const FileKind kUnixSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd, &kTimerfd, &kEventpoll, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {&kPipe,    &kFifo,      &kEventfd,    &kSignalfd,
+                                          &kTimerfd, &kEventpoll, &kUnixSocket, &kRegularFile};
 
 } // namespace
 
