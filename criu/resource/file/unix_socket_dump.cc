@@ -59,11 +59,6 @@ Result<void> dump_details(int fd, const kernel::UnixSocket &sk, img::unix_sk_ent
         dump_gone_peer(fd, entry);
     if (img::ext_credentials credentials; peer_credentials(fd, &credentials))
         *ext->mutable_peer_creds() = credentials;
-    if (int offset = int_option(fd, SOL_SOCKET, SO_PEEK_OFF, -1); offset >= 0)
-        ext->set_peek_off(offset);
-    constexpr int kPassPidfd = 76; // SO_PASSPIDFD
-    if (int_option(fd, SOL_SOCKET, kPassPidfd, 0) == 1)
-        ext->set_pass_pidfd(true);
     // SO_ERROR would take it away; there is no other error that a unix socket can have.
     pollfd error{fd, 0, 0};
     if (poll(&error, 1, 0) == 1 && (error.revents & POLLERR))

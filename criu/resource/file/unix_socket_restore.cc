@@ -91,13 +91,6 @@ Result<void> finish_node(const UnixNode &node) {
     if (entry.shutdown() && shutdown(node.fd(), static_cast<int>(entry.shutdown()) - 1) < 0 && errno != ENOTCONN)
         return base::fail_sys("shutdown");
     TRY(restore_socket_options(node.fd(), entry.opts()));
-    const img::ext_unix_sk &ext = entry.ext();
-    const int on = 1, offset = ext.peek_off();
-    constexpr int kPassPidfd = 76;
-    if (ext.pass_pidfd())
-        setsockopt(node.fd(), SOL_SOCKET, kPassPidfd, &on, sizeof on);
-    if (ext.has_peek_off() && setsockopt(node.fd(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) < 0)
-        return base::fail_sys("SO_PEEK_OFF");
     if (fcntl(node.fd(), F_SETFL, static_cast<int>(entry.flags() & O_NONBLOCK)) < 0)
         return base::fail_sys("fcntl(F_SETFL)");
     return {};
