@@ -167,6 +167,7 @@ extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
 extern const FileKind kUnixSocket;
+extern const FileKind kNetlinkSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe,    &kFifo,      &kEventfd,    &kSignalfd,
-                                          &kTimerfd, &kEventpoll, &kUnixSocket, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {&kPipe,      &kFifo,       &kEventfd,       &kSignalfd,   &kTimerfd,
+                                          &kEventpoll, &kUnixSocket, &kNetlinkSocket, &kRegularFile};
 
 } // namespace
 
