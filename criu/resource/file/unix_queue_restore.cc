@@ -106,10 +106,10 @@ public:
         for (auto &[inode, node] : state_.nodes)
             if (!node.external() && !node.is(SOCK_DGRAM))
                 TRY_CTX(fill_connected(node), fmt::format("unix socket {}", inode));
+        const std::vector<UnixNode *> order = TRY(connecting_order());
         for (auto phase : {&QueueFiller::fill_unconnected, &QueueFiller::connect, &QueueFiller::fill_rest})
-            for (auto &[inode, node] : state_.nodes)
-                if (!node.external() && node.is(SOCK_DGRAM))
-                    TRY_CTX((this->*phase)(node), fmt::format("unix socket {}", inode));
+            for (UnixNode *node : order)
+                TRY_CTX((this->*phase)(*node), fmt::format("unix socket {}", node->entry->ino()));
         return {};
     }
 
@@ -120,11 +120,8 @@ private:
     }
 
     /// Room for everything, whatever buffer the sender has.
-    static void make_room(int fd, std::span<const SkPacket> packets) {
-        size_t bytes = 1u << 20;
-        for (const SkPacket &packet : packets)
-            bytes += packet.payload.size() * 2 + 4096;
-        const int size = static_cast<int>(std::min<size_t>(bytes, INT32_MAX / 2));
+    static void make_room(int fd) {
+        const int size = INT32_MAX / 2;
         setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
     }
 
@@ -163,7 +160,7 @@ private:
         auto packets = packets_of(queue);
         if (packets.empty())
             return {};
-        make_room(sender, packets);
+        make_room(sender);
         for (const SkPacket &packet : packets)
             TRY(send_packet(packet, sender, nullptr));
         return {};
@@ -180,6 +177,33 @@ private:
     }
 
     // ---- datagrams
+
+    /// A socket that has a peer can be connected to by nobody else: those that are come before it.
+    Result<std::vector<UnixNode *>> connecting_order() {
+        auto waits_for = [&](const UnixNode &node) -> UnixNode * {
+            UnixNode *peer = node.entry->peer() ? state_.find(node.entry->peer()) : nullptr;
+            const bool mutual = peer && peer->entry->peer() == node.entry->ino();
+            return peer && peer->is(SOCK_DGRAM) && !peer->external() && !mutual ? peer : nullptr;
+        };
+        std::unordered_map<const UnixNode *, size_t> before;
+        std::vector<UnixNode *> order;
+        size_t count = 0;
+        for (auto &[inode, node] : state_.nodes)
+            if (node.is(SOCK_DGRAM) && !node.external()) {
+                count++;
+                if (UnixNode *peer = waits_for(node))
+                    before[peer]++;
+            }
+        for (auto &[inode, node] : state_.nodes)
+            if (node.is(SOCK_DGRAM) && !node.external() && !before.contains(&node))
+                order.push_back(&node);
+        for (size_t i = 0; i < order.size(); i++)
+            if (UnixNode *peer = waits_for(*order[i]); peer && --before[peer] == 0)
+                order.push_back(peer);
+        if (order.size() != count)
+            return base::bad_image("files.img: unix sockets are each other's peers in a circle");
+        return order;
+    }
 
     /// The socket that it gets its datagrams from, connected already or later.
     UnixNode *partner(const UnixNode &node) {
@@ -200,8 +224,6 @@ private:
 
     /// How many packets came before the socket was connected.
     size_t unconnected(const UnixNode &node, std::span<const SkPacket> packets) {
-        if (node.connected || (node.entry->peer() && !state_.find(node.entry->peer())))
-            return 0;
         size_t count = packets.size();
         if (node.entry->peer())
             while (count && from_partner(node, packets[count - 1]))
@@ -213,7 +235,12 @@ private:
 
     Result<void> fill_unconnected(UnixNode &node) {
         const auto packets = packets_of(node.entry->ino());
-        const size_t count = unconnected(node, packets);
+        // Ends of a pair are each other's now; later one of them may not be.
+        if (node.connected) {
+            done_[&node] = packets.size();
+            return send_directly(node, packets);
+        }
+        const size_t count = done_[&node] = unconnected(node, packets);
         if (count == 0)
             return {};
         const UnixTarget target = TRY(UnixTarget::of(node.fd()));
@@ -223,20 +250,22 @@ private:
     }
 
     Result<void> fill_rest(UnixNode &node) {
-        const auto packets = packets_of(node.entry->ino());
-        const auto rest = packets.subspan(unconnected_before_.contains(&node) ? unconnected_before_.at(&node) : 0);
-        if (rest.empty())
+        return send_directly(node, packets_of(node.entry->ino()).subspan(done_[&node]));
+    }
+
+    /// From the socket that has this one as its peer; or, if it is the other way round only, to its name.
+    Result<void> send_directly(UnixNode &node, std::span<const SkPacket> packets) {
+        if (packets.empty())
             return {};
         const UnixNode *other = partner(node);
         const int sender = node.gone ? node.gone.get() : other ? other->fd() : -1;
         if (sender < 0)
             return base::bad_image("sk-queues.img: datagrams wait in a socket that nobody can send to");
-        make_room(sender, rest);
-        // The sender may be connected to another by now.
-        const bool directly = node.gone || other->entry->peer() == node.entry->ino();
-        const UnixTarget target = directly ? UnixTarget() : TRY(UnixTarget::of(node.fd()));
-        for (const SkPacket &packet : rest)
-            TRY(send_packet(packet, sender, directly ? nullptr : &target.address()));
+        make_room(sender);
+        const bool by_name = !node.connected && other && other->entry->peer() != node.entry->ino();
+        const UnixTarget target = by_name ? TRY(UnixTarget::of(node.fd())) : UnixTarget();
+        for (const SkPacket &packet : packets)
+            TRY(send_packet(packet, sender, by_name ? &target.address() : nullptr));
         return {};
     }
 
@@ -250,17 +279,18 @@ private:
         if (stand_in)
             return stand_in.get();
         stand_in = TRY(new_unix_socket(SOCK_DGRAM));
-        make_room(stand_in.get(), {});
+        make_room(stand_in.get());
         if (!name.empty())
             TRY_CTX(bind_unix_sockets(state_, {{stand_in.get(), name, nullptr}}), "the sender of a datagram");
         return stand_in.get();
     }
 
     Result<void> connect(UnixNode &node) {
-        unconnected_before_[&node] = unconnected(node, packets_of(node.entry->ino()));
         if (node.connected)
             return {};
         const UnixNode *peer = node.entry->peer() ? state_.find(node.entry->peer()) : nullptr;
+        if (!peer && node.entry->peer())
+            return base::bad_image(fmt::format("files.img: its peer {} is missing", node.entry->peer()));
         if (!peer)
             return disconnect(node);
         if (peer->external())
@@ -291,7 +321,7 @@ private:
     UnixRestoreState &state_;
     std::unordered_map<std::string, UnixNode *> named_;
     std::unordered_map<uint32_t, UnixNode *> sender_to_;
-    std::unordered_map<const UnixNode *, size_t> unconnected_before_;
+    std::unordered_map<const UnixNode *, size_t> done_; ///< packets that were sent already
     std::map<std::string, base::UniqueFd> stand_ins_;
 };
 
