@@ -3,9 +3,9 @@
 #include "criu/check/probes.hh"
 
 #include "base/unique_fd.hh"
-#include "criu/check/netlink.hh"
 #include "criu/kernel/child.hh"
 #include "criu/kernel/io.hh"
+#include "criu/kernel/netlink.hh"
 
 #include <arpa/inet.h>
 #include <cstring>
@@ -105,7 +105,7 @@ Result<void> sock_diag() {
     request.body.sdiag_family = AF_UNIX;
     request.body.udiag_states = ~0u;
     request.body.udiag_show = UDIAG_SHOW_NAME;
-    return netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request);
+    return kernel::netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request);
 }
 
 Result<void> net_diag_raw() {
@@ -116,7 +116,7 @@ Result<void> net_diag_raw() {
     request.body.sdiag_family = AF_INET;
     request.body.sdiag_protocol = IPPROTO_RAW;
     request.body.idiag_states = ~0u;
-    return netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request);
+    return kernel::netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request);
 }
 
 Result<void> peek_offset() {
@@ -182,26 +182,26 @@ constexpr int kProbeNsid = 7;
 /// Gives the own namespace an id in itself.
 Result<void> name_own_netns() {
     UniqueFd self = TRY(kernel::open_at(AT_FDCWD, "/proc/self/ns/net", O_RDONLY));
-    Request request(RTM_NEWNSID);
+    kernel::Request request(RTM_NEWNSID);
     rtgenmsg body{};
     request.append(&body, sizeof body);
     request.attribute(NETNSA_NSID, uint32_t{kProbeNsid});
     request.attribute(NETNSA_FD, static_cast<uint32_t>(self.get()));
-    return netlink_do(NETLINK_ROUTE, request);
+    return kernel::netlink_do(NETLINK_ROUTE, request);
 }
 
 Result<void> query_link_by_nsid() {
     TRY(name_own_netns());
-    Request request(RTM_GETLINK);
+    kernel::Request request(RTM_GETLINK);
     ifinfomsg body{};
     body.ifi_index = 1; // lo
     request.append(&body, sizeof body);
     request.attribute(kIflaTargetNetnsid, uint32_t{kProbeNsid});
-    return netlink_do(NETLINK_ROUTE, request);
+    return kernel::netlink_do(NETLINK_ROUTE, request);
 }
 
 Result<void> create_link_with_index() {
-    Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+    kernel::Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
     ifinfomsg body{};
     body.ifi_index = 4711;
     request.append(&body, sizeof body);
@@ -209,7 +209,7 @@ Result<void> create_link_with_index() {
     size_t info = request.begin_nested(IFLA_LINKINFO);
     request.attribute_text(IFLA_INFO_KIND, "veth");
     request.end_nested(info);
-    return netlink_do(NETLINK_ROUTE, request);
+    return kernel::netlink_do(NETLINK_ROUTE, request);
 }
 
 Result<void> create_nft_set() {
@@ -242,10 +242,10 @@ Result<void> network_lock_nftables() {
 }
 
 Result<void> nftables() {
-    Request request((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN);
+    kernel::Request request((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN);
     nfgenmsg body{};
     request.append(&body, sizeof body);
-    return netlink_do(NETLINK_NETFILTER, request);
+    return kernel::netlink_do(NETLINK_NETFILTER, request);
 }
 
 Result<void> iptables_legacy() {

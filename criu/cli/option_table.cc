@@ -108,7 +108,7 @@ constexpr std::array kOptions{
               .help = "Exchange images with criu-image-streamer."},
     // Objects of the tasks
     OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
-              .where = kDump | kRestore, .support = kLater, .reason = kOutsideLater, .set = external,
+              .where = kDump | kRestore, .set = external,
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
                       "unix[INODE]. Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
@@ -175,7 +175,7 @@ constexpr std::array kOptions{
               .help = "Folder of plugins."},
     // Network
     OptionRow{.name = "ext-unix-sk", .letter = 'x', .arg = kMay, .metavar = "INODE,...", .group = Group::Network,
-              .where = kDump | kRestore, .support = kLater, .reason = kSocketsLater, .set = ext_unix_sk,
+              .where = kDump | kRestore, .set = ext_unix_sk,
               .help = "Accept unix sockets whose peers are outside of the tree, all or those given."},
     OptionRow{.name = "tcp-established", .negatable = true, .group = Group::Network, .where = kDump | kRestore,
               .support = kLater, .reason = kSocketsLater, .set = flag<&Options::tcp_established>,

@@ -67,6 +67,8 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     }
     TRY(table.finish());
     TRY(write_process_tree(images, tasks));
+    for (auto &step : files.last_steps)
+        TRY(step());
     statistics = memory.statistics;
     return {};
 }

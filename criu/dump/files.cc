@@ -7,6 +7,7 @@
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 namespace dump {
 namespace {
@@ -63,7 +64,10 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     img::file_entry entry;
     entry.set_type(kind.type);
     entry.set_id(file.id.value);
+    context_->postponed = false;
     TRY_CTX(kind.dump(*context_, file, entry), file.link);
+    if (std::exchange(context_->postponed, false))
+        return {};
     return context_->images.add(image::ImageKind::Files, 0, entry);
 }
 

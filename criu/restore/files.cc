@@ -79,6 +79,21 @@ public:
         int number =
             TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
         context_.stash[id] = files_.opened[id] = number;
+        if (kind->carries)
+            for (base::FileId other : TRY(kind->carries(files_, file)))
+                carried_.push_back(other.value);
+        return {};
+    }
+
+    /// What is on its way through open files, and through that in turn.
+    Result<void> open_carried() {
+        while (!carried_.empty()) {
+            const uint32_t id = carried_.back();
+            carried_.pop_back();
+            if (!context_.checkpoint.files.contains(id))
+                return base::bad_image(fmt::format("files.img: file {} is missing", id));
+            TRY(open(id));
+        }
         return {};
     }
 
@@ -95,6 +110,7 @@ private:
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     std::set<uint32_t> under_way_;
+    std::vector<uint32_t> carried_;
 };
 
 void raise_limit() {
@@ -133,6 +149,8 @@ Result<void> open_files(RestoreContext &context) {
         if (!outcome)
             break;
     }
+    if (outcome)
+        outcome = opener.open_carried();
     if (outcome)
         outcome = opener.complete();
     resource::remove_ghosts(files);

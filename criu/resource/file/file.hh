@@ -12,6 +12,7 @@
 //     finish(context)              all descriptions of the tree were seen (is every peer among them?)
 //
 //     open(context, entry)         message -> descriptor
+//     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
 //     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
 //     settle(context, fd, entry)   in each holder, its descriptors in place (epoll's targets)
 //     open_late(plan, entry)       in the first holder's agent, instead of open: all processes and threads exist
@@ -80,6 +81,11 @@ struct FileDumpContext {
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
     KindStates states; ///< what a kind remembers from one file to the next
+    /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
+    bool postponed = false;
+    /// What changes the tree for good (accepting connections that wait): run when all else is known to be fine, right
+    /// before the images are completed. Only if the tree is to be killed (FileOptions::tree_survives).
+    std::vector<std::function<Result<void>()>> last_steps;
 
     FileId new_id() { return FileId(next_file_id++); }
 };
@@ -150,6 +156,8 @@ struct FileKind {
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
     Result<void> (*finish)(FileDumpContext &) = nullptr;
     Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
+    /// Files that exist only inside of this one (on their way through a socket): opened too, in no particular order.
+    Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
     Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
     Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
     /// Files that must be open before this one.
@@ -178,6 +186,8 @@ extern const FileKind kEventpoll;
 extern const FileKind kMemfd;
 extern const FileKind kNamespaceFile;
 extern const FileKind kPidfd;
+extern const FileKind kUnixSocket;
+extern const FileKind kNetlinkSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,10 @@ struct FileOptions {
     uint64_t ghost_limit = 1u << 20;
     bool check_build_id = true; ///< --file-validation buildid
     bool skip_mode_check = false;
+    bool tree_survives = false; ///< the dump leaves it running or stopped
+    bool ext_unix_sk = false;
+    std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
+    std::vector<cli::External> externals;
 };
 
 inline FileOptions file_options(const cli::Options &options) {
@@ -24,7 +28,11 @@ inline FileOptions file_options(const cli::Options &options) {
             .ghost_fiemap = options.ghost_fiemap,
             .ghost_limit = options.ghost_limit,
             .check_build_id = options.file_validation == cli::FileValidation::BuildId,
-            .skip_mode_check = options.skip_file_rwx_check};
+            .skip_mode_check = options.skip_file_rwx_check,
+            .tree_survives = options.leave_running || options.leave_stopped,
+            .ext_unix_sk = options.ext_unix_sk,
+            .ext_unix_inodes = options.ext_unix_inodes,
+            .externals = options.external};
 }
 
 } // namespace resource

@@ -4,8 +4,10 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe,      &kFifo,  &kEventfd,       &kSignalfd, &kTimerfd,
-                                          &kEventpoll, &kPidfd, &kNamespaceFile, &kMemfd,    &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {
+    &kPipe,  &kFifo,          &kEventfd, &kSignalfd,   &kTimerfd,       &kEventpoll,
+    &kPidfd, &kNamespaceFile, &kMemfd,   &kUnixSocket, &kNetlinkSocket, &kRegularFile,
+};
 
 } // namespace
 

@@ -28,7 +28,13 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"fifo_entry", "1000", "ext_pipe", "ext"},
     {"eventpoll_tfd_entry", "1000", "uint32", "target"},
     {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
+    {"unix_sk_entry", "1000", "ext_unix_sk", "ext"},
+    {"netlink_sk_entry", "1000", "ext_netlink_sk", "ext"},
+    {"sk_packet_entry", "1000", "ext_sk_packet", "ext"},
     {"eventfd_file_entry", "1000", "bool", "semaphore"},
+    {"sk_opts_entry", "1000", "ext_sk_opts", "ext"},
+    {"inet_sk_entry", "1000", "ext_inet_sk", "ext"},
+    {"packet_sock_entry", "1000", "ext_packet_sk", "ext"},
     {"ghost_file_entry", "1000", "uint32", "atim_nsec"},
     {"ghost_file_entry", "1001", "uint32", "mtim_nsec"},
 };

@@ -1,11 +1,12 @@
-#include "criu/check/netlink.hh"
+#include "criu/kernel/netlink.hh"
 
 #include "base/unique_fd.hh"
 
+#include <algorithm>
 #include <cstring>
 #include <sys/socket.h>
 
-namespace check {
+namespace kernel {
 
 namespace {
 
@@ -22,28 +23,32 @@ Result<base::UniqueFd> open_netlink(int protocol) {
 
 enum class Reply { More, Done };
 
-/// Looks through one datagram of answers.
-Result<Reply> read_replies(std::string_view data, bool dump) {
+/// Looks through one datagram of answers. Without `visit` the first answer ends the conversation.
+Result<Reply> read_replies(std::string_view data, const MessageVisitor *visit) {
     while (data.size() >= sizeof(nlmsghdr)) {
         nlmsghdr head;
         std::memcpy(&head, data.data(), sizeof head);
         if (head.nlmsg_len < sizeof head || head.nlmsg_len > data.size())
             return base::fail_sys(EBADMSG, "netlink");
+        const std::string_view body = data.substr(sizeof head, head.nlmsg_len - sizeof head);
         if (head.nlmsg_type == NLMSG_ERROR) {
             nlmsgerr error{};
-            std::memcpy(&error, data.data() + sizeof head, std::min(sizeof error, head.nlmsg_len - sizeof head));
+            std::memcpy(&error, body.data(), std::min(sizeof error, body.size()));
             if (error.error != 0)
                 return base::fail_sys(-error.error, "netlink");
             return Reply::Done;
         }
-        if (!dump || head.nlmsg_type == NLMSG_DONE)
+        if (!visit || head.nlmsg_type == NLMSG_DONE)
             return Reply::Done;
+        if (head.nlmsg_flags & NLM_F_DUMP_INTR)
+            return base::fail_sys(EINTR, "netlink dump");
+        TRY((*visit)(body));
         data.remove_prefix(std::min(data.size(), align4(head.nlmsg_len)));
     }
     return Reply::More;
 }
 
-Result<void> converse(int protocol, std::string_view bytes, bool dump) {
+Result<void> converse(int protocol, std::string_view bytes, const MessageVisitor *visit) {
     base::UniqueFd fd = TRY(open_netlink(protocol));
     if (send(fd.get(), bytes.data(), bytes.size(), 0) < 0)
         return base::fail_sys("netlink send");
@@ -54,7 +59,7 @@ Result<void> converse(int protocol, std::string_view bytes, bool dump) {
             continue;
         if (got < 0)
             return base::fail_sys("netlink receive");
-        if (TRY(read_replies(std::string_view(buffer).substr(0, static_cast<size_t>(got)), dump)) == Reply::Done)
+        if (TRY(read_replies(std::string_view(buffer).substr(0, static_cast<size_t>(got)), visit)) == Reply::Done)
             return {};
     }
 }
@@ -107,16 +112,32 @@ std::string Request::finish() const {
 }
 
 Result<void> netlink_do(int protocol, const Request &request) {
-    return converse(protocol, request.finish(), false);
+    return converse(protocol, request.finish(), nullptr);
 }
 
-Result<void> netlink_dump(int protocol, int type, void *request, size_t size) {
+Result<void> netlink_dump(int protocol, int type, void *request, size_t size, const MessageVisitor &visit) {
     nlmsghdr head{};
     head.nlmsg_len = static_cast<uint32_t>(size);
     head.nlmsg_type = static_cast<uint16_t>(type);
     head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     std::memcpy(request, &head, sizeof head);
-    return converse(protocol, std::string_view(static_cast<const char *>(request), size), true);
+    return converse(protocol, std::string_view(static_cast<const char *>(request), size), &visit);
 }
 
-} // namespace check
+Result<void> netlink_dump(int protocol, int type, void *request, size_t size) {
+    return netlink_dump(protocol, type, request, size, [](std::string_view) -> Result<void> { return {}; });
+}
+
+Result<void> for_each_attribute(std::string_view bytes, const AttributeVisitor &visit) {
+    while (bytes.size() >= sizeof(nlattr)) {
+        nlattr head;
+        std::memcpy(&head, bytes.data(), sizeof head);
+        if (head.nla_len < sizeof head || head.nla_len > bytes.size())
+            return base::fail_sys(EBADMSG, "netlink attribute");
+        visit(head.nla_type & NLA_TYPE_MASK, bytes.substr(sizeof head, head.nla_len - sizeof head));
+        bytes.remove_prefix(std::min(bytes.size(), align4(head.nla_len)));
+    }
+    return {};
+}
+
+} // namespace kernel

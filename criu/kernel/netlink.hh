@@ -1,15 +1,18 @@
-// Just enough netlink to ask a question and hear whether the kernel understood it.
+// Just enough netlink to ask a question, to hear whether the kernel understood it, and to read lists.
 #pragma once
 
 #include "base/result.hh"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <linux/netlink.h>
 #include <string>
 #include <string_view>
 
-namespace check {
+namespace kernel {
 
 using base::Result;
 
@@ -32,7 +35,23 @@ private:
 /// Sends one request and waits for its acknowledgement or first answer.
 Result<void> netlink_do(int protocol, const Request &request);
 
+/// Sees the body of one answer, behind its nlmsghdr.
+using MessageVisitor = std::function<Result<void>(std::string_view)>;
+/// Sees one attribute: its type and its value.
+using AttributeVisitor = std::function<void(int, std::string_view)>;
+
 /// Sends a dump request that begins with a nlmsghdr to fill in, and reads its answers to the end.
+/// Errors: EINTR if what was dumped changed meanwhile.
+Result<void> netlink_dump(int protocol, int type, void *request, size_t size, const MessageVisitor &visit);
 Result<void> netlink_dump(int protocol, int type, void *request, size_t size);
 
-} // namespace check
+Result<void> for_each_attribute(std::string_view bytes, const AttributeVisitor &visit);
+
+/// A plain value at the beginning of an attribute, or of a message.
+template <class T> T value_of(std::string_view bytes) {
+    T value{};
+    std::memcpy(&value, bytes.data(), std::min(sizeof value, bytes.size()));
+    return value;
+}
+
+} // namespace kernel

@@ -1,0 +1,290 @@
+// Netlink sockets: a port id, groups, a peer. Messages that were not read yet cannot be put back under the sender's
+// name when that is the kernel, and all but the first cannot even be looked at without reading them. NETLINK_USERSOCK
+// is different: there, only programs send, and any port id can be taken on for a moment.
+#include "criu/kernel/netlink.hh"
+#include "criu/resource/file/file.hh"
+#include "criu/resource/file/option_list.hh"
+#include "criu/resource/file/socket_options.hh"
+#include "sk-packet.pb.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <linux/netlink.h>
+#include <linux/netlink_diag.h>
+#include <linux/sock_diag.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unordered_map>
+
+namespace resource {
+namespace {
+
+constexpr uint32_t kConnected = 1; // netlink_sk_entry.state
+constexpr size_t kMaxGroups = 1u << 16;
+
+constexpr SocketOption kOptions[] = {
+    {SOL_NETLINK, NETLINK_PKTINFO, "NETLINK_PKTINFO", 0},
+    {SOL_NETLINK, NETLINK_BROADCAST_ERROR, "NETLINK_BROADCAST_ERROR", 0},
+    {SOL_NETLINK, NETLINK_NO_ENOBUFS, "NETLINK_NO_ENOBUFS", 0},
+    {SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, "NETLINK_LISTEN_ALL_NSID", 0},
+    {SOL_NETLINK, NETLINK_CAP_ACK, "NETLINK_CAP_ACK", 0},
+    {SOL_NETLINK, NETLINK_EXT_ACK, "NETLINK_EXT_ACK", 0},
+    {SOL_NETLINK, NETLINK_GET_STRICT_CHK, "NETLINK_GET_STRICT_CHK", 0},
+};
+
+uint32_t number_option(int fd, int name) {
+    int value = 0;
+    get_int_option(fd, SOL_SOCKET, name, &value);
+    return static_cast<uint32_t>(value);
+}
+
+// ---- dump ----------------------------------------------------------------------------------------------------------
+
+bool matches(const OpenFile &file) {
+    int domain = -1;
+    return S_ISSOCK(file.stat.st_mode) && get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &domain) == 0 &&
+           domain == AF_NETLINK;
+}
+
+/// States of all netlink sockets by inode; only the kernel's list tells them. Empty where it has none.
+struct States {
+    bool loaded = false;
+    std::unordered_map<uint32_t, uint32_t> by_inode;
+};
+
+const States &load_states(FileDumpContext &context) {
+    States &states = context.states.of<States>();
+    if (std::exchange(states.loaded, true))
+        return states;
+    struct {
+        nlmsghdr head;
+        netlink_diag_req body;
+    } request{};
+    request.body.sdiag_family = AF_NETLINK;
+    request.body.sdiag_protocol = NDIAG_PROTO_ALL;
+    auto listed = kernel::netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request,
+                                       [&](std::string_view body) -> Result<void> {
+                                           const auto message = kernel::value_of<netlink_diag_msg>(body);
+                                           states.by_inode[message.ndiag_ino] = message.ndiag_state;
+                                           return {};
+                                       });
+    if (!listed)
+        context.log.debug("netlink sockets cannot be listed: " + listed.error().message());
+    return states;
+}
+
+/// Queues and logs of the packet filter belong to a port id in a way that cannot be read back.
+Result<void> refuse_filter_user(uint32_t protocol, uint32_t portid) {
+    for (const char *name : {"nfnetlink_queue", "nfnetlink_log"}) {
+        std::ifstream list(fmt::format("/proc/net/netfilter/{}", name));
+        uint64_t number, user;
+        std::string line;
+        while (protocol == NETLINK_NETFILTER && portid && std::getline(list, line))
+            if (sscanf(line.c_str(), "%lu %lu", &number, &user) == 2 && user == portid)
+                return base::unsupported(fmt::format("it reads packets from the packet filter ({} {})", name, number));
+    }
+    return {};
+}
+
+Result<void> dump_groups(int fd, img::netlink_sk_entry *entry) {
+    socklen_t size = 0;
+    if (getsockopt(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, nullptr, &size) < 0)
+        return base::fail_sys("NETLINK_LIST_MEMBERSHIPS");
+    std::vector<uint32_t> groups(size / sizeof(uint32_t) + 1);
+    size = static_cast<socklen_t>(groups.size() * sizeof(uint32_t));
+    if (getsockopt(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups.data(), &size) < 0)
+        return base::fail_sys("NETLINK_LIST_MEMBERSHIPS");
+    while (!groups.empty() && groups.back() == 0)
+        groups.pop_back();
+    for (uint32_t word : groups)
+        entry->add_groups(word);
+    return {};
+}
+
+Result<void> dump_addresses(FileDumpContext &context, const OpenFile &file, img::netlink_sk_entry *entry) {
+    sockaddr_nl own{}, peer{};
+    socklen_t size = sizeof own;
+    if (getsockname(file.fd, reinterpret_cast<sockaddr *>(&own), &size) < 0)
+        return base::fail_sys("getsockname");
+    size = sizeof peer;
+    if (getpeername(file.fd, reinterpret_cast<sockaddr *>(&peer), &size) < 0)
+        return base::fail_sys("getpeername");
+    entry->set_portid(own.nl_pid);
+    entry->set_dst_portid(peer.nl_pid);
+    entry->set_dst_group(peer.nl_groups ? static_cast<uint32_t>(__builtin_ctz(peer.nl_groups)) + 1 : 0);
+    const auto &known = load_states(context).by_inode;
+    auto state = known.find(static_cast<uint32_t>(file.stat.st_ino));
+    entry->set_state(state != known.end() ? state->second : peer.nl_pid || peer.nl_groups ? kConnected : 0);
+    return {};
+}
+
+/// Reads everything: the tree is about to end.
+Result<void> drain(FileDumpContext &context, int fd, uint32_t inode) {
+    std::vector<std::byte> buffer(1u << 20);
+    for (;;) {
+        sockaddr_nl sender{};
+        socklen_t size = sizeof sender;
+        const ssize_t n = recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC,
+                                   reinterpret_cast<sockaddr *>(&sender), &size);
+        if (n < 0 && errno == EAGAIN)
+            return {};
+        if (n < 0 || static_cast<size_t>(n) > buffer.size())
+            return base::fail_sys(n < 0 ? errno : EMSGSIZE, "read what waits in a netlink socket");
+        img::sk_packet_entry packet;
+        packet.set_id_for(inode);
+        packet.set_length(static_cast<uint32_t>(n));
+        packet.mutable_ext()->set_portid(sender.nl_pid);
+        packet.mutable_ext()->set_groups(sender.nl_groups);
+        TRY(context.images.add(image::ImageKind::SkQueues, 0, packet, std::span(buffer).first(static_cast<size_t>(n))));
+    }
+}
+
+Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t protocol) {
+    pollfd ready{file.fd, POLLIN, 0};
+    if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLERR))
+        return base::unsupported("it has lost messages (ENOBUFS), and the program does not know yet");
+    if (!(ready.revents & POLLIN))
+        return {};
+    if (protocol != NETLINK_USERSOCK)
+        return base::fail(base::Error(base::ErrorKind::Unsupported, "messages wait in it that were not read yet, and "
+                                                                    "nobody but the kernel can send them again")
+                              .hint("dump again when the program has read them"));
+    if (context.options.tree_survives)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      "messages wait in it, which only a dump that ends the tree can read")
+                              .hint("dump without --leave-running and --leave-stopped"));
+    const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return base::fail_sys("keep a netlink socket");
+    auto kept = std::make_shared<base::UniqueFd>(fd);
+    context.last_steps.emplace_back([&context, kept, inode = static_cast<uint32_t>(file.stat.st_ino)] {
+        return drain(context, kept->get(), inode);
+    });
+    return {};
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    img::netlink_sk_entry *nlsk = entry.mutable_nlsk();
+    const uint32_t protocol = number_option(file.fd, SO_PROTOCOL);
+    nlsk->set_id(file.id.value);
+    nlsk->set_ino(static_cast<uint32_t>(file.stat.st_ino));
+    nlsk->set_protocol(protocol);
+    nlsk->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    TRY(dump_addresses(context, file, nlsk));
+    TRY(refuse_filter_user(protocol, nlsk->portid()));
+    TRY(dump_groups(file.fd, nlsk));
+    TRY(dump_owner(file, nlsk->mutable_fown()));
+    TRY(dump_socket_options(file.fd, nlsk->mutable_opts()));
+    nlsk->mutable_ext()->set_type(number_option(file.fd, SO_TYPE));
+    TRY(dump_option_list(file.fd, kOptions, nlsk->mutable_ext()->mutable_options()));
+    return dump_queue(context, file, protocol);
+}
+
+// ---- restore -------------------------------------------------------------------------------------------------------
+
+Result<void> bind_to(int fd, const img::netlink_sk_entry &entry) {
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = entry.portid();
+    if (entry.portid() && bind(fd, reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0) {
+        auto error = base::Error::sys(fmt::format("bind a netlink socket to port {}", entry.portid()));
+        if (errno == EADDRINUSE)
+            error.hint("another process has taken that port id: end it, or restore in a network namespace of its own");
+        return base::fail(std::move(error));
+    }
+    if (static_cast<size_t>(entry.groups_size()) > kMaxGroups / 32)
+        return base::bad_image("files.img: a netlink socket in too many groups");
+    for (int i = 0; i < entry.groups_size() * 32; i++) {
+        const int group = i + 1;
+        if ((entry.groups(i / 32) >> (i % 32) & 1) &&
+            setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
+            return base::fail_sys(fmt::format("join netlink group {}", group));
+    }
+    return {};
+}
+
+Result<void> connect_to(int fd, const img::netlink_sk_entry &entry) {
+    if (!entry.dst_portid() && !entry.dst_group() && entry.state() != kConnected)
+        return {};
+    if (entry.dst_group() > 32)
+        return base::bad_image("files.img: the peer of a netlink socket is no group that it could be");
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = entry.dst_portid();
+    address.nl_groups = entry.dst_group() ? 1u << (entry.dst_group() - 1) : 0;
+    if (connect(fd, reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0)
+        return base::fail_sys("connect a netlink socket");
+    return {};
+}
+
+Result<void> send_from(uint32_t portid, uint32_t to, uint32_t protocol, std::span<const std::byte> bytes) {
+    base::UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, static_cast<int>(protocol)));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = portid;
+    // A sender that lives has its port id; the message then comes from another.
+    if (!fd ||
+        (bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0 && errno != EADDRINUSE))
+        return base::fail_sys("bind a netlink socket");
+    address.nl_pid = to;
+    if (sendto(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr *>(&address),
+               sizeof address) < 0)
+        return base::fail_sys("send what waited in a netlink socket");
+    return {};
+}
+
+struct Queues {
+    bool loaded = false;
+    std::unordered_map<uint32_t, std::vector<image::Entry<img::sk_packet_entry>>> by_inode;
+};
+
+Result<void> fill(FileOpenContext &context, const img::netlink_sk_entry &entry) {
+    Queues &queues = context.states.of<Queues>();
+    if (!std::exchange(queues.loaded, true))
+        for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
+            if (packet.message.ext().has_portid())
+                queues.by_inode[packet.message.id_for()].push_back(std::move(packet));
+    for (const auto &packet : queues.by_inode[entry.ino()])
+        TRY(send_from(packet.message.ext().portid(), entry.portid(), entry.protocol(), packet.payload));
+    return {};
+}
+
+Result<base::UniqueFd> open_socket(FileOpenContext &, const img::file_entry &entry) {
+    const img::netlink_sk_entry &nlsk = entry.nlsk();
+    const int type = nlsk.ext().type() == SOCK_DGRAM ? SOCK_DGRAM : SOCK_RAW;
+    base::UniqueFd fd(socket(AF_NETLINK, type | SOCK_CLOEXEC, static_cast<int>(nlsk.protocol())));
+    if (!fd)
+        return base::fail_sys(fmt::format("create a netlink socket of protocol {}", nlsk.protocol()));
+    TRY(bind_to(fd.get(), nlsk));
+    return fd;
+}
+
+Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry) {
+    const img::netlink_sk_entry &nlsk = entry.nlsk();
+    TRY(make_room(fd, nlsk.opts()));
+    TRY(fill(context, nlsk));
+    TRY(connect_to(fd, nlsk));
+    TRY(restore_socket_options(fd, nlsk.opts()));
+    TRY(restore_option_list(fd, kOptions, nlsk.ext().options()));
+    if (fcntl(fd, F_SETFL, static_cast<int>(nlsk.flags() & O_NONBLOCK)) < 0)
+        return base::fail_sys("fcntl(F_SETFL)");
+    return {};
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+    return restore_owner(fd, entry.nlsk().fown(), entry.nlsk().flags());
+}
+
+} // namespace
+
+const FileKind kNetlinkSocket{.name = "netlink socket",
+                              .type = img::NETLINKSK,
+                              .matches = matches,
+                              .dump = dump,
+                              .open = open_socket,
+                              .complete = complete,
+                              .settle = settle};
+
+} // namespace resource

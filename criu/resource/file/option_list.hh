@@ -1,0 +1,36 @@
+// Socket options that CRIU has no field for, as tables. A dump writes down those that are not what a fresh socket says;
+// a restore sets just these: a thousand sockets with default options cost no call.
+#pragma once
+
+#include "base/result.hh"
+#include "images_pb.hh"
+
+#include <cstdint>
+#include <google/protobuf/repeated_field.h>
+#include <span>
+
+namespace resource {
+
+using base::Result;
+using OptionList = google::protobuf::RepeatedPtrField<img::ext_socket_option>;
+
+struct SocketOption {
+    int level;
+    int name;
+    const char *text;     ///< for messages
+    int64_t initial;      ///< what a fresh socket says
+    unsigned bytes = 4;   ///< 4 or 8: a number; larger: a structure or string of at most so many bytes
+    bool lenient = false; ///< setting it may fail: a hint to the kernel, or something that another host may lack
+};
+
+/// Appends the options of `table` that the socket has, and that differ from a fresh socket's.
+/// Options that this kernel or kind of socket does not know are left out.
+Result<void> dump_option_list(int fd, std::span<const SocketOption> table, OptionList *list);
+/// Sets what the list says, in the order of `table`. Options that no row names are an error.
+Result<void> restore_option_list(int fd, std::span<const SocketOption> table, const OptionList &list);
+
+/// Reads a number; -1 with errno set like getsockopt(2).
+int get_int_option(int fd, int level, int name, int *value);
+Result<void> set_int_option(int fd, int level, int name, int value, const char *text);
+
+} // namespace resource

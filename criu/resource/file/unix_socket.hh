@@ -1,0 +1,78 @@
+// What the files about unix sockets share.
+//
+// Dump: unix_socket_dump.cc (the socket, its peers, its accept queue), unix_names.cc (where the file of its name is),
+// unix_queue_dump.cc (what waits in it). Restore: unix_socket_restore.cc (creates and connects them all at once),
+// unix_socket_bind.cc (names), unix_queue_restore.cc (contents), peer_identity.cc (for SO_PEERCRED).
+#pragma once
+
+#include "criu/kernel/sock_diag.hh"
+#include "criu/resource/file/file.hh"
+#include "criu/resource/file/peek_guard.hh"
+
+#include <string_view>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unordered_map>
+
+namespace resource {
+
+// unix_sk_entry.state, as the kernel calls them
+constexpr uint32_t kUnixEstablished = 1, kUnixClosed = 7, kUnixListening = 10;
+// unix_sk_entry.uflags
+constexpr uint32_t kUnixExternal = 1;
+
+/// An AF_UNIX address of `length` bytes.
+struct UnixAddress {
+    sockaddr_un address{};
+    socklen_t length = 0;
+
+    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&address); }
+    sockaddr *get() { return reinterpret_cast<sockaddr *>(&address); }
+};
+/// From what the images hold: sun_path, the final zero of a path included.
+Result<UnixAddress> unix_address(std::string_view name);
+/// The name of an address, as in the images. `length` as the kernel gave it.
+std::string unix_name(const UnixAddress &address);
+/// A path without its final zero.
+std::string_view unix_path(std::string_view name);
+inline bool is_path(std::string_view name) {
+    return !name.empty() && name[0] != '\0';
+}
+/// A name for people.
+std::string show_unix_name(std::string_view name);
+
+int int_option(int fd, int level, int option, int otherwise);
+
+// ---- dump ----------------------------------------------------------------------------------------------------------
+
+struct UnixPlace {
+    bool deleted = false;
+    std::string name_dir, path, root;
+    struct stat stat {};
+};
+
+struct UnixDumpState {
+    bool loaded = false;
+    std::unordered_map<uint32_t, kernel::UnixSocket> sockets; ///< of the whole machine, by inode
+    std::unordered_map<uint32_t, uint32_t> waiting_at;        ///< client that was not accepted yet -> listener
+    std::unordered_map<uint32_t, Pid> dumped;                 ///< sockets of the tree -> who has them
+    std::map<std::tuple<uint32_t, uint32_t, std::string>, UnixPlace> places;
+    struct Listener {
+        base::UniqueFd fd;
+        img::file_entry entry;
+    };
+    std::vector<Listener> busy;          ///< listeners with clients that were not accepted yet
+    uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets without an inode
+};
+
+/// Says in the entry where the file of the socket's name is, and what it is like.
+Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, const kernel::UnixSocket &sk,
+                            img::unix_sk_entry *entry);
+
+/// Writes what waits in a socket to sk-queues; files in it are dumped as well. `first` is written in front.
+Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id);
+
+/// Fills in what SO_PEERCRED and SO_PEERGROUPS tell. False: nothing.
+bool peer_credentials(int fd, img::ext_credentials *credentials);
+
+} // namespace resource
