@@ -158,6 +158,7 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
     const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return base::fail_sys("keep a netlink socket");
+    context.last_bytes += number_option(file.fd, SO_RCVBUF);
     auto kept = std::make_shared<base::UniqueFd>(fd);
     context.last_steps.emplace_back([&context, kept, inode = static_cast<uint32_t>(file.stat.st_ino)] {
         return drain(context, kept->get(), inode);
