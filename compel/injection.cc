@@ -92,6 +92,16 @@ Result<Injection> Injection::enter(StoppedThread leader, const Registers &regist
 }
 
 // From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
+Result<WaitStatus> Injection::run_to_stop() {
+    TRY(leader_.resume_to_syscall());
+    running_ = true;
+    WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
+    running_ = false;
+    if (status.exited())
+        return base::fail(base::ErrorKind::Died, "the task died");
+    return status;
+}
+
 Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_t> args) {
     uint64_t a[6] = {};
     std::copy(args.begin(), args.end(), a);
@@ -114,33 +124,31 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
         // the other way round it would keep the full mask for ever.
         TRY(leader_.set_signal_mask(kAllSignals));
     }
-    for (;;) { // to the entry of the call; stops that were under way before come first
-        TRY(leader_.resume_to_syscall());
-        WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
-        if (status.exited())
-            return base::fail(base::ErrorKind::Died, "the task died");
-        if (status.is_syscall_stop())
-            break;
+    while (!TRY(run_to_stop()).is_syscall_stop()) { // stops that were under way before come first
     }
     // Not to the exit: an interrupt stop, unlike a syscall stop, lies before the kernel's restart logic, so that the
     // registers set here later may ask for a restart.
     TRY(interrupt(leader_.tid()));
     TRY(leader_.resume());
+    running_ = true;
     TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
+    running_ = false;
     return static_cast<int64_t>(TRY(leader_.registers()).rax);
 }
 
 Result<void> Injection::map_agent() {
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+    mapped_ = true; // also if we fail behind the call: nothing else is there to be unmapped
     int64_t r = TRY(remote_syscall(
         SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
     const bool refused = r == -EACCES || r == -EPERM; // PR_SET_MDWE, SELinux execmem
     if (refused)
         r = TRY(remote_syscall(SYS_mmap,
                                {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
-    if (r < 0)
+    if (r < 0) {
+        mapped_ = false;
         return base::fail_sys(static_cast<int>(-r), "map the agent");
-    mapped_ = true;
+    }
     TRY(memory_->write(code_, agent_blob()));
     if (refused) {
         r = TRY(remote_syscall(SYS_mprotect, {code_ + code_size(), size_ - code_size(), PROT_READ | PROT_WRITE}));
@@ -152,10 +160,11 @@ Result<void> Injection::map_agent() {
 
 Result<void> Injection::start() {
     agent::Control control{};
-    control.passed_fd = -1;
+    control.tool_socket = control.agent_socket = control.passed_fd = -1;
     control.leave = site_.boot_code + agent_header().boot_heal;
     control.thread_leave = site_.boot_code + agent_header().boot_thread_leave;
     TRY(memory_->write_value(base::RemotePtr<agent::Control>(control_), control));
+    started_ = true;
     Registers regs = saved_;
     regs.rip = code_ + agent_header().serve;
     regs.rdi = control_;
@@ -170,13 +179,8 @@ Result<void> Injection::start() {
 // The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
 // from its namespaces.
 Result<void> Injection::connect() {
-    for (int stops = 0; stops < 2;) { // entry and exit of the call
-        TRY(leader_.resume_to_syscall());
-        WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
-        if (status.exited())
-            return base::fail(base::ErrorKind::Died, "the task died");
-        stops += status.is_syscall_stop();
-    }
+    for (int stops = 0; stops < 2;) // entry and exit of the call
+        stops += TRY(run_to_stop()).is_syscall_stop();
     auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
     if (pair[0] < 0) {
         auto error = base::Error::sys(-pair[0], "make a control socket in the task");
@@ -190,9 +194,8 @@ Result<void> Injection::connect() {
     socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
     if (!socket_)
         return base::fail_sys("pidfd_getfd of the control socket");
-    agent_socket_ = pair[1];
     TRY(leader_.resume());
-    serving_ = true;
+    running_ = serving_ = true;
     return {};
 }
 
@@ -334,16 +337,37 @@ Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
     return memory_->write_value(at, decltype(counters){0, 0, 0});
 }
 
+// Descriptors that the agent has in the task now, in whatever moment it was stopped.
+Result<void> Injection::close_descriptors(bool was_serving) {
+    auto control = memory_->read_value(base::RemotePtr<agent::Control>(control_));
+    if (!control || !started_)
+        return {};
+    std::vector<int32_t> left{control->agent_socket, control->passed_fd};
+    if (!was_serving) // otherwise it has closed this one itself
+        left.push_back(control->tool_socket);
+    for (int32_t fd : left)
+        if (fd >= 0)
+            TRY(remote_syscall(SYS_close, {static_cast<uint64_t>(fd)}));
+    started_ = false;
+    return {};
+}
+
 Result<void> Injection::leave() {
-    if (serving_) {
+    // A thread that could not be taken out would lose the ground under its feet. With the socket closed the agent lets
+    // all threads go and leaves by itself, as soon as nobody traces them any more.
+    if (threads_inside_) {
+        socket_.reset();
+        inside_ = false;
+        return base::fail(base::ErrorKind::Died, "a thread did not come back from the agent");
+    }
+    const bool was_serving = std::exchange(serving_, false);
+    if (running_) {
         TRY(interrupt(leader_.tid()));
         TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
-        serving_ = false;
+        running_ = false;
     }
-    if (agent_socket_ >= 0) {
-        TRY(remote_syscall(SYS_close, {static_cast<uint64_t>(agent_socket_)}));
-        agent_socket_ = -1;
-    }
+    if (mapped_)
+        TRY(close_descriptors(was_serving));
     if (mapped_) {
         TRY(remote_syscall(SYS_munmap, {site_.agent_base, size_}));
         mapped_ = false;
@@ -360,9 +384,9 @@ Result<void> Injection::leave() {
 Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
-      frame_(other.frame_), sigmask_(other.sigmask_), agent_socket_(other.agent_socket_),
+      frame_(other.frame_), sigmask_(other.sigmask_), threads_inside_(other.threads_inside_),
       socket_(std::move(other.socket_)), inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_),
-      serving_(other.serving_) {}
+      running_(other.running_), started_(other.started_), serving_(other.serving_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

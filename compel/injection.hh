@@ -115,7 +115,9 @@ private:
               size_t threads);
     Result<void> map_agent();
     Result<void> connect();
+    Result<void> close_descriptors(bool was_serving);
     Result<void> start();
+    Result<WaitStatus> run_to_stop();
     Result<int64_t> remote_syscall(long nr, std::initializer_list<uint64_t> args);
     Result<int64_t> command(agent::Command command, int fd);
     Result<int64_t> read_reply();
@@ -132,11 +134,12 @@ private:
     uint64_t code_ = 0, control_ = 0, slots_ = 0, scratch_ = 0;
     uint64_t frame_ = 0;
     uint64_t sigmask_ = 0;
-    int agent_socket_ = -1; ///< number in the process
     uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;
     bool inside_ = false; ///< registers of the leader are changed
     bool mapped_ = false;
+    bool running_ = false; ///< the leader is not stopped
+    bool started_ = false; ///< Control says which descriptors the agent has
     bool serving_ = false; ///< the agent runs its loop
 };
 

@@ -1,7 +1,10 @@
 #include "criu/dump/charging.hh"
 
+#include "criu/kernel/io.hh"
+
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <fstream>
+#include <sstream>
 #include <string>
 
 namespace dump {
@@ -9,7 +12,7 @@ namespace {
 
 /// The lines of /proc/PID/cgroup that decide: the memory controller of version 1, the unified hierarchy.
 std::string memory_cgroups(const std::string &path) {
-    std::ifstream file(path);
+    std::istringstream file(kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string()));
     std::string all;
     for (std::string line; std::getline(file, line);)
         if (line.find("memory") != std::string::npos || line.starts_with("0:"))

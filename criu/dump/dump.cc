@@ -6,6 +6,7 @@
 #include "criu/dump/charging.hh"
 #include "criu/dump/checks.hh"
 #include "criu/dump/collect.hh"
+#include "criu/dump/page_writer.hh"
 #include "criu/dump/seccomp_filters.hh"
 #include "criu/dump/statistics.hh"
 #include "criu/dump/task_dump.hh"
@@ -54,6 +55,9 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     FileTable table(files);
     MemoryDumpContext memory{.images = images, .files = table};
     TaskDumpContext context{images, table, memory, {}};
+    files.dump_contents = [&](uint64_t id, int fd) {
+        return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
+    };
     TRY(dump_seccomp_filters(images, tasks));
     for (const tree::TaskFacts &task : tasks) {
         TRY(kernel::check_interrupted());

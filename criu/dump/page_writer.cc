@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace dump {
@@ -155,46 +157,83 @@ Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::
     return outcome;
 }
 
-Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file) {
-    struct stat st {};
-    if (fstat(file, &st) < 0)
-        return base::fail_sys("fstat of shared memory");
-    const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
-    context.statistics.shmem_pages_scanned += size / base::kPageSize;
-    img::pagemap_head head;
-    head.set_pages_id(context.next_pages_id++);
-    TRY(context.images.add(kind, id, head));
-    std::vector<std::byte> buffer(kBuffer);
-    uint64_t offset = 0;
-    for (uint64_t at = 0; at < size;) {
-        off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
-        if (start < 0)
-            break;
-        off_t hole = lseek(file, start, SEEK_HOLE);
-        const uint64_t from = base::page_down(static_cast<uint64_t>(start));
-        const uint64_t end = base::page_up(static_cast<uint64_t>(hole < 0 ? st.st_size : hole));
+namespace {
+
+/// One stretch of a memory file, appended to its pages file.
+class FilePages {
+public:
+    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, uint32_t pages_id, int file)
+        : context_(context), kind_(kind), id_(id), pages_id_(pages_id), file_(file), buffer_(kBuffer) {}
+
+    /// [from, end), page-aligned. `sparse`: the file system cannot tell where nothing is, so zeros count as nothing.
+    Result<void> add(uint64_t from, uint64_t end, bool sparse) {
+        if (!sparse)
+            TRY(add_run(from, end));
+        for (; from < end; from += kBuffer) {
+            auto chunk = std::span(buffer_).first(std::min<uint64_t>(kBuffer, end - from));
+            TRY(kernel::check_interrupted());
+            ssize_t n = pread(file_, chunk.data(), chunk.size(), static_cast<off_t>(from));
+            if (n < 0)
+                return base::fail_sys("read shared memory");
+            std::fill(chunk.begin() + n, chunk.end(), std::byte{}); // the last page may end behind the file
+            if (sparse && std::ranges::all_of(chunk, [](std::byte b) { return b == std::byte{}; }))
+                continue;
+            if (sparse)
+                TRY(add_run(from, from + chunk.size()));
+            const int out = TRY(context_.images.raw(image::ImageKind::Pages, pages_id_));
+            TRY(write_all(out, chunk, offset_));
+            offset_ += chunk.size();
+        }
+        return {};
+    }
+
+    bool empty() const { return offset_ == 0; }
+
+private:
+    Result<void> add_run(uint64_t from, uint64_t end) {
         img::pagemap_entry entry;
         entry.set_vaddr(from);
         entry.set_compat_nr_pages(0);
         entry.set_nr_pages((end - from) / base::kPageSize);
         entry.set_flags(image::kPePresent);
-        TRY(context.images.add(kind, id, entry));
-        context.statistics.shmem_pages_written += entry.nr_pages();
-        int out = TRY(context.images.raw(image::ImageKind::Pages, head.pages_id()));
-        for (uint64_t p = from; p < end; p += kBuffer) {
-            auto chunk = std::span(buffer).first(std::min<uint64_t>(kBuffer, end - p));
-            ssize_t n = pread(file, chunk.data(), chunk.size(), static_cast<off_t>(p));
-            if (n < 0)
-                return base::fail_sys("read shared memory");
-            // The last page may end behind the file.
-            std::fill(chunk.begin() + n, chunk.end(), std::byte{});
-            TRY(write_all(out, chunk, offset));
-            offset += chunk.size();
-        }
+        context_.statistics.shmem_pages_written += entry.nr_pages();
+        return context_.images.add(kind_, id_, entry);
+    }
+
+    MemoryDumpContext &context_;
+    image::ImageKind kind_;
+    uint64_t id_;
+    uint32_t pages_id_;
+    int file_;
+    uint64_t offset_ = 0;
+    std::vector<std::byte> buffer_;
+};
+
+} // namespace
+
+Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file) {
+    struct stat st {};
+    struct statfs fs {};
+    if (fstat(file, &st) < 0 || fstatfs(file, &fs) < 0)
+        return base::fail_sys("look at shared memory");
+    const bool huge = static_cast<uint32_t>(fs.f_type) == HUGETLBFS_MAGIC;
+    const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
+    context.statistics.shmem_pages_scanned += size / base::kPageSize;
+    img::pagemap_head head;
+    head.set_pages_id(context.next_pages_id++);
+    TRY(context.images.add(kind, id, head));
+    FilePages pages(context, kind, id, head.pages_id(), file);
+    for (uint64_t at = 0; at < size;) {
+        off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
+        if (start < 0)
+            break;
+        off_t hole = lseek(file, start, SEEK_HOLE);
+        const uint64_t end = base::page_up(static_cast<uint64_t>(hole < 0 ? st.st_size : hole));
+        TRY(pages.add(base::page_down(static_cast<uint64_t>(start)), end, huge));
         at = end;
     }
     TRY(context.images.close_file(kind, id));
-    return offset ? context.images.close_file(image::ImageKind::Pages, head.pages_id()) : Result<void>{};
+    return pages.empty() ? Result<void>{} : context.images.close_file(image::ImageKind::Pages, head.pages_id());
 }
 
 } // namespace dump

@@ -2,11 +2,11 @@
 
 #include "criu/dump/ids.hh"
 #include "criu/dump/site.hh"
+#include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fstream>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -134,8 +134,8 @@ Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
 
 /// Whether the agent's own memory was locked as it was mapped: MCL_FUTURE, here with MCL_ONFAULT.
 bool locks_what_is_new(const tree::TaskFacts &task) {
-    std::ifstream file(fmt::format("/proc/{}/status", task.pid.value));
-    auto now = parse::parse_status(std::string(std::istreambuf_iterator<char>(file), {}));
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", task.pid.value).c_str());
+    auto now = parse::parse_status(text.value_or(std::string()));
     return now && now->vm_locked_kb > task.status().vm_locked_kb;
 }
 

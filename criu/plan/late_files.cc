@@ -22,7 +22,7 @@ public:
 
     Result<void> plan() {
         for (const img::fdinfo_entry &entry : entries())
-            if (resource::is_late(checkpoint_.files.at(entry.id())))
+            if (resource::is_late(checkpoint_.files.at(entry.id()), checkpoint_.remaps))
                 TRY_CTX(plan_descriptor(entry), fmt::format("fd {}", entry.fd()));
         for (const img::fdinfo_entry &entry : entries())
             TRY_CTX(plan_rest(entry), fmt::format("fd {}", entry.fd()));
@@ -75,7 +75,7 @@ private:
     }
 
     LatePlan context(const img::fdinfo_entry &entry) {
-        return {plan_, proc_fd_, checkpoint_.files, table_, static_cast<int>(entry.fd())};
+        return {plan_, proc_fd_, checkpoint_.files, checkpoint_.remaps, table_, static_cast<int>(entry.fd())};
     }
 
     ThreadPlan &plan_;

@@ -1,12 +1,13 @@
 #include "criu/restore/coordinator.hh"
 
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/io.hh"
 #include "criu/restore/task.hh"
 
 #include <cerrno>
 #include <csignal>
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <fstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,9 +62,9 @@ Result<void> Coordinator::all_are_alive() const {
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
         if (task.dead())
             continue;
-        std::ifstream file(fmt::format("/proc/{}/stat", task.pid));
-        std::string text(std::istreambuf_iterator<char>(file), {});
-        if (size_t close = text.rfind(") "); close != std::string::npos && text.substr(close + 2, 1) == "Z")
+        auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/stat", task.pid).c_str());
+        if (size_t close = text ? text->rfind(") ") : std::string::npos;
+            close != std::string::npos && text->substr(close + 2, 1) == "Z")
             return base::fail(base::ErrorKind::Died,
                               fmt::format("task {} ended while it was being restored", task.pid));
     }

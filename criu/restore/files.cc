@@ -1,6 +1,7 @@
 #include "criu/restore/files.hh"
 
 #include "criu/resource/mm/vma_status.hh"
+#include "criu/restore/page_reader.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -67,7 +68,7 @@ public:
             return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         const img::file_entry &file = context_.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
-        if (resource::is_late(file))
+        if (resource::is_late(file, context_.checkpoint.remaps))
             return {};
         if (kind->needs)
             for (base::FileId other : kind->needs(file)) {
@@ -137,6 +138,10 @@ Result<void> open_files(RestoreContext &context) {
                                     .log = context.log,
                                     .files = context.checkpoint.files,
                                     .remaps = context.checkpoint.remaps};
+    files.is_held = [&](uint32_t id) { return context.checkpoint.first_holders.contains(id); };
+    files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
+        return fill_shared(context.checkpoint.images, id, memory, size);
+    };
     Opener opener(context, files);
     Result<void> outcome;
     for (uint32_t id : needed_files(context.checkpoint)) {
@@ -162,7 +167,7 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
         const int number = static_cast<int>(entry.fd());
         auto stashed = context.stash.find(entry.id());
         const bool late = stashed == context.stash.end();
-        if (late && !resource::is_late(context.checkpoint.files.at(entry.id())))
+        if (late && !resource::is_late(context.checkpoint.files.at(entry.id()), context.checkpoint.remaps))
             return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
         if (dup3(late ? placeholder : stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
             return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
@@ -182,21 +187,30 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
                                        .table = table,
                                        .pid = task.pid,
                                        .sid = task.sid};
-    std::set<uint32_t> settled;
-    for (auto [number, id] : table) {
-        if (!context.stash.contains(id) || !settled.insert(id).second)
-            continue;
+    const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle)
-            continue;
-        settle.first_holder = context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
-        TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
-    }
+            return {};
+        auto first = context.checkpoint.first_holders.find(id);
+        settle.first_holder =
+            first == context.checkpoint.first_holders.end() || first->second.task == static_cast<size_t>(node.task);
+        TRY_CTX(kind->settle(settle, fd, file), fmt::format("fd {} ({})", fd, kind->name));
+        return {};
+    };
+    std::set<uint32_t> settled;
+    for (auto [number, id] : table)
+        if (context.stash.contains(id) && settled.insert(id).second)
+            TRY(settle_file(number, id));
+    if (node.parent < 0)
+        for (auto [id, fd] : context.stash)
+            if (!context.checkpoint.first_holders.contains(id))
+                TRY(settle_file(fd, id));
     return {};
 }
 
 Result<void> release_files(const RestoreContext &context) {
+    resource::FileReleaseContext release{.images = context.checkpoint.images, .log = context.log};
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = TRY(kind_of(file));
         auto holder = context.checkpoint.first_holders.find(id);
@@ -210,7 +224,7 @@ Result<void> release_files(const RestoreContext &context) {
         };
         if (!fd)
             return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
-        TRY_CTX(kind->release(fd.get(), file), text());
+        TRY_CTX(kind->release(release, fd.get(), file), text());
     }
     return {};
 }

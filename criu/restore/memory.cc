@@ -64,26 +64,39 @@ std::vector<const Region *> targets(const plan::AddressSpace &space, Part part) 
     return found;
 }
 
+/// The task whose memory a child has when it begins; null for none.
+const plan::TaskImage *parent_of(const RestoreContext &context, const plan::Node &node) {
+    if (node.parent < 0)
+        return nullptr;
+    const plan::Node &above = context.topology.nodes[static_cast<size_t>(node.parent)];
+    return above.task < 0 ? nullptr : &context.task(above);
+}
+
+uint64_t end_of(const img::pagemap_entry &run) {
+    return run.vaddr() + image::pages_of(run) * base::kPageSize;
+}
+
 /// Pages that the parent had here and the task does not: back to zero, or to the file.
 void forget_others_pages(const plan::TaskImage &parent, const plan::TaskImage &task, const Region &region) {
-    std::vector<std::pair<uint64_t, uint64_t>> mine;
-    for (const img::pagemap_entry &run : task.pagemap.entries)
-        mine.emplace_back(run.vaddr(), run.vaddr() + image::pages_of(run) * base::kPageSize);
     auto drop = [&](uint64_t from, uint64_t to) {
         if (from < to)
             madvise(pointer(region.at + (from - region.start)), to - from, MADV_DONTNEED);
     };
-    for (const img::pagemap_entry &run : parent.pagemap.entries) {
-        uint64_t at = std::max(run.vaddr(), region.start);
-        const uint64_t end = std::min(run.vaddr() + image::pages_of(run) * base::kPageSize, region.end);
-        auto own = std::partition_point(mine.begin(), mine.end(), [&](auto &range) { return range.second <= at; });
-        for (; at < end; ++own) {
-            if (own == mine.end() || own->first >= end) {
+    auto first_behind = [](const image::PagemapImage &pagemap, uint64_t at) {
+        return std::partition_point(pagemap.entries.begin(), pagemap.entries.end(),
+                                    [&](const img::pagemap_entry &run) { return end_of(run) <= at; });
+    };
+    for (auto theirs = first_behind(parent.pagemap, region.start);
+         theirs != parent.pagemap.entries.end() && theirs->vaddr() < region.end; ++theirs) {
+        uint64_t at = std::max(theirs->vaddr(), region.start);
+        const uint64_t end = std::min(end_of(*theirs), region.end);
+        for (auto own = first_behind(task.pagemap, at); at < end; ++own) {
+            if (own == task.pagemap.entries.end() || own->vaddr() >= end) {
                 drop(at, end);
                 break;
             }
-            drop(at, own->first);
-            at = std::max(at, own->second);
+            drop(at, own->vaddr());
+            at = std::max(at, end_of(*own));
         }
     }
 }
@@ -101,13 +114,12 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
         if (part_of(region) == part && region.inherited &&
             mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
             return base::fail_sys("protect inherited memory");
-    if (node.parent >= 0) {
-        const plan::Node *above = &context.topology.nodes[static_cast<size_t>(node.parent)];
-        for (const Region &region : space.regions)
-            if (part_of(region) == part && region.inherited && above->task >= 0)
-                forget_others_pages(context.task(*above), task, region);
-    }
-    return read_pages(context.checkpoint.images, task, targets(space, part), counters);
+    const plan::TaskImage *parent = parent_of(context, node);
+    for (const Region &region : space.regions)
+        if (parent && part_of(region) == part && region.inherited)
+            forget_others_pages(*parent, task, region);
+    return read_pages(context.checkpoint.images, task, parent ? &parent->pagemap : nullptr, targets(space, part),
+                      counters);
 }
 
 Result<void> create_shared_memory(RestoreContext &context) {

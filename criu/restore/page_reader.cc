@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstring>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ namespace {
 using plan::Region;
 
 constexpr size_t kVectors = 1024;
-constexpr size_t kCompareBuffer = 256u << 10;
+constexpr size_t kCompareBuffer = 32u << 10; // each task of a tree touches its own
 
 std::byte *pointer(uint64_t address) {
     return reinterpret_cast<std::byte *>(address);
@@ -42,6 +43,7 @@ public:
     }
 
     Result<void> flush() {
+        populate();
         iovec *next = vectors_.data();
         size_t left = vectors_.size();
         while (left) {
@@ -66,14 +68,22 @@ public:
     }
 
 private:
+    // One call for many page faults; the read would take them one by one. Kernels before 5.14 refuse, and so they do.
+    void populate() const {
+        constexpr size_t kWorthIt = 8 * base::kPageSize;
+        for (const iovec &vector : vectors_)
+            if (vector.iov_len >= kWorthIt)
+                madvise(vector.iov_base, vector.iov_len, MADV_POPULATE_WRITE);
+    }
+
     int fd_;
     std::vector<iovec> vectors_;
     uint64_t start_ = 0, bytes_ = 0;
 };
 
 /// Compares pages with what the parent has left there, and writes those that differ.
-Result<void> merge(int fd, std::byte *at, uint64_t bytes, uint64_t offset, std::vector<std::byte> &buffer,
-                   MemoryCounters &counters) {
+Result<void> merge(int fd, const Fill &fill, std::vector<std::byte> &buffer, MemoryCounters &counters) {
+    const auto [at, bytes, offset] = fill;
     buffer.resize(kCompareBuffer);
     for (uint64_t done = 0; done < bytes;) {
         const uint64_t chunk = std::min<uint64_t>(kCompareBuffer, bytes - done);
@@ -100,18 +110,75 @@ Result<void> refuse_incremental(const img::pagemap_entry &run) {
     return {};
 }
 
+/// Brings the pages of one task to their regions, each the cheapest way.
+class TaskPages {
+public:
+    TaskPages(int fd, const image::PagemapImage *parent, MemoryCounters &counters)
+        : fd_(fd), parent_(parent), counters_(counters), gatherer_(fd), huge_(fd) {}
+
+    /// Pages for [at, at + fill.bytes), addresses as in the task.
+    Result<void> add(const Region &region, uint64_t at, const Fill &fill) {
+        if (region.inherited && parent_)
+            return add_inherited(at, fill);
+        counters_.restored += fill.bytes / base::kPageSize;
+        for (const Fill &rest : region.kind == Region::Kind::Anonymous ? huge_.take(fill) : std::vector{fill})
+            TRY(gatherer_.add(rest.to, rest.bytes, rest.offset));
+        return {};
+    }
+
+    Result<void> finish() {
+        for (const Fill &rest : TRY(huge_.run()))
+            TRY(gatherer_.add(rest.to, rest.bytes, rest.offset));
+        return gatherer_.flush();
+    }
+
+private:
+    // Only what the parent has can be equal to it. Looking at the rest would cost two page faults for each page.
+    Result<void> add_inherited(uint64_t at, const Fill &fill) {
+        const uint64_t start = at, end = at + fill.bytes;
+        auto piece = [&](uint64_t from, uint64_t to) {
+            return Fill{fill.to + (from - start), to - from, fill.offset + (from - start)};
+        };
+        auto run = std::partition_point(parent_->entries.begin(), parent_->entries.end(),
+                                        [&](const img::pagemap_entry &entry) { return end_of(entry) <= at; });
+        while (at < end) {
+            const bool over = run == parent_->entries.end() || run->vaddr() >= end;
+            if (const uint64_t from = over ? end : run->vaddr(); from > at) {
+                const Fill own = piece(at, from);
+                counters_.restored += own.bytes / base::kPageSize;
+                TRY(gatherer_.add(own.to, own.bytes, own.offset));
+                at = from;
+                continue;
+            }
+            const uint64_t to = std::min(end, end_of(*run++));
+            TRY(merge(fd_, piece(at, to), buffer_, counters_));
+            at = to;
+        }
+        return {};
+    }
+
+    static uint64_t end_of(const img::pagemap_entry &entry) {
+        return entry.vaddr() + image::pages_of(entry) * base::kPageSize;
+    }
+
+    int fd_;
+    const image::PagemapImage *parent_;
+    MemoryCounters &counters_;
+    Gatherer gatherer_;
+    HugeFiller huge_;
+    std::vector<std::byte> buffer_;
+};
+
 } // namespace
 
-Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &task,
+Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &task, const image::PagemapImage *parent,
                         const std::vector<const Region *> &regions, MemoryCounters &counters) {
     if (regions.empty() || task.pagemap.entries.empty())
         return {};
     auto file = TRY(images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
     if (!file)
         return base::bad_image(fmt::format("pages-{}.img is missing", task.pagemap.head.pages_id()));
-    Gatherer gatherer(file->get());
-    HugeFiller huge(file->get());
-    std::vector<std::byte> buffer;
+    TaskPages pages(file->get(), parent, counters);
     uint64_t offset = 0;
     auto region = regions.begin();
     for (const img::pagemap_entry &run : task.pagemap.entries) {
@@ -125,22 +192,12 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
             at = std::max(at, (*region)->start);
             const uint64_t stop = std::min(end, (*region)->end);
             std::byte *to = pointer((*region)->at + (at - (*region)->start));
-            if ((*region)->inherited) {
-                TRY(merge(file->get(), to, stop - at, offset + (at - run.vaddr()), buffer, counters));
-            } else {
-                const Fill fill{to, stop - at, offset + (at - run.vaddr())};
-                for (const Fill &rest :
-                     (*region)->kind == Region::Kind::Anonymous ? huge.take(fill) : std::vector{fill})
-                    TRY(gatherer.add(rest.to, rest.bytes, rest.offset));
-                counters.restored += (stop - at) / base::kPageSize;
-            }
+            TRY(pages.add(**region, at, {to, stop - at, offset + (at - run.vaddr())}));
             at = stop;
         }
         offset += end - run.vaddr();
     }
-    for (const Fill &rest : TRY(huge.run()))
-        TRY(gatherer.add(rest.to, rest.bytes, rest.offset));
-    return gatherer.flush();
+    return pages.finish();
 }
 
 Result<void> fill_shared(const image::ImageDir &images, uint64_t id, std::byte *memory, uint64_t size) {

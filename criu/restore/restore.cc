@@ -120,6 +120,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                            .coordinator = getpid(),
                            .stash_base = first_free_number(checkpoint)};
     Coordinator coordinator(context);
+    prepare_heap_for_forks();
     TRY_CTX(rebuild(context, coordinator), "restore");
     clock.forked();
     TRY_CTX(scripts.run("post-restore", root), "restore");

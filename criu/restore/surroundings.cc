@@ -11,7 +11,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <fstream>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace restore {
@@ -20,8 +20,7 @@ namespace {
 using plan::Range;
 
 std::string text_of(const std::string &path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
+    return kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string());
 }
 
 bool is_free(uint32_t pid) {
@@ -95,6 +94,20 @@ Result<OwnMappings> own_mappings() {
             own.special.push_back({vma.start, vma.end});
     }
     return own;
+}
+
+void prepare_heap_for_forks() {
+    constexpr uint64_t kLarge = 4 * base::kHugePageSize;
+    constexpr int kCollapse = 25; // MADV_COLLAPSE, Linux 6.1
+    auto maps = parse::parse_maps(text_of("/proc/self/maps"));
+    if (!maps)
+        return;
+    for (const parse::Vma &vma : *maps)
+        if (vma.name == "[heap]" && vma.size() >= kLarge) {
+            const uint64_t start = (vma.start + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+            const uint64_t end = vma.end & ~(base::kHugePageSize - 1);
+            madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
+        }
 }
 
 Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<plan::AddressSpace> &spaces,

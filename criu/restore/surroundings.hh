@@ -26,4 +26,8 @@ Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology
 /// Errors: Unsupported where this CPU lacks what a thread uses.
 Result<void> check_cpu(const plan::Checkpoint &checkpoint);
 
+/// Puts the decoded checkpoint into huge pages where it is large: every fork copies the page tables of it, and the
+/// child takes them down again, which for a thousand tasks is a fifth of the restore. A hint; nothing depends on it.
+void prepare_heap_for_forks();
+
 } // namespace restore

@@ -6,6 +6,8 @@
 // engines log each failure once.
 #pragma once
 
+#include "base/fault.hh"
+
 #include <cerrno>
 #include <cstring>
 #include <expected>
@@ -110,6 +112,7 @@ inline void take(Result<void> &) {}
 // Propagates the error of `expr`, otherwise is its value.
 #define TRY_NAMED(name, expr)                                                                                          \
     __extension__({                                                                                                    \
+        CRIU_FAULT_STEP                                                                                                \
         auto name = (expr);                                                                                            \
         if (!name)                                                                                                     \
             return ::base::fail(std::move(name).error());                                                              \
@@ -120,6 +123,7 @@ inline void take(Result<void> &) {}
 // As TRY, with a frame of context; `text` is evaluated only on failure.
 #define TRY_CTX_NAMED(name, expr, text)                                                                                \
     __extension__({                                                                                                    \
+        CRIU_FAULT_STEP                                                                                                \
         auto name = (expr);                                                                                            \
         if (!name)                                                                                                     \
             return ::base::fail(std::move(std::move(name).error().ctx(text)));                                         \

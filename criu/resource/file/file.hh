@@ -17,7 +17,7 @@
 //     settle(context, fd, entry)   in each holder, its descriptors in place (epoll's targets)
 //     open_late(plan, entry)       in the first holder's agent, instead of open: all processes and threads exist
 //     settle_late(plan, entry)     in the first holder's agent, when late files are in place
-//     release(fd, entry)           by the coordinator, right before the tree runs (sockets leave repair mode)
+//     release(context, fd, entry)  by the coordinator, right before the tree runs (sockets leave repair mode)
 #pragma once
 
 #include "base/ids.hh"
@@ -78,6 +78,8 @@ struct FileDumpContext {
     std::vector<std::function<Result<void>()>> before_kill;
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
+    /// Writes the contents of a memory file as pagemap-shmem-ID.
+    std::function<Result<void>(uint64_t id, int fd)> dump_contents;
     KindStates states; ///< what a kind remembers from one file to the next
     /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
     bool postponed = false;
@@ -90,6 +92,9 @@ struct FileDumpContext {
 };
 
 // ---- restore -------------------------------------------------------------------------------------------------------
+
+/// What stands in for files without a name of their own, by orig_id.
+using Remaps = std::multimap<uint32_t, img::remap_file_path_entry>;
 
 enum PipeEnd : unsigned { kReadEnd, kWriteEnd };
 
@@ -104,13 +109,16 @@ struct FileOpenContext {
     const FileOptions &options;
     const image::ImageDir &images;
     base::Log &log;
-    const std::map<uint32_t, img::file_entry> &files;                  ///< all of files.img by id
-    const std::multimap<uint32_t, img::remap_file_path_entry> &remaps; ///< by orig_id
+    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
+    const Remaps &remaps;
     std::map<uint32_t, std::string> ghost_paths; ///< ghosts that exist now, by id: removed at the end
     std::vector<std::string> made_directories;   ///< for ghosts; removed at the end
     std::map<uint64_t, FreshPipe> pipes;         ///< by pipe_id
     std::map<uint32_t, int> opened;              ///< file id -> descriptor in the root task
-    KindStates states;                           ///< what a kind remembers from one file to the next
+    std::function<bool(uint32_t id)> is_held;    ///< whether a task has the file as a descriptor
+    /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
+    std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
+    KindStates states; ///< what a kind remembers from one file to the next
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
@@ -121,7 +129,8 @@ struct FileSettleContext {
     const std::map<uint32_t, int> &opened;            ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;             ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;                        ///< of this task
-    bool first_holder = false;                        ///< this task is the first of the tree that has the file at hand
+    bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
+                               ///< for files that no task has as a descriptor
 };
 
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
@@ -129,8 +138,16 @@ struct LatePlan {
     plan::ThreadPlan &plan;
     int proc_fd;                                      ///< a directory: /proc
     const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
-    const std::map<int, uint32_t> &table;             ///< number in this task -> file id
-    int number;                                       ///< of the file at hand
+    const Remaps &remaps;
+    const std::map<int, uint32_t> &table; ///< number in this task -> file id
+    int number;                           ///< of the file at hand
+    bool is_late(uint32_t id) const;
+};
+
+/// What the coordinator has at hand when everything is restored.
+struct FileReleaseContext {
+    const image::ImageDir &images;
+    base::Log &log;
 };
 
 struct FileKind {
@@ -147,18 +164,18 @@ struct FileKind {
     /// Files that must be open before this one.
     std::vector<FileId> (*needs)(const img::file_entry &) = nullptr;
     /// Whether the file is opened late. Null: never.
-    bool (*late)(const img::file_entry &) = nullptr;
+    bool (*late)(const img::file_entry &, const Remaps &) = nullptr;
     /// The operation whose result is the new descriptor.
     Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
-    Result<void> (*release)(int fd, const img::file_entry &) = nullptr;
+    Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();
 /// The kind of an entry; null for types that are not supported.
 const FileKind *find_file_kind(img::fd_types type);
 /// Whether a file can only be opened when all processes and threads exist.
-bool is_late(const img::file_entry &file);
+bool is_late(const img::file_entry &file, const Remaps &remaps);
 
 extern const FileKind kRegularFile;
 extern const FileKind kPipe;
@@ -167,6 +184,9 @@ extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
+extern const FileKind kMemfd;
+extern const FileKind kNamespaceFile;
+extern const FileKind kPidfd;
 extern const FileKind kUnixSocket;
 extern const FileKind kNetlinkSocket;
 
@@ -197,8 +217,7 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
-void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
-                        const std::multimap<uint32_t, img::remap_file_path_entry> &remaps);
+void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files, const Remaps &remaps);
 
 /// Removes the names of the ghosts that path_to_open() made.
 void remove_ghosts(FileOpenContext &context);

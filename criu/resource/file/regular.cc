@@ -4,6 +4,7 @@
 // for programs and libraries the build id.
 #include "criu/parse/elf.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/proc_file.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -78,6 +79,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     reg->set_mode(file.stat.st_mode);
     if (S_ISREG(file.stat.st_mode))
         reg->set_size(static_cast<uint64_t>(file.stat.st_size));
+    if (is_proc_file(file))
+        return dump_proc_file(context, file, path);
     if (file.stat.st_nlink == 0 || !is_there(path, file.stat))
         return dump_remap(context, file, file.id, path);
     // Only what can be mapped as a program is worth the reading.
@@ -111,8 +114,26 @@ Result<void> validate(const FileOpenContext &context, int fd, const img::reg_fil
             .hint("install the version that the task was running"));
 }
 
+/// Id of the dead task in whose directory in /proc the file lies.
+std::optional<uint32_t> dead_task_of(const img::file_entry &entry, const Remaps &remaps) {
+    for (auto [it, end] = remaps.equal_range(entry.id()); it != end; ++it)
+        if (it->second.remap_type() == img::PROCFS)
+            return it->second.remap_id();
+    return {};
+}
+
+bool waits_for_task(const img::file_entry &entry, const Remaps &remaps) {
+    return proc_target(entry.reg().name()) && !dead_task_of(entry, remaps);
+}
+
+Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
+    return open_late_proc_file(late, entry.reg());
+}
+
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::reg_file_entry &reg = entry.reg();
+    if (auto pid = dead_task_of(entry, context.remaps))
+        return open_dead_proc_file(reg, *pid);
     std::string path = TRY(path_to_open(context, entry.id(), reg.name()));
     // O_TMPFILE stays in a file's flags, and includes O_DIRECTORY.
     const uint32_t temporary = (reg.flags() & O_TMPFILE) == O_TMPFILE ? static_cast<uint32_t>(O_TMPFILE) : 0;
@@ -146,6 +167,8 @@ const FileKind kRegularFile{.name = "regular file, directory, plain device",
                             .matches = matches,
                             .dump = dump,
                             .open = open_file,
-                            .settle = settle};
+                            .settle = settle,
+                            .late = waits_for_task,
+                            .open_late = open_late};
 
 } // namespace resource

@@ -4,8 +4,10 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe,      &kFifo,       &kEventfd,       &kSignalfd,   &kTimerfd,
-                                          &kEventpoll, &kUnixSocket, &kNetlinkSocket, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {
+    &kPipe,  &kFifo,          &kEventfd, &kSignalfd,   &kTimerfd,       &kEventpoll,
+    &kPidfd, &kNamespaceFile, &kMemfd,   &kUnixSocket, &kNetlinkSocket, &kRegularFile,
+};
 
 } // namespace
 
@@ -20,9 +22,13 @@ const FileKind *find_file_kind(img::fd_types type) {
     return nullptr;
 }
 
-bool is_late(const img::file_entry &file) {
+bool is_late(const img::file_entry &file, const Remaps &remaps) {
     const FileKind *kind = find_file_kind(file.type());
-    return kind && kind->late && kind->late(file);
+    return kind && kind->late && kind->late(file, remaps);
+}
+
+bool LatePlan::is_late(uint32_t id) const {
+    return resource::is_late(files.at(id), remaps);
 }
 
 } // namespace resource

@@ -26,6 +26,8 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"reg_file_entry", "1000", "ext_reg_file", "extension"},
     {"pipe_entry", "1000", "ext_pipe", "ext"},
     {"fifo_entry", "1000", "ext_pipe", "ext"},
+    {"eventpoll_tfd_entry", "1000", "uint32", "target"},
+    {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
     {"unix_sk_entry", "1000", "ext_unix_sk", "ext"},
     {"netlink_sk_entry", "1000", "ext_netlink_sk", "ext"},
     {"sk_packet_entry", "1000", "ext_sk_packet", "ext"},

@@ -130,6 +130,8 @@ class Cycle(Hostility):
                 return
             if self.options.kill_dump:
                 self._killed_dumps(round_, before)
+            if self.options.walk:
+                self._walk_dumps(before)
             if self.options.obstacles:
                 self._obstructed_dumps(round_, before)
             if self.options.leave_running or self.options.dump_only:
@@ -148,6 +150,8 @@ class Cycle(Hostility):
                 self.real.while_dead()
             if self.test.while_dead:
                 self._refused_restore(images)
+            if self.options.walk:
+                self._walk_restores(images, before)
             if self.options.kill_restore and self._killed_restores(images, before):
                 continue
             self._restore(round_, images, before, files)
@@ -157,11 +161,13 @@ class Cycle(Hostility):
     def _stopped(self):
         return self.options.stopped and "nostop" not in self.test.flags
 
-    def _criu(self, action, images, log, options, runner=None):
+    def _criu(self, action, images, log, options, runner=None, fault=""):
         command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
         command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
+        if fault:
+            environment["CRIU_FAULT"] = fault
         with open(self.scratch / f"{log}.output", "wb") as output:
             run = runner or subprocess.run
             done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -284,7 +290,7 @@ class Cycle(Hostility):
         """What the tree looks like now."""
         return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
-    def _compare(self, before, after, when, sibling=False):
+    def _compare(self, before, after, when, sibling=False, patience=1.0):
         skip = self.test.skip_observe + self.options.ignore
         if self.real:
             skip += self.real.skip_observe
@@ -292,7 +298,7 @@ class Cycle(Hostility):
             skip += [f"{self.root}.*status.PPid"]
         lines = observe.differences(before, after, skip)
         # A program that just woke up may be between two states; look again before judging.
-        for _ in range(20):
+        for _ in range(int(patience / 0.05)):
             if not lines:
                 return
             time.sleep(0.05)

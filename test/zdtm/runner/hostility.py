@@ -127,3 +127,56 @@ class Hostility:
             self._compare(before, self._observe(), f"after a restore that was killed ({number} of {self.options.kill_restore})")
             return True
         return False
+
+    def _steps(self, action, options, images):
+        """Every step that the tool takes, source:line, in order; needs a build with fault injection."""
+        listing = self.scratch / f"{action}-steps"
+        status = self._criu(action, images, "steps.log", options, fault=f"list:{listing}")
+        if status:
+            raise Failure(f"{action} exited with {status}:\n  {self._log_tail(images, 'steps.log')}")
+        if not listing.exists():
+            raise Failure("no steps: the tool was built without -Dfault_injection=true")
+        steps = list(dict.fromkeys(listing.read_text().split()))
+        return steps[:: self.options.walk]
+
+    def _walk_dumps(self, before):
+        """The tool fails, or is killed, at every step of a dump: the tree goes on as it was, no half checkpoint stays."""
+        images = self.scratch / "images-walk"
+        options = ["-t", str(self.root), "-R"] + self.test.dopts
+        images.mkdir()
+        for step in self._steps("dump", options, images):
+            for how in ("fail", "kill"):
+                shutil.rmtree(images)
+                images.mkdir()
+                status = self._criu("dump", images, "dump.log", options, fault=f"{how}:{step}")
+                # An inventory says that the images are complete, whatever went wrong behind it.
+                if (images / "inventory.img").exists() and self._criu("restore", images, "plan.log", ["--print-plan"]):
+                    raise Failure(f"{how} at {step}: exits with {status} and leaves an inventory, but half of the images")
+                if how == "fail" and status not in (0, 1):
+                    raise Failure(f"{how} at {step}: exits with {status}:\n  {self._log_tail(images, 'dump.log')}")
+                # An agent that waits for threads that will not come gives up after two seconds.
+                self._compare(before, self._observe(), f"{how} at {step}", patience=4)
+        shutil.rmtree(images)
+
+    def _walk_restores(self, images, before):
+        """The same for restores: nothing of a tree stays, or all of it."""
+        options = ["-d"] + self.test.ropts
+        steps = self._steps("restore", options, images)
+        self._end_tree(before)
+        files = self._listing()
+        for step in steps:
+            for how in ("fail", "kill"):
+                status = self._criu("restore", images, "walk.log", options, fault=f"{how}:{step}")
+                if status == 0:
+                    self._compare(before, self._observe(), f"{how} at {step}: succeeds, but")
+                    self._end_tree(before)
+                elif not self._gone_soon(before):
+                    # Killed past the point where the tree was let go.
+                    self._compare(before, self._observe(), f"{how} at {step}: the tree is there, but")
+                    self._end_tree(before)
+                if self._listing() != files:
+                    raise Failure(f"{how} at {step}: files differ: {sorted(self._listing() ^ files)}")
+
+    def _end_tree(self, before):
+        isolate.end_strays()
+        self._expect_dead(before)

@@ -1,0 +1,33 @@
+// Files under /proc/PID: a regular file's entry by path, but the task must be there before it can be opened.
+#pragma once
+
+#include "criu/resource/file/file.hh"
+
+#include <optional>
+
+namespace resource {
+
+/// What /proc/PID/..., /proc/PID/task/TID/... lead to.
+struct ProcTarget {
+    uint32_t pid = 0;
+    uint32_t tid = 0; ///< 0: the process
+    bool operator==(const ProcTarget &) const = default;
+};
+
+/// Nothing for paths that do not begin so.
+std::optional<ProcTarget> proc_target(std::string_view path);
+
+/// Whether a file lies in the directory of a task in a procfs.
+bool is_proc_file(const OpenFile &file);
+
+/// Makes sure that the task can be found again: it is in the tree, or dead (then a remap is written).
+/// Errors: Unsupported for living tasks outside of the tree.
+Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path);
+
+/// Opens the file of a dead task through a process that stands in for it.
+Result<base::UniqueFd> open_dead_proc_file(const img::reg_file_entry &reg, uint32_t pid);
+
+/// The operation whose result is the file, with its position set.
+Result<plan::OpRef> open_late_proc_file(LatePlan &late, const img::reg_file_entry &reg);
+
+} // namespace resource
