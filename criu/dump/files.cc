@@ -66,6 +66,8 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     entry.set_id(file.id.value);
     context_->postponed = false;
     TRY_CTX(kind.dump(*context_, file, entry), file.link);
+    if (resource::is_late(entry, {}))
+        late_.insert(entry.id());
     if (std::exchange(context_->postponed, false))
         return {};
     return context_->images.add(image::ImageKind::Files, 0, entry);
@@ -109,6 +111,12 @@ Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
     const int number = fd.get();
     const size_t before = context_->next_file_id;
     const Known known = TRY_CTX(find_or_dump(Pid(getpid()), number, number), "a descriptor on its way");
+    if (late_.contains(known.id.value))
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("a descriptor on its way through a socket is a {}, which can only be "
+                                                  "restored where a task has it open",
+                                                  resource::find_file_kind(known.type)->name))
+                              .hint("dump again when it was received"));
     if (context_->next_file_id != before)
         kept_.push_back(std::move(fd));
     return known.id;

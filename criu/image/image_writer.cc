@@ -258,6 +258,20 @@ base::Result<void> ImageDirWriter::close_file(ImageKind kind, uint64_t id) {
     return found == files_.end() ? base::Result<void>{} : close(found->first, found->second);
 }
 
+base::Result<void> ImageDirWriter::secure(uint64_t more) {
+    for (auto &[key, file] : files_)
+        if (key.kind != ImageKind::Inventory && !file.buffer.empty())
+            TRY(flush(key, file));
+    base::UniqueFd room(openat(dir_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (!room && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT))
+        return {}; // a file system without nameless files: it will have to do
+    if (!room)
+        return base::fail_sys("image directory");
+    if (int code = posix_fallocate(room.get(), 0, static_cast<off_t>(more)); code != 0)
+        return base::fail_sys(code, "image directory");
+    return {};
+}
+
 base::Result<void> ImageDirWriter::finish() {
     const Key inventory{ImageKind::Inventory, 0};
     for (auto &[key, file] : files_)

@@ -35,6 +35,8 @@ public:
     base::Result<int> raw(ImageKind kind, uint64_t id);
     /// Writes out and closes a file; adding to it later goes on at its end.
     base::Result<void> close_file(ImageKind kind, uint64_t id);
+    /// Writes out everything but the inventory, and makes sure that `more` bytes would still fit.
+    base::Result<void> secure(uint64_t more);
     /// Writes out everything, the inventory last. Nothing may be added afterwards.
     base::Result<void> finish();
     /// Removes every file that was created: a checkpoint that failed leaves nothing.

@@ -88,6 +88,7 @@ struct FileDumpContext {
     /// What changes the tree for good (accepting connections that wait): run when all else is known to be fine, right
     /// before the images are completed. Only if the tree is to be killed (FileOptions::tree_survives).
     std::vector<std::function<Result<void>()>> last_steps;
+    uint64_t last_bytes = 0; ///< how much they may write: there has to be room before they are taken
 
     FileId new_id() { return FileId(next_file_id++); }
 };

@@ -158,6 +158,7 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
     const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return base::fail_sys("keep a netlink socket");
+    context.last_bytes += number_option(file.fd, SO_RCVBUF);
     auto kept = std::make_shared<base::UniqueFd>(fd);
     context.last_steps.emplace_back([&context, kept, inode = static_cast<uint32_t>(file.stat.st_ino)] {
         return drain(context, kept->get(), inode);
@@ -219,35 +220,52 @@ Result<void> connect_to(int fd, const img::netlink_sk_entry &entry) {
     return {};
 }
 
-Result<void> send_from(uint32_t portid, uint32_t to, uint32_t protocol, std::span<const std::byte> bytes) {
-    base::UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, static_cast<int>(protocol)));
-    sockaddr_nl address{};
-    address.nl_family = AF_NETLINK;
-    address.nl_pid = portid;
-    // A sender that lives has its port id; the message then comes from another.
-    if (!fd ||
-        (bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0 && errno != EADDRINUSE))
-        return base::fail_sys("bind a netlink socket");
-    address.nl_pid = to;
-    if (sendto(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr *>(&address),
-               sizeof address) < 0)
-        return base::fail_sys("send what waited in a netlink socket");
-    return {};
-}
-
 struct Queues {
     bool loaded = false;
     std::unordered_map<uint32_t, std::vector<image::Entry<img::sk_packet_entry>>> by_inode;
+    std::map<std::pair<uint32_t, uint32_t>, uint32_t> senders; ///< protocol and port id -> file id
 };
 
-Result<void> fill(FileOpenContext &context, const img::netlink_sk_entry &entry) {
+Result<Queues *> load_queues(FileOpenContext &context) {
     Queues &queues = context.states.of<Queues>();
-    if (!std::exchange(queues.loaded, true))
-        for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
-            if (packet.message.ext().has_portid())
-                queues.by_inode[packet.message.id_for()].push_back(std::move(packet));
-    for (const auto &packet : queues.by_inode[entry.ino()])
-        TRY(send_from(packet.message.ext().portid(), entry.portid(), entry.protocol(), packet.payload));
+    if (std::exchange(queues.loaded, true))
+        return &queues;
+    for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
+        if (packet.message.ext().has_portid())
+            queues.by_inode[packet.message.id_for()].push_back(std::move(packet));
+    for (auto &[id, file] : context.files)
+        if (file.has_nlsk() && file.nlsk().portid())
+            queues.senders[{file.nlsk().protocol(), file.nlsk().portid()}] = id;
+    return &queues;
+}
+
+/// The socket that has the sender's port id, or one that has it for a moment.
+Result<int> sender_of(const FileOpenContext &context, const Queues &queues, uint32_t protocol, uint32_t portid,
+                      base::UniqueFd &stand_in) {
+    auto living = queues.senders.find({protocol, portid});
+    if (living != queues.senders.end() && context.opened.contains(living->second))
+        return context.opened.at(living->second);
+    stand_in.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, static_cast<int>(protocol)));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = portid;
+    if (!stand_in || bind(stand_in.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0)
+        return base::fail_sys(fmt::format("take on netlink port {}, which has sent a message", portid));
+    return stand_in.get();
+}
+
+Result<void> fill(FileOpenContext &context, const img::netlink_sk_entry &entry) {
+    Queues &queues = *TRY(load_queues(context));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = entry.portid();
+    for (const auto &packet : queues.by_inode[entry.ino()]) {
+        base::UniqueFd stand_in;
+        const int sender = TRY(sender_of(context, queues, entry.protocol(), packet.message.ext().portid(), stand_in));
+        if (sendto(sender, packet.payload.data(), packet.payload.size(), MSG_DONTWAIT,
+                   reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0)
+            return base::fail_sys("send what waited in a netlink socket");
+    }
     return {};
 }
 

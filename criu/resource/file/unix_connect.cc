@@ -306,12 +306,20 @@ struct Pair {
 Result<std::vector<Pair>> find_pairs(UnixRestoreState &state) {
     std::vector<Pair> pairs;
     std::set<const UnixNode *> taken;
+    std::set<uint32_t> peers;
+    for (auto &[inode, node] : state.nodes)
+        peers.insert(node.entry->peer());
+    // CRIU does not tell whether there was a peer; something that waits must have come from one.
+    auto had_peer = [&](const UnixNode &node) {
+        return !node.entry->peer() && node.entry->name().empty() && !peers.contains(node.entry->ino()) &&
+               state.queues.contains(node.entry->ino());
+    };
     for (auto &[inode, node] : state.nodes) {
         if (!node.is(SOCK_DGRAM) || node.external() || taken.contains(&node))
             continue;
         const img::ext_unix_sk &ext = node.entry->ext();
         UnixNode *peer = node.entry->peer() ? state.find(node.entry->peer()) : nullptr;
-        if (ext.peer_gone() || (peer && peer->external() && peer->entry->name().empty())) {
+        if (ext.peer_gone() || had_peer(node) || (peer && peer->external() && peer->entry->name().empty())) {
             pairs.push_back({&node, nullptr});
             continue;
         }

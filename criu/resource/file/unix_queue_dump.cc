@@ -199,6 +199,51 @@ Result<std::vector<Packet>> read_packets(FileDumpContext &context, int fd, int t
     return packets;
 }
 
+/// How much memory packets take, by trying.
+class PacketSizes {
+public:
+    Result<uint32_t> of(size_t bytes) {
+        auto known = sizes_.find(bytes);
+        if (known != sizes_.end())
+            return known->second;
+        int ends[2], before = 0, after = 0;
+        if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+            return base::fail_sys("socketpair");
+        base::UniqueFd one(ends[0]), other(ends[1]);
+        const std::vector<char> data(bytes);
+        if (ioctl(one.get(), SIOCOUTQ, &before) < 0 || send(one.get(), data.data(), bytes, 0) < 0 ||
+            ioctl(one.get(), SIOCOUTQ, &after) < 0)
+            return base::fail_sys("measure a packet");
+        return sizes_[bytes] = static_cast<uint32_t>(after - before);
+    }
+
+private:
+    std::map<size_t, uint32_t> sizes_;
+};
+
+// Peeking past an empty packet marks it, and from then on peeks leave it out: a second dump cannot find it. What the
+// peer has sent takes more memory then than what was found. Only packets of one page are sure to be measured right.
+Result<void> check_hidden(FileDumpContext &context, uint32_t id, const std::vector<Packet> &packets) {
+    constexpr size_t kMeasurable = 2048;
+    const auto &sockets = context.states.of<UnixDumpState>().sockets;
+    auto own = sockets.find(id);
+    auto peer = own != sockets.end() && own->second.peer ? sockets.find(*own->second.peer) : sockets.end();
+    if (peer == sockets.end() || peer->second.peer != id || !peer->second.name.empty() || !own->second.name.empty() ||
+        std::ranges::any_of(packets, [](const Packet &packet) { return packet.bytes.size() > kMeasurable; }))
+        return {};
+    PacketSizes &sizes = context.states.of<PacketSizes>();
+    uint64_t found = 0;
+    for (const Packet &packet : packets)
+        found += TRY(sizes.of(packet.bytes.size()));
+    const uint64_t sent = peer->second.send_queue;
+    if (sent > found && (sent - found) % TRY(sizes.of(0)) == 0)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      "an empty packet waits in it that an earlier dump has looked at: its place among "
+                                      "the others can no longer be told")
+                              .hint("dump again when it was received"));
+    return {};
+}
+
 Result<void> write(FileDumpContext &context, uint32_t id, int type, Packet &packet) {
     img::sk_packet_entry entry;
     entry.set_id_for(id);
@@ -227,6 +272,8 @@ Result<void> write(FileDumpContext &context, uint32_t id, int type, Packet &pack
 Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id) {
     QueueReader reader(fd, type);
     auto packets = TRY(reader.is_stream() ? read_stream(context, fd, reader) : read_packets(context, fd, type, reader));
+    if (!reader.is_stream())
+        TRY(check_hidden(context, id, packets));
     for (Packet &packet : packets)
         TRY_CTX(write(context, id, type, packet), "what waits in it");
     return {};

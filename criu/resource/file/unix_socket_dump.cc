@@ -84,9 +84,29 @@ bool may_hold_data(const UnixDumpState &state, uint32_t client) {
     return found == state.sockets.end() || found->second.send_queue > 0;
 }
 
+/// Without accepting it nobody tells who connected: most likely it was the task that has the client.
+void guess_credentials(const FileDumpContext &context, const UnixDumpState &state, img::ext_unix_pending *pending) {
+    auto holder = state.dumped.find(pending->client());
+    if (holder == state.dumped.end())
+        return;
+    auto task = std::ranges::find(context.tasks, holder->second, &tree::TaskFacts::pid);
+    if (task == context.tasks.end() || task->zombie)
+        return;
+    constexpr size_t kEffective = 1;
+    img::ext_credentials *creds = pending->mutable_creds();
+    creds->set_pid(static_cast<uint32_t>(task->pid.value));
+    creds->set_uid(task->status().uid[kEffective]);
+    creds->set_gid(task->status().gid[kEffective]);
+    for (uint32_t group : task->status().groups)
+        creds->add_groups(group);
+}
+
 Result<void> describe_waiting(FileDumpContext &context, const UnixDumpState &state, UnixDumpState::Listener &listener) {
-    for (uint32_t client : state.sockets.at(listener.entry.usk().ino()).waiting)
-        listener.entry.mutable_usk()->mutable_ext()->add_pending()->set_client(client);
+    for (uint32_t client : state.sockets.at(listener.entry.usk().ino()).waiting) {
+        img::ext_unix_pending *pending = listener.entry.mutable_usk()->mutable_ext()->add_pending();
+        pending->set_client(client);
+        guess_credentials(context, state, pending);
+    }
     return context.images.add(image::ImageKind::Files, 0, listener.entry);
 }
 
@@ -125,6 +145,11 @@ Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, Uni
                                     "yet: they can only be saved by a dump that ends the tree",
                                     listener.entry.usk().ino(), show_unix_name(listener.entry.usk().name())))
                 .hint("dump without --leave-running and --leave-stopped, or again a moment later"));
+    constexpr uint64_t kUnknown = 256u << 10; // a client that is gone may have sent so much by default
+    for (uint32_t client : waiting) {
+        auto found = state.sockets.find(client);
+        context.last_bytes += (found == state.sockets.end() ? kUnknown : found->second.send_queue) + 4096;
+    }
     context.last_steps.emplace_back([&] { return accept_waiting(context, state, listener); });
     return {};
 }

@@ -1,5 +1,4 @@
-/* Pairs of unix sockets of all types: data in both directions, boundaries, empty packets, half-closed ones, a lost
- * peer. */
+/* Pairs of unix sockets of all types: data in both directions, boundaries, half-closed ones, a lost peer. */
 #include "sockets.h"
 
 int main(int argc, char **argv) {
@@ -15,8 +14,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 2; i++) {
         int fd = i ? packets[0] : dgram[0];
         sends(fd, "first");
-        must(send(fd, "", 0, 0));
-        sends(fd, "third packet");
+        sends(fd, "second packet");
     }
     sends(half[0], "last words");
     must(shutdown(half[0], SHUT_WR));
@@ -32,8 +30,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 2; i++) {
         int fd = i ? packets[1] : dgram[1];
         check(recv(fd, text, sizeof(text), 0) == 5, "first packet");
-        check(recv(fd, text, sizeof(text), 0) == 0, "empty packet");
-        check(recv(fd, text, sizeof(text), 0) == 12, "third packet");
+        check(recv(fd, text, sizeof(text), 0) == 13, "second packet");
         check(nothing_to_receive(fd), "more packets");
     }
     check(fcntl(dgram[0], F_GETFL) & O_NONBLOCK && fcntl(packets[0], F_GETFD) == FD_CLOEXEC, "flags");
