@@ -172,7 +172,8 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle)
             continue;
-        settle.first_holder = context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
+        settle.first_holder =
+            context.checkpoint.first_holders.at(id).task == static_cast<size_t>(node.task);
         TRY_CTX(kind->settle(settle, number, file), fmt::format("fd {} ({})", number, kind->name));
     }
     return {};
@@ -187,9 +188,7 @@ Result<void> release_files(const RestoreContext &context) {
         const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
         base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
         base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
-        auto text = [&, number = holder->second.number] {
-            return fmt::format("task {}: fd {} ({})", pid, number, kind->name);
-        };
+        auto text = [&, number = holder->second.number] { return fmt::format("task {}: fd {} ({})", pid, number, kind->name); };
         if (!fd)
             return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
         TRY_CTX(kind->release(fd.get(), file), text());

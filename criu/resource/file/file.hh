@@ -4,8 +4,8 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task
-// that holds it, and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
+// holds it, and fetched from there by the others.
 //
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
@@ -114,7 +114,7 @@ struct FileSettleContext {
     const std::map<uint32_t, int> &opened;            ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;             ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;                        ///< of this task
-    bool first_holder = false;                        ///< this task is the first of the tree that has the file at hand
+    bool first_holder = false; ///< this task is the first of the tree that has the file at hand
 };
 
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
