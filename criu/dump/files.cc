@@ -64,6 +64,8 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     entry.set_type(kind.type);
     entry.set_id(file.id.value);
     TRY_CTX(kind.dump(*context_, file, entry), file.link);
+    if (context_->written_later.contains(file.id.value))
+        return {};
     return context_->images.add(image::ImageKind::Files, 0, entry);
 }
 

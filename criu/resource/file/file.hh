@@ -77,6 +77,10 @@ struct FileDumpContext {
     std::vector<std::function<Result<void>()>> before_kill;
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
+    /// Files whose entries a kind's finish() writes, when all are known: by id.
+    std::set<uint32_t> written_later;
+    /// Runs the user's action scripts at a hook. Null: none.
+    std::function<Result<void>(const char *hook)> run_hook;
     KindStates states; ///< what a kind remembers from one file to the next
 
     FileId new_id() { return FileId(next_file_id++); }
@@ -158,6 +162,7 @@ extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
+extern const FileKind kInetSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 #include "criu/cli/options.hh"
 
 #include <cstdint>
+#include <string>
 
 namespace resource {
 
@@ -15,6 +16,11 @@ struct FileOptions {
     uint64_t ghost_limit = 1u << 20;
     bool check_build_id = true; ///< --file-validation buildid
     bool skip_mode_check = false;
+    bool tcp_established = false;
+    bool tcp_close = false;
+    bool skip_in_flight = false;
+    bool lock_network = true;  ///< --network-lock is not skip
+    std::string network_table; ///< of nf_tables, that locks the network
 };
 
 inline FileOptions file_options(const cli::Options &options) {
@@ -24,7 +30,12 @@ inline FileOptions file_options(const cli::Options &options) {
             .ghost_fiemap = options.ghost_fiemap,
             .ghost_limit = options.ghost_limit,
             .check_build_id = options.file_validation == cli::FileValidation::BuildId,
-            .skip_mode_check = options.skip_file_rwx_check};
+            .skip_mode_check = options.skip_file_rwx_check,
+            .tcp_established = options.tcp_established,
+            .tcp_close = options.tcp_close,
+            .skip_in_flight = options.skip_in_flight,
+            .lock_network = options.network_lock != cli::NetworkLock::Skip,
+            .network_table = {}};
 }
 
 } // namespace resource

@@ -4,7 +4,7 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd, &kTimerfd, &kEventpoll, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd, &kTimerfd, &kEventpoll, &kInetSocket, &kRegularFile};
 
 } // namespace
 
