@@ -4,6 +4,7 @@
 // A dump that lets the tree live takes the lock back; one that kills it leaves the lock for the restore, and puts the
 // sockets into repair mode again before the tasks die, so that their ends go unnoticed.
 #include "criu/kernel/network_lock.hh"
+#include "criu/kernel/sock_diag.hh"
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/inet_socket.hh"
 #include "criu/resource/file/option_list.hh"
@@ -17,6 +18,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -58,6 +60,18 @@ bool has_poll_event(int fd, short event) {
     return poll(&poller, 1, 0) == 1 && (poller.revents & event);
 }
 
+/// The watchdog of a dump that was killed a moment ago may still be at work: SO_REUSEADDR is 2 in repair mode.
+bool reuse_address_of(int fd) {
+    int reuse = 0;
+    for (int tries = 0; tries < 500; tries++) {
+        get_int_option(fd, SOL_SOCKET, SO_REUSEADDR, &reuse);
+        if (reuse < 2)
+            break;
+        usleep(1000);
+    }
+    return reuse == 1;
+}
+
 // ---- refusals ------------------------------------------------------------------------------------------------------
 
 std::string upper_protocol(int fd) {
@@ -97,6 +111,24 @@ Result<void> check_connection(const TcpSocket &socket, const FileOptions &option
         return refuse(socket, "a TCP connection in the state SYN_RECV", "try again a moment later");
     if (has_poll_event(socket.fd.get(), POLLPRI))
         return refuse(socket, "a TCP connection with urgent data that was not read", "try again when it was read");
+    return {};
+}
+
+/// getpeername(2) does not tell whom a socket in SYN_SENT is calling.
+Result<void> find_peers(TcpDump &dump) {
+    std::map<uint64_t, TcpSocket *> calling;
+    for (TcpSocket &socket : dump.sockets)
+        if (socket.connected() && !socket.peer)
+            calling[socket.file.stat.st_ino] = &socket;
+    if (calling.empty())
+        return {};
+    for (int family : {AF_INET, AF_INET6})
+        for (const auto &facts : TRY(kernel::list_inet_sockets(family, IPPROTO_TCP, 1u << TCP_SYN_SENT)))
+            if (auto found = calling.find(facts.inode); found != calling.end())
+                found->second->peer = Endpoint{.family = found->second->local.family,
+                                               .address = facts.peer,
+                                               .port = facts.peer_port,
+                                               .scope = facts.interface};
     return {};
 }
 
@@ -147,6 +179,7 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
         TRY(kernel::lock_network(context.options.network_table, connections));
     context.before_kill.push_back([&dump]() -> Result<void> {
         dump.in_repair = true;
+        dump.watchdog->killing();
         return for_each_connection(dump, [](TcpSocket &socket) { return enter_repair(socket.fd.get()); });
     });
     return {};
@@ -214,6 +247,8 @@ Result<void> dump_one(FileDumpContext &context, TcpSocket &socket, std::string_v
         TRY(dump_ended(socket, entry));
     } else {
         TRY(check_connection(socket, context.options));
+        if (!socket.peer)
+            return base::unsupported(fmt::format("a TCP socket in the state {} without a peer", tcp_state_name(state)));
         TRY(dump_stream(context, socket, entry));
     }
     return context.images.add(image::ImageKind::Files, 0, file);
@@ -239,9 +274,7 @@ Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const 
     socket.state = TRY(info_of(file.fd)).tcpi_state;
     socket.local = TRY(local_endpoint(file.fd));
     socket.peer = peer_endpoint(file.fd);
-    int reuse = 0;
-    get_int_option(file.fd, SOL_SOCKET, SO_REUSEADDR, &reuse);
-    socket.reuse_address = reuse != 0;
+    socket.reuse_address = reuse_address_of(file.fd);
     if (socket.connected())
         TRY(check_connection(socket, context.options));
     TcpDump &dump = context.states.of<TcpDump>();
@@ -255,6 +288,7 @@ Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const 
 
 Result<void> dump_all_tcp(FileDumpContext &context) {
     TcpDump &dump = context.states.of<TcpDump>();
+    TRY(find_peers(dump));
     if (context.options.tcp_established && !context.options.tcp_close)
         TRY(lock(dump, context));
     for (TcpSocket &socket : dump.sockets)

@@ -16,7 +16,15 @@
 namespace resource {
 namespace {
 
-constexpr char kDismissed = 'd';
+enum Word : char { kNothing = 0, kReady = 'r', kDismissed = 'd', kKilling = 'k' };
+
+/// The last word before the end; 0: none.
+char last_word(int line) {
+    char word = kNothing;
+    for (char next; read(line, &next, 1) == 1;)
+        word = next;
+    return word;
+}
 
 /// Closes what the watchdog does not need: above all the tool's ends of other people's sockets and pipes.
 void keep_only(std::vector<int> kept) {
@@ -30,11 +38,10 @@ void keep_only(std::vector<int> kept) {
     syscall(SYS_close_range, next, ~0u, 0);
 }
 
-/// A tree that was just killed may take a moment.
-bool is_alive(int pidfd) {
-    constexpr int kMilliseconds = 100;
+/// A tree that is being killed may take a moment.
+bool is_alive(int pidfd, bool killing) {
     pollfd end{pidfd, POLLIN, 0};
-    return poll(&end, 1, kMilliseconds) == 0;
+    return poll(&end, 1, killing ? 100 : 0) == 0;
 }
 
 [[noreturn]] void watch(int line, int pidfd, std::span<const WatchedSocket> sockets, const std::string &table) {
@@ -47,10 +54,9 @@ bool is_alive(int pidfd) {
     for (const WatchedSocket &socket : sockets)
         kept.push_back(socket.fd);
     keep_only(std::move(kept));
-    char word = 0;
-    if (read(line, &word, 1) == 1 && word == kDismissed)
-        _exit(0);
-    if (!is_alive(pidfd))
+    (void)!write(line, "r", 1);
+    const char word = last_word(line);
+    if (word == kDismissed || !is_alive(pidfd, word == kKilling))
         _exit(0);
     for (const WatchedSocket &socket : sockets)
         (void)leave_repair_silently(socket.fd, socket.reuse_address);
@@ -75,15 +81,25 @@ Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, s
         return base::fail_sys("fork the watchdog of the network lock");
     if (dog.pid_ == 0)
         watch(theirs.get(), pidfd.get(), sockets, table);
+    theirs.reset();
+    char ready = kNothing; // from its own session on, nobody ends it by accident
+    if (read(dog.line_.get(), &ready, 1) != 1 || ready != kReady)
+        return base::fail(base::ErrorKind::System, "the watchdog of the network lock has ended");
     return dog;
+}
+
+void TcpWatchdog::killing() {
+    const char word = kKilling;
+    (void)send(line_.get(), &word, 1, MSG_NOSIGNAL);
 }
 
 TcpWatchdog::TcpWatchdog(TcpWatchdog &&other) noexcept
     : line_(std::move(other.line_)), pid_(std::exchange(other.pid_, -1)) {}
 
 void TcpWatchdog::dismiss() {
+    const char word = kDismissed;
     if (line_)
-        (void)send(line_.get(), &kDismissed, 1, MSG_NOSIGNAL);
+        (void)send(line_.get(), &word, 1, MSG_NOSIGNAL);
     wait();
 }
 

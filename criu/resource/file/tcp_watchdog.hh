@@ -29,6 +29,8 @@ public:
     /// From here on, when the tool ends without dismiss(): if `root` is alive then, the sockets leave repair mode and the
     /// table is deleted. If it is not, everything stays as it is: that is how a dump ends.
     static Result<TcpWatchdog> start(std::span<const WatchedSocket> sockets, std::string table, Pid root);
+    /// The tree is about to be killed: it may be dying when the tool ends.
+    void killing();
     /// Everything was taken back already.
     void dismiss();
 
