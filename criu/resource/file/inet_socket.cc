@@ -2,12 +2,17 @@
 // sockets are dumped as they are met; TCP sockets are remembered, and dumped together when all are known.
 #include "criu/resource/file/inet_socket.hh"
 
+#include "criu/kernel/sock_diag.hh"
 #include "criu/resource/file/inet_options.hh"
+#include "criu/resource/file/multicast.hh"
 #include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/socket_options.hh"
+#include "criu/resource/file/udp.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -39,6 +44,31 @@ Result<void> check_supported(const InetIdentity &identity) {
         fmt::format("a socket of type {} and protocol {} cannot be checkpointed", identity.type, identity.protocol));
 }
 
+/// Asked once a dump: what the kernel tells about all sockets at a time.
+struct DatagramFacts {
+    bool asked = false;
+    JoinedGroups groups;
+    std::map<uint64_t, uint8_t> shutdowns; ///< by inode: 1 receiving, 2 sending
+};
+
+bool is_udp(int protocol) {
+    return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
+Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context) {
+    DatagramFacts &facts = context.states.of<DatagramFacts>();
+    if (facts.asked)
+        return std::ref(facts);
+    facts.asked = true;
+    facts.groups = TRY(joined_groups(context.tasks.front().pid));
+    for (int family : {AF_INET, AF_INET6})
+        for (int protocol : {IPPROTO_UDP, IPPROTO_UDPLITE})
+            for (const auto &socket : TRY(kernel::list_inet_sockets(family, protocol, ~0u)))
+                if (socket.inode && socket.shutdown)
+                    facts.shutdowns[socket.inode] = socket.shutdown;
+    return std::ref(facts);
+}
+
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     const InetIdentity identity = TRY(identify(file.fd));
     TRY(check_supported(identity));
@@ -49,6 +79,17 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     img::inet_sk_entry *socket = entry.mutable_isk();
     TRY(describe_inet(file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {}, socket));
     socket->set_backlog(0);
+    DatagramFacts &facts = TRY(facts_of(context));
+    TRY(dump_memberships(file.fd, identity.family, facts.groups, socket));
+    if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
+        socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
+    if (identity.type == SOCK_DGRAM && is_udp(identity.protocol)) {
+        TRY(refuse_corked(file.fd));
+        return dump_datagrams(file, socket);
+    }
+    int waiting = 0; // the next packet's length
+    if (ioctl(file.fd, SIOCINQ, &waiting) == 0 && waiting)
+        context.log.warn(fmt::format("{}: packets that were received but not read are not kept", file.link));
     return {};
 }
 
@@ -83,7 +124,13 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &f
     const img::inet_sk_entry &entry = file.isk();
     if (is_tcp(entry))
         return complete_tcp(context, fd, entry);
-    return finish_inet(fd, entry);
+    TRY(restore_datagrams(fd, entry));
+    TRY(restore_memberships(fd, entry));
+    TRY(finish_inet(fd, entry));
+    // The mark is set even where there is no connection.
+    if (entry.shutdown() != img::NONE)
+        (void)shutdown(fd, static_cast<int>(entry.shutdown()) - 1);
+    return {};
 }
 
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &file) {
