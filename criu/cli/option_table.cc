@@ -130,7 +130,7 @@ constexpr std::array kOptions{
               .set = flag<&Options::evasive_devices>,
               .help = "Accept any path to a device of the same number where the old one is gone."},
     OptionRow{.name = "file-locks", .letter = 'l', .negatable = true, .group = Group::Objects,
-              .where = kDump | kRestore, .support = kLater, .reason = "file locks", .set = flag<&Options::file_locks>,
+              .where = kDump | kRestore, .set = flag<&Options::file_locks>,
               .help = "Save and restore file locks and leases; without it they refuse the dump."},
     OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
               .support = kLater, .reason = kWatchesLater, .set = flag<&Options::force_irmap>,
