@@ -140,7 +140,8 @@ void find_holders(Checkpoint &checkpoint) {
             continue;
         for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
             if (checkpoint.first_holders.try_emplace(entry.id(), Holder{i, entry.fd()}).second)
-                checkpoint.has_late_files |= resource::is_late(checkpoint.files.at(entry.id()), checkpoint.remaps);
+                checkpoint.has_late_files |=
+                    resource::is_late(checkpoint.files.at(entry.id()), checkpoint.files, checkpoint.remaps);
     }
 }
 

@@ -22,7 +22,7 @@ public:
 
     Result<void> plan() {
         for (const img::fdinfo_entry &entry : entries())
-            if (resource::is_late(checkpoint_.files.at(entry.id()), checkpoint_.remaps))
+            if (resource::is_late(checkpoint_.files.at(entry.id()), checkpoint_.files, checkpoint_.remaps))
                 TRY_CTX(plan_descriptor(entry), fmt::format("fd {}", entry.fd()));
         for (const img::fdinfo_entry &entry : entries())
             TRY_CTX(plan_rest(entry), fmt::format("fd {}", entry.fd()));

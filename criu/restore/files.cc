@@ -68,7 +68,7 @@ public:
             return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         const img::file_entry &file = context_.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
-        if (resource::is_late(file, context_.checkpoint.remaps))
+        if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
             return {};
         if (kind->needs)
             for (base::FileId other : kind->needs(file)) {
@@ -167,7 +167,8 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
         const int number = static_cast<int>(entry.fd());
         auto stashed = context.stash.find(entry.id());
         const bool late = stashed == context.stash.end();
-        if (late && !resource::is_late(context.checkpoint.files.at(entry.id()), context.checkpoint.remaps))
+        if (late && !resource::is_late(context.checkpoint.files.at(entry.id()), context.checkpoint.files,
+                                       context.checkpoint.remaps))
             return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
         if (dup3(late ? placeholder : stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
             return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
@@ -178,15 +179,38 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
 
 } // namespace
 
+namespace {
+
+resource::FileSettleContext settle_context(const RestoreContext &context, const plan::TaskImage &task,
+                                           const std::map<int, uint32_t> &table) {
+    return {.log = context.log,
+            .files = context.checkpoint.files,
+            .opened = context.stash,
+            .table = table,
+            .pid = task.pid,
+            .sid = task.sid};
+}
+
+} // namespace
+
+Result<void> lead_session(RestoreContext &context, const plan::Node &node) {
+    const std::map<int, uint32_t> nothing; // is at its number yet
+    auto settle = settle_context(context, context.task(node), nothing);
+    for (const FileKind *kind : resource::file_kinds())
+        if (kind->lead_session)
+            TRY_CTX(kind->lead_session(settle, context.checkpoint.images), kind->name);
+    return {};
+}
+
 Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder) {
     const plan::TaskImage &task = context.task(node);
-    const auto table = TRY(fill_table(context, task, placeholder));
-    resource::FileSettleContext settle{.log = context.log,
-                                       .files = context.checkpoint.files,
-                                       .opened = context.stash,
-                                       .table = table,
-                                       .pid = task.pid,
-                                       .sid = task.sid};
+    std::map<int, uint32_t> table;
+    auto settle = settle_context(context, task, table);
+    if (task.pid == task.sid)
+        for (const FileKind *kind : resource::file_kinds())
+            if (kind->settle_session)
+                TRY_CTX(kind->settle_session(settle, context.checkpoint.images), kind->name);
+    table = TRY(fill_table(context, task, placeholder));
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));

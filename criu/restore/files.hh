@@ -9,6 +9,9 @@ namespace restore {
 /// In the root task, before it forks. Errors name the file.
 Result<void> open_files(RestoreContext &context);
 
+/// What a new session needs before it has members: its controlling terminal.
+Result<void> lead_session(RestoreContext &context, const plan::Node &node);
+
 /// Puts the files of this task to their numbers, and sets what depends on the other tasks. All tasks exist.
 /// `placeholder` is a descriptor that sits where late files will come.
 Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder);

@@ -123,6 +123,8 @@ Result<void> make_tree(RestoreContext &context, const Node &node) {
     TRY(fork_children(context, node, true));
     if (node.leads_session && setsid() < 0)
         return base::fail_sys("setsid");
+    if (node.leads_session && is_task(context, node))
+        TRY(lead_session(context, node));
     TRY(fork_children(context, node, false));
     // Leaders make their groups before anybody joins one: all have done so when all are forked.
     return node.pgid == node.pid ? join_group(node) : Result<void>{};

@@ -14,6 +14,8 @@
 //     open(context, entry)         message -> descriptor
 //     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
 //     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
+//     lead_session(context, dir)   in each session leader, before it forks (controlling terminals)
+//     settle_session(context, dir) in each session leader, before settle (foreground groups)
 //     settle(context, fd, entry)   in each holder, its descriptors in place (epoll's targets)
 //     open_late(plan, entry)       in the first holder's agent, instead of open: all processes and threads exist
 //     settle_late(plan, entry)     in the first holder's agent, when late files are in place
@@ -93,6 +95,9 @@ struct FileDumpContext {
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
+/// All of files.img by id.
+using ImageFiles = std::map<uint32_t, img::file_entry>;
+
 /// What stands in for files without a name of their own, by orig_id.
 using Remaps = std::multimap<uint32_t, img::remap_file_path_entry>;
 
@@ -109,7 +114,7 @@ struct FileOpenContext {
     const FileOptions &options;
     const image::ImageDir &images;
     base::Log &log;
-    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
+    const ImageFiles &files;
     const Remaps &remaps;
     std::map<uint32_t, std::string> ghost_paths; ///< ghosts that exist now, by id: removed at the end
     std::vector<std::string> made_directories;   ///< for ghosts; removed at the end
@@ -125,10 +130,10 @@ struct FileOpenContext {
 /// their groups.
 struct FileSettleContext {
     base::Log &log;
-    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
-    const std::map<uint32_t, int> &opened;            ///< file id -> descriptor, above all numbers of tasks; early ones
-    const std::map<int, uint32_t> &table;             ///< number in this task -> file id
-    uint32_t pid = 0, sid = 0;                        ///< of this task
+    const ImageFiles &files;
+    const std::map<uint32_t, int> &opened; ///< file id -> descriptor, above all numbers of tasks; early ones
+    const std::map<int, uint32_t> &table;  ///< number in this task -> file id
+    uint32_t pid = 0, sid = 0;             ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
 };
@@ -136,8 +141,8 @@ struct FileSettleContext {
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
 struct LatePlan {
     plan::ThreadPlan &plan;
-    int proc_fd;                                      ///< a directory: /proc
-    const std::map<uint32_t, img::file_entry> &files; ///< all of files.img by id
+    int proc_fd; ///< a directory: /proc
+    const ImageFiles &files;
     const Remaps &remaps;
     const std::map<int, uint32_t> &table; ///< number in this task -> file id
     int number;                           ///< of the file at hand
@@ -161,10 +166,14 @@ struct FileKind {
     Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
     Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
     Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
+    /// In each session leader right after setsid(), before it forks: children inherit the controlling terminal.
+    Result<void> (*lead_session)(FileSettleContext &, const image::ImageDir &) = nullptr;
+    /// In each session leader when groups are joined, before its descriptors are placed.
+    Result<void> (*settle_session)(FileSettleContext &, const image::ImageDir &) = nullptr;
     /// Files that must be open before this one.
     std::vector<FileId> (*needs)(const img::file_entry &) = nullptr;
     /// Whether the file is opened late. Null: never.
-    bool (*late)(const img::file_entry &, const Remaps &) = nullptr;
+    bool (*late)(const img::file_entry &, const ImageFiles &, const Remaps &) = nullptr;
     /// The operation whose result is the new descriptor.
     Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
@@ -175,7 +184,7 @@ std::span<const FileKind *const> file_kinds();
 /// The kind of an entry; null for types that are not supported.
 const FileKind *find_file_kind(img::fd_types type);
 /// Whether a file can only be opened when all processes and threads exist.
-bool is_late(const img::file_entry &file, const Remaps &remaps);
+bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps);
 
 extern const FileKind kRegularFile;
 extern const FileKind kPipe;
@@ -187,6 +196,7 @@ extern const FileKind kEventpoll;
 extern const FileKind kMemfd;
 extern const FileKind kNamespaceFile;
 extern const FileKind kPidfd;
+extern const FileKind kTty;
 extern const FileKind kUnixSocket;
 extern const FileKind kNetlinkSocket;
 
@@ -217,7 +227,7 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
-void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files, const Remaps &remaps);
+void remove_link_remaps(const ImageFiles &files, const Remaps &remaps);
 
 /// Removes the names of the ghosts that path_to_open() made.
 void remove_ghosts(FileOpenContext &context);

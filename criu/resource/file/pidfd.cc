@@ -49,7 +49,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
-bool is_of_the_living(const img::file_entry &entry, const Remaps &) {
+bool is_of_the_living(const img::file_entry &entry, const ImageFiles &, const Remaps &) {
     return entry.pidfd().nspid() > 0;
 }
 

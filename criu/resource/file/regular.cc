@@ -122,7 +122,7 @@ std::optional<uint32_t> dead_task_of(const img::file_entry &entry, const Remaps 
     return {};
 }
 
-bool waits_for_task(const img::file_entry &entry, const Remaps &remaps) {
+bool waits_for_task(const img::file_entry &entry, const ImageFiles &, const Remaps &remaps) {
     return proc_target(entry.reg().name()) && !dead_task_of(entry, remaps);
 }
 

@@ -5,8 +5,8 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,  &kFifo,          &kEventfd, &kSignalfd,   &kTimerfd,       &kEventpoll,
-    &kPidfd, &kNamespaceFile, &kMemfd,   &kUnixSocket, &kNetlinkSocket, &kRegularFile,
+    &kPipe,          &kFifo,  &kEventfd,    &kSignalfd,      &kTimerfd, &kEventpoll,   &kPidfd,
+    &kNamespaceFile, &kMemfd, &kUnixSocket, &kNetlinkSocket, &kTty,     &kRegularFile,
 };
 
 } // namespace
@@ -22,13 +22,13 @@ const FileKind *find_file_kind(img::fd_types type) {
     return nullptr;
 }
 
-bool is_late(const img::file_entry &file, const Remaps &remaps) {
+bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps) {
     const FileKind *kind = find_file_kind(file.type());
-    return kind && kind->late && kind->late(file, remaps);
+    return kind && kind->late && kind->late(file, files, remaps);
 }
 
 bool LatePlan::is_late(uint32_t id) const {
-    return resource::is_late(files.at(id), remaps);
+    return resource::is_late(files.at(id), files, remaps);
 }
 
 } // namespace resource

@@ -31,6 +31,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"unix_sk_entry", "1000", "ext_unix_sk", "ext"},
     {"netlink_sk_entry", "1000", "ext_netlink_sk", "ext"},
     {"sk_packet_entry", "1000", "ext_sk_packet", "ext"},
+    {"tty_info_entry", "1000", "ext_tty", "ext"},
     {"eventfd_file_entry", "1000", "bool", "semaphore"},
     {"sk_opts_entry", "1000", "ext_sk_opts", "ext"},
     {"inet_sk_entry", "1000", "ext_inet_sk", "ext"},

@@ -1,0 +1,352 @@
+// Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is opened
+// until the right one comes.
+#include "criu/resource/file/tty.hh"
+
+#include <csignal>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <set>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utility>
+
+namespace resource::tty {
+namespace {
+
+constexpr uint32_t kMostIndex = 1u << 20;
+
+struct Pty {
+    base::UniqueFd master, slave; ///< the slave's: any one, for what is set through it
+    bool completed = false;
+};
+
+struct Restored {
+    bool loaded = false;
+    std::map<uint32_t, img::tty_info_entry> infos;
+    std::map<uint32_t, std::string> data;
+    std::map<uint32_t, Pty> ptys;
+};
+
+Result<Restored *> load(FileOpenContext &context) {
+    auto &restored = context.states.of<Restored>();
+    if (restored.loaded)
+        return &restored;
+    for (auto &info : TRY(context.images.read<img::tty_info_entry>(image::ImageKind::TtyInfo)))
+        restored.infos.emplace(info.id(), info);
+    for (auto &data : TRY(context.images.read<img::tty_data_entry>(image::ImageKind::TtyData)))
+        restored.data[data.tty_id()] += data.data();
+    restored.loaded = true;
+    return &restored;
+}
+
+Result<const img::tty_info_entry *> info_of(const Restored &restored, uint32_t id) {
+    auto info = restored.infos.find(id);
+    if (info == restored.infos.end())
+        return base::bad_image(fmt::format("tty-info.img: terminal {} is missing", id));
+    return &info->second;
+}
+
+/// Some file of the image that is open on the terminal of that id; null if there is none.
+const img::file_entry *file_of(const ImageFiles &files, uint32_t info_id) {
+    for (auto &[id, file] : files)
+        if (file.type() == img::TTY && file.tty().tty_info_id() == info_id)
+            return &file;
+    return nullptr;
+}
+
+std::string path_of(const ImageFiles &files, const img::tty_file_entry &terminal, const char *otherwise) {
+    auto named = files.find(terminal.regf_id());
+    return named != files.end() && named->second.has_reg() ? named->second.reg().name() : otherwise;
+}
+
+int opening_flags(uint32_t flags) {
+    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC;
+    return static_cast<int>((flags & ~kNeverAgain) | O_NOCTTY | O_CLOEXEC);
+}
+
+// ---- opening -------------------------------------------------------------------------------------------------------
+
+Result<base::UniqueFd> create_master(const std::string &path, int flags, uint32_t index) {
+    std::vector<base::UniqueFd> others; // in the way; closed when the right one is there
+    for (;;) {
+        base::UniqueFd fd(::open(path.c_str(), flags));
+        if (!fd)
+            return base::fail_sys(fmt::format("open {}", path));
+        const uint32_t got = TRY(index_of_master(fd.get()));
+        const int unlocked = 0;
+        if (got == index && ioctl(fd.get(), TIOCSPTLCK, &unlocked) < 0)
+            return base::fail_sys("unlock a pseudo terminal");
+        if (got == index)
+            return fd;
+        if (got > index)
+            return base::fail(base::Error(base::ErrorKind::Busy,
+                                          fmt::format("the terminal /dev/pts/{} is in use", index))
+                                  .hint("end what uses it, or restore where /dev/pts is an instance of its own"));
+        others.push_back(std::move(fd));
+    }
+}
+
+/// The pair of that number; its master is opened as the image has it.
+Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, uint32_t index) {
+    Pty &pty = restored.ptys[index];
+    if (pty.master)
+        return &pty;
+    const img::file_entry *master = file_of(context.files, master_id(index));
+    if (!master || index > kMostIndex)
+        return base::bad_image(fmt::format("files.img: the master of terminal {} is missing", index));
+    pty.master = TRY(create_master(path_of(context.files, master->tty(), "/dev/ptmx"),
+                                   opening_flags(master->tty().flags()), index));
+    return &pty;
+}
+
+Result<base::UniqueFd> open_peer(int master, int flags) {
+    // O_CLOEXEC would stay in the flags of the file, where open(2) does not leave it.
+    base::UniqueFd fd(ioctl(master, TIOCGPTPEER, flags & ~O_CLOEXEC));
+    if (!fd || fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0)
+        return base::fail_sys("open the slave of a pseudo terminal");
+    return fd;
+}
+
+/// A slave whose master is gone hangs up by itself.
+Result<base::UniqueFd> open_hung_up(int flags) {
+    base::UniqueFd master(::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+    const int unlocked = 0;
+    if (!master || ioctl(master.get(), TIOCSPTLCK, &unlocked) < 0)
+        return base::fail_sys("open /dev/ptmx");
+    return open_peer(master.get(), flags);
+}
+
+/// The terminal that the restore itself runs on, for what was a job of a shell.
+Result<base::UniqueFd> open_own(int flags) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (isatty(fd)) {
+            base::UniqueFd own(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), flags));
+            if (!own)
+                return base::fail_sys("open the terminal of the restore");
+            return own;
+        }
+    return base::fail(base::Error(base::ErrorKind::System, "the tree needs a terminal, and the restore has none")
+                          .hint("run the restore in a terminal, with its standard input not redirected"));
+}
+
+Result<base::UniqueFd> open_slave(FileOpenContext &context, Restored &restored, const img::tty_info_entry &info,
+                                  const img::tty_file_entry &terminal) {
+    const int flags = opening_flags(terminal.flags());
+    if (info.ext().hung_up())
+        return open_hung_up(flags);
+    const uint32_t index = info.pty().index();
+    if (!file_of(context.files, master_id(index))) {
+        if (context.options.shell_job)
+            return open_own(flags);
+        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("the master of {} is not in the tree",
+                                                                                path_of(context.files, terminal, "it")))
+                              .hint("restore with --shell-job"));
+    }
+    Pty *pty = TRY(pty_of(context, restored, index));
+    base::UniqueFd fd = TRY(open_peer(pty->master.get(), flags));
+    if (!pty->slave)
+        pty->slave.reset(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    return fd;
+}
+
+Result<base::UniqueFd> open_master(FileOpenContext &context, Restored &restored, const img::tty_info_entry &info) {
+    Pty *pty = TRY(pty_of(context, restored, info.pty().index()));
+    base::UniqueFd fd(fcntl(pty->master.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd)
+        return base::fail_sys("keep a descriptor");
+    return fd;
+}
+
+// ---- what is set when both ends are open ---------------------------------------------------------------------------
+
+Result<void> set_modes(int fd, const img::tty_info_entry &info) {
+    if (!info.has_termios())
+        return {};
+    constexpr tcflag_t kOtherSpeed = 0010000; // BOTHER: as numbers
+    termios2 settings = read_termios(info.termios());
+    const bool by_number = (settings.c_cflag & CBAUD) == kOtherSpeed;
+    if (ioctl(fd, by_number ? TCSETS2 : TCSETS, &settings) < 0)
+        return base::fail_sys("set the modes of a terminal");
+    return {};
+}
+
+Result<void> set_size(int fd, const img::tty_info_entry &info) {
+    const img::winsize_entry &entry = info.winsize();
+    const winsize size{static_cast<uint16_t>(entry.ws_row()), static_cast<uint16_t>(entry.ws_col()),
+                       static_cast<uint16_t>(entry.ws_xpixel()), static_cast<uint16_t>(entry.ws_ypixel())};
+    if (info.has_winsize() && ioctl(fd, TIOCSWINSZ, &size) < 0)
+        return base::fail_sys("TIOCSWINSZ");
+    return {};
+}
+
+Result<void> fill_queues(const Restored &restored, uint32_t index, const Pty &pty, bool canonical) {
+    auto input = restored.data.find(slave_id(index)), output = restored.data.find(master_id(index));
+    if (input == restored.data.end() && output == restored.data.end())
+        return {};
+    auto quiet = TRY(Quiet::make(pty.master.get(), -1, canonical));
+    if (input != restored.data.end())
+        TRY(give(pty.master.get(), input->second));
+    if (output == restored.data.end())
+        return {};
+    base::UniqueFd slave = TRY(open_peer(pty.master.get(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    return give(slave.get(), output->second);
+}
+
+Result<void> lock_modes(int fd, const img::tty_info_entry &info) {
+    if (!info.has_termios_locked())
+        return {};
+    termios2 locked = read_termios(info.termios_locked());
+    if (!(locked.c_iflag | locked.c_oflag | locked.c_cflag | locked.c_lflag))
+        return {};
+    if (ioctl(fd, TIOCSLCKTRMIOS, &locked) < 0)
+        return base::fail_sys("TIOCSLCKTRMIOS");
+    return {};
+}
+
+Result<void> set_node(int fd, const img::tty_info_entry &info) {
+    if (info.has_uid() && fchown(fd, info.uid(), info.gid()) < 0)
+        return base::fail_sys("set the owner of a terminal");
+    if (info.ext().has_mode() && fchmod(fd, info.ext().mode() & 07777) < 0)
+        return base::fail_sys("set the mode of a terminal");
+    return {};
+}
+
+Result<void> complete_slave(Pty &pty, const img::tty_info_entry &info) {
+    if (!pty.slave)
+        return {};
+    TRY(set_node(pty.slave.get(), info));
+    if (info.exclusive() && ioctl(pty.slave.get(), TIOCEXCL) < 0)
+        return base::fail_sys("TIOCEXCL");
+    pty.slave.reset();
+    return {};
+}
+
+Result<void> complete_master(Pty &pty, const img::tty_info_entry &info) {
+    const int fd = pty.master.get(), on = 1;
+    if (info.ext().peer_closed()) // a slave that comes and goes; harmless beside others
+        TRY(open_peer(fd, O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (info.packet_mode() && ioctl(fd, TIOCPKT, &on) < 0)
+        return base::fail_sys("TIOCPKT");
+    if (info.exclusive() && ioctl(fd, TIOCEXCL) < 0)
+        return base::fail_sys("TIOCEXCL");
+    if (info.locked() && ioctl(fd, TIOCSPTLCK, &on) < 0)
+        return base::fail_sys("TIOCSPTLCK");
+    pty.master.reset(); // the stash has it
+    return {};
+}
+
+Result<void> complete_pty(Restored &restored, uint32_t index, Pty &pty) {
+    const img::tty_info_entry &master = *TRY(info_of(restored, master_id(index)));
+    auto known = restored.infos.find(slave_id(index));
+    const img::tty_info_entry &modes = known == restored.infos.end() ? master : known->second;
+    const int fd = pty.master.get(); // modes and size are the slave's, through whichever end they are set
+    TRY(set_modes(fd, modes));
+    TRY(fill_queues(restored, index, pty, modes.has_termios() && (modes.termios().c_lflag() & ICANON)));
+    TRY(set_size(fd, modes));
+    TRY(lock_modes(fd, modes));
+    if (known != restored.infos.end())
+        TRY(complete_slave(pty, modes));
+    return complete_master(pty, master);
+}
+
+} // namespace
+
+Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
+    const img::tty_file_entry &terminal = entry.tty();
+    Restored &restored = *TRY(load(context));
+    const img::tty_info_entry &info = *TRY(info_of(restored, terminal.tty_info_id()));
+    switch (info.type()) {
+    case img::PTY:
+        return identify(info.rdev()).device == Device::Master ? open_master(context, restored, info)
+                                                              : open_slave(context, restored, info, terminal);
+    case img::CONSOLE:
+    case img::VT: {
+        const std::string path = path_of(context.files, terminal, "/dev/console");
+        base::UniqueFd fd(::open(path.c_str(), opening_flags(terminal.flags())));
+        if (!fd)
+            return base::fail_sys(fmt::format("open {}", path));
+        return fd;
+    }
+    default:
+        return base::unsupported(fmt::format("a terminal of the kind {}", img::TtyType_Name(info.type())));
+    }
+}
+
+Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry) {
+    Restored &restored = *TRY(load(context));
+    const img::tty_info_entry &info = *TRY(info_of(restored, entry.tty().tty_info_id()));
+    if (info.type() != img::PTY || info.ext().hung_up())
+        return {};
+    auto pty = restored.ptys.find(info.pty().index());
+    if (pty == restored.ptys.end())
+        return set_modes(fd, info); // the terminal of the restore
+    if (std::exchange(pty->second.completed, true))
+        return {};
+    return complete_pty(restored, pty->first, pty->second);
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+    return restore_owner(fd, entry.tty().fown(), entry.tty().flags());
+}
+
+// ---- sessions ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A descriptor of the terminal: of a file that is open on it, or opened through its master.
+Result<base::UniqueFd> reach(const FileSettleContext &context, const img::tty_info_entry &info) {
+    const img::file_entry *slave = file_of(context.files, info.id());
+    if (slave && context.opened.contains(slave->id()))
+        return base::UniqueFd(fcntl(context.opened.at(slave->id()), F_DUPFD_CLOEXEC, 0));
+    const img::file_entry *master = file_of(context.files, master_id(info.pty().index()));
+    if (!master || !context.opened.contains(master->id()))
+        return base::UniqueFd();
+    return open_peer(context.opened.at(master->id()), O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
+/// The controlling terminal of the session that this task leads; nothing if it has none that can be reached.
+struct Controlling {
+    img::tty_info_entry info;
+    base::UniqueFd fd;
+};
+Result<Controlling> find_controlling(const FileSettleContext &context, const image::ImageDir &images) {
+    for (auto &info : TRY(images.read<img::tty_info_entry>(image::ImageKind::TtyInfo)))
+        if (info.type() == img::PTY && info.sid() == context.pid && identify(info.rdev()).device == Device::Slave)
+            return Controlling{info, TRY(reach(context, info))};
+    return Controlling{};
+}
+
+} // namespace
+
+Result<void> lead_session(FileSettleContext &context, const image::ImageDir &images) {
+    const Controlling terminal = TRY(find_controlling(context, images));
+    if (terminal.fd && ioctl(terminal.fd.get(), TIOCSCTTY, 0) < 0)
+        return base::fail_sys(
+            fmt::format("make /dev/pts/{} the controlling terminal", terminal.info.pty().index()));
+    return {};
+}
+
+Result<void> settle_session(FileSettleContext &context, const image::ImageDir &images) {
+    const Controlling terminal = TRY(find_controlling(context, images));
+    auto group = static_cast<pid_t>(terminal.info.pgrp());
+    // A foreground group may have died out: then the terminal has none.
+    if (terminal.fd && group && ioctl(terminal.fd.get(), TIOCSPGRP, &group) < 0 && errno != ESRCH && errno != EPERM)
+        return base::fail_sys(fmt::format("make {} the foreground group", group));
+    return {};
+}
+
+bool is_controlling(const img::file_entry &entry, const ImageFiles &files, const Remaps &) {
+    return path_of(files, entry.tty(), "") == "/dev/tty";
+}
+
+Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
+    constexpr std::string_view kPath = "/dev/tty";
+    const std::string path(kPath);
+    const uint64_t at = late.plan.data().add(std::as_bytes(std::span(path.c_str(), path.size() + 1)));
+    return late.plan.call(plan::Stage::LateOpen, "open /dev/tty", SYS_openat,
+                          {static_cast<uint64_t>(AT_FDCWD), at, static_cast<uint64_t>(opening_flags(entry.tty().flags()))});
+}
+
+} // namespace resource::tty
