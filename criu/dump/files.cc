@@ -66,7 +66,7 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     entry.set_id(file.id.value);
     context_->postponed = false;
     TRY_CTX(kind.dump(*context_, file, entry), file.link);
-    if (resource::is_late(entry, {}))
+    if (resource::is_late(entry, {}, {}))
         late_.insert(entry.id());
     if (std::exchange(context_->postponed, false))
         return {};
