@@ -113,12 +113,18 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_tree(tasks, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
+    const std::string run_id = make_run_id();
     auto file_settings = resource::file_options(options);
+    // CRIU's restore deletes the table of this name.
+    file_settings.network_table = "CRIU-" + run_id;
     resource::FileDumpContext files{.options = file_settings, .images = images, .log = log, .tasks = tasks};
+    files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
     if (written)
-        written = finish_images(images);
+        written = finish_images(images, {.run_id = run_id,
+                                         .tcp_close = file_settings.tcp_close,
+                                         .network_locked = file_settings.lock_network});
     Result<int> scripted = 0;
     const bool kills = !options.leave_running && !options.leave_stopped;
     if (written && kills)

@@ -11,16 +11,15 @@ namespace {
 constexpr uint32_t kImageVersion = 2;
 constexpr uint32_t kOwnCgroupSet = 1;
 
-/// A random UUID (RFC 9562, version 4): tells checkpoints apart.
-std::string run_id() {
+} // namespace
+
+std::string make_run_id() {
     uint16_t r[8] = {};
     if (getrandom(r, sizeof r, 0) != sizeof r)
         return {};
     return fmt::format("{:04x}{:04x}-{:04x}-4{:03x}-{:04x}-{:04x}{:04x}{:04x}", r[0], r[1], r[2], r[3] & 0xfff,
                        (r[4] & 0x3fff) | 0x8000, r[5], r[6], r[7]);
 }
-
-} // namespace
 
 Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector<tree::TaskFacts> &tasks) {
     for (const tree::TaskFacts &task : tasks) {
@@ -39,7 +38,7 @@ Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector
     return {};
 }
 
-Result<void> finish_images(image::ImageDirWriter &images) {
+Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts) {
     img::inventory_entry inventory;
     inventory.set_img_version(kImageVersion);
     inventory.set_fdinfo_per_id(true);
@@ -48,7 +47,11 @@ Result<void> finish_images(image::ImageDirWriter &images) {
     inventory.set_root_cg_set(kOwnCgroupSet);
     inventory.set_lsmtype(img::NO_LSM);
     inventory.mutable_plugins_entry();
-    inventory.set_dump_criu_run_id(run_id());
+    constexpr uint32_t kNftables = 1, kSkip = 2; // CRIU's numbers
+    inventory.set_network_lock_method(facts.network_locked ? kNftables : kSkip);
+    if (facts.tcp_close)
+        inventory.set_tcp_close(true);
+    inventory.set_dump_criu_run_id(facts.run_id);
     TRY(images.add(image::ImageKind::Inventory, 0, inventory));
     return images.finish();
 }

@@ -10,7 +10,15 @@ using base::Result;
 
 Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector<tree::TaskFacts> &tasks);
 
+/// A random UUID (RFC 9562, version 4): tells checkpoints apart, and names what a dump leaves in the kernel.
+std::string make_run_id();
+
+struct InventoryFacts {
+    std::string run_id;
+    bool tcp_close = false;
+    bool network_locked = true; ///< as opposed to --network-lock skip
+};
 /// Writes the inventory, last of all: the directory is a checkpoint from here on.
-Result<void> finish_images(image::ImageDirWriter &images);
+Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts);
 
 } // namespace dump

@@ -21,7 +21,7 @@ struct RestoreContext {
     pid_t coordinator = 0;
 
     /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
-    /// task.
+    /// task, or at a number that no other file has in any task.
     std::map<uint32_t, int> stash;
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     int stash_base = 0;                    ///< lowest number of a stashed descriptor

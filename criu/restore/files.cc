@@ -37,9 +37,29 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
     return ids;
 }
 
-/// Moves a descriptor to the lowest free number of the stash.
-Result<int> stash(const RestoreContext &context, base::UniqueFd fd) {
-    int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
+/// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
+/// then has to hold most files only once.
+std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
+    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
+    for (auto &[id, table] : checkpoint.tables)
+        for (const img::fdinfo_entry &entry : table)
+            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
+                owner->second.reset();
+    std::map<uint32_t, int> homes;
+    for (auto &[number, file] : owners)
+        if (file)
+            homes.emplace(*file, static_cast<int>(number));
+    return homes;
+}
+
+/// Moves a descriptor to its home, or to the lowest free number of the stash.
+Result<int> stash(const RestoreContext &context, base::UniqueFd fd, std::optional<int> home) {
+    int number = home ? fcntl(fd.get(), F_DUPFD_CLOEXEC, *home) : -1;
+    if (home && number == *home)
+        return number;
+    if (number >= 0)
+        close(number); // something of ours lies there
+    number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
     if (number < 0)
         return base::fail(
             std::move(base::Error::sys("keep a descriptor")
@@ -59,7 +79,8 @@ Result<const FileKind *> kind_of(const img::file_entry &file) {
 /// Opens files so that what one needs is open before it.
 class Opener {
 public:
-    Opener(RestoreContext &context, resource::FileOpenContext &files) : context_(context), files_(files) {}
+    Opener(RestoreContext &context, resource::FileOpenContext &files)
+        : context_(context), files_(files), homes_(homes_of(context.checkpoint)) {}
 
     Result<void> open(uint32_t id) {
         if (context_.stash.contains(id))
@@ -76,8 +97,10 @@ public:
                     return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
                 TRY(open(other.value));
             }
+        auto fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
+        auto home = homes_.find(id);
         int number =
-            TRY(stash(context_, TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name))));
+            TRY(stash(context_, std::move(fd), home == homes_.end() ? std::nullopt : std::optional(home->second)));
         context_.stash[id] = files_.opened[id] = number;
         if (kind->carries)
             for (base::FileId other : TRY(kind->carries(files_, file)))
@@ -109,6 +132,7 @@ public:
 private:
     RestoreContext &context_;
     resource::FileOpenContext &files_;
+    std::map<uint32_t, int> homes_;
     std::set<uint32_t> under_way_;
     std::vector<uint32_t> carried_;
 };
@@ -170,7 +194,10 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
         if (late && !resource::is_late(context.checkpoint.files.at(entry.id()), context.checkpoint.files,
                                        context.checkpoint.remaps))
             return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
-        if (dup3(late ? placeholder : stashed->second, number, entry.flags() & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
+        const bool closes = entry.flags() & FD_CLOEXEC;
+        const bool in_place = !late && stashed->second == number;
+        if (in_place ? fcntl(number, F_SETFD, closes ? FD_CLOEXEC : 0) < 0
+                     : dup3(late ? placeholder : stashed->second, number, closes ? O_CLOEXEC : 0) < 0)
             return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
         table.emplace(number, entry.id());
     }

@@ -6,6 +6,7 @@
 #include "criu/restore/coordinator.hh"
 #include "criu/restore/files.hh"
 #include "criu/restore/finish.hh"
+#include "criu/restore/network.hh"
 #include "criu/restore/print_plan.hh"
 #include "criu/restore/statistics.hh"
 #include "criu/restore/surroundings.hh"
@@ -119,6 +120,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                            .rendezvous = rendezvous,
                            .coordinator = getpid(),
                            .stash_base = first_free_number(checkpoint)};
+    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, options, log), "restore");
     Coordinator coordinator(context);
     prepare_heap_for_forks();
     TRY_CTX(rebuild(context, coordinator), "restore");
@@ -134,6 +136,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
     resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
+    TRY_CTX(network.unlock(scripts, root), "restore");
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();

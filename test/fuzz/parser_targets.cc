@@ -5,6 +5,7 @@
 #include "criu/parse/cgroup.hh"
 #include "criu/parse/elf.hh"
 #include "criu/parse/fdinfo.hh"
+#include "criu/parse/igmp.hh"
 #include "criu/parse/limits.hh"
 #include "criu/parse/locks.hh"
 #include "criu/parse/maps.hh"
@@ -37,6 +38,8 @@ void small(std::string_view bytes) {
     (void)parse::parse_number(bytes);
     (void)parse::parse_hex_number(bytes);
     (void)parse::parse_pid_list(bytes);
+    (void)parse::parse_igmp(bytes);
+    (void)parse::parse_igmp6(bytes);
 }
 
 /// One argument per line: the grammar, then every setter.

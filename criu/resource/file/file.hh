@@ -4,8 +4,8 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task
-// that holds it, and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
+// holds it, and fetched from there by the others.
 //
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
@@ -82,6 +82,8 @@ struct FileDumpContext {
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
+    /// Runs the user's action scripts at a hook. Null: none.
+    std::function<Result<void>(const char *hook)> run_hook;
     KindStates states; ///< what a kind remembers from one file to the next
     /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
     bool postponed = false;
@@ -199,6 +201,7 @@ extern const FileKind kPidfd;
 extern const FileKind kTty;
 extern const FileKind kUnixSocket;
 extern const FileKind kNetlinkSocket;
+extern const FileKind kInetSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

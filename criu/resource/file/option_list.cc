@@ -71,16 +71,20 @@ Result<void> dump_option_list(int fd, std::span<const SocketOption> table, Optio
     return {};
 }
 
-Result<void> restore_option_list(int fd, std::span<const SocketOption> table, const OptionList &list) {
+Result<void> restore_option_list(int fd, std::span<const SocketOption> table, const OptionList &list,
+                                 OptionPhase phase) {
     for (const img::ext_socket_option &entry : list)
         if (!find(table, entry))
             return base::bad_image(fmt::format("an unknown socket option ({}, {})", entry.level(), entry.name()));
     if (list.empty())
         return {};
-    for (const SocketOption &option : table)
+    for (const SocketOption &option : table) {
+        if (option.early != (phase == OptionPhase::Early))
+            continue;
         for (const img::ext_socket_option &entry : list)
             if (find(table, entry) == &option)
                 TRY(set(fd, option, entry));
+    }
     return {};
 }
 

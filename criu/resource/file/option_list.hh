@@ -21,13 +21,17 @@ struct SocketOption {
     int64_t initial;      ///< what a fresh socket says
     unsigned bytes = 4;   ///< 4 or 8: a number; larger: a structure or string of at most so many bytes
     bool lenient = false; ///< setting it may fail: a hint to the kernel, or something that another host may lack
+    bool early = false;   ///< has to be set before bind(2) and connect(2)
 };
+
+enum class OptionPhase { Early, Late };
 
 /// Appends the options of `table` that the socket has, and that differ from a fresh socket's.
 /// Options that this kernel or kind of socket does not know are left out.
 Result<void> dump_option_list(int fd, std::span<const SocketOption> table, OptionList *list);
-/// Sets what the list says, in the order of `table`. Options that no row names are an error.
-Result<void> restore_option_list(int fd, std::span<const SocketOption> table, const OptionList &list);
+/// Sets what the list says and belongs to the phase, in the order of `table`. Options that no row names are an error.
+Result<void> restore_option_list(int fd, std::span<const SocketOption> table, const OptionList &list,
+                                 OptionPhase phase = OptionPhase::Late);
 
 /// Reads a number; -1 with errno set like getsockopt(2).
 int get_int_option(int fd, int level, int name, int *value);

@@ -4,6 +4,7 @@
 #include "criu/cli/options.hh"
 
 #include <cstdint>
+#include <string>
 
 namespace resource {
 
@@ -19,6 +20,11 @@ struct FileOptions {
     bool ext_unix_sk = false;
     std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
     std::vector<cli::External> externals;
+    bool tcp_established = false;
+    bool tcp_close = false;
+    bool skip_in_flight = false;
+    bool lock_network = true;  ///< --network-lock is not skip
+    std::string network_table; ///< of nf_tables, that locks the network
 };
 
 inline FileOptions file_options(const cli::Options &options) {
@@ -32,7 +38,12 @@ inline FileOptions file_options(const cli::Options &options) {
             .tree_survives = options.leave_running || options.leave_stopped,
             .ext_unix_sk = options.ext_unix_sk,
             .ext_unix_inodes = options.ext_unix_inodes,
-            .externals = options.external};
+            .externals = options.external,
+            .tcp_established = options.tcp_established,
+            .tcp_close = options.tcp_close,
+            .skip_in_flight = options.skip_in_flight,
+            .lock_network = options.network_lock != cli::NetworkLock::Skip,
+            .network_table = {}};
 }
 
 } // namespace resource

@@ -6,7 +6,7 @@ namespace {
 
 constexpr const FileKind *kFileKinds[] = {
     &kPipe,          &kFifo,  &kEventfd,    &kSignalfd,      &kTimerfd, &kEventpoll,   &kPidfd,
-    &kNamespaceFile, &kMemfd, &kUnixSocket, &kNetlinkSocket, &kTty,     &kRegularFile,
+    &kNamespaceFile, &kMemfd, &kInetSocket, &kUnixSocket, &kNetlinkSocket, &kTty,     &kRegularFile,
 };
 
 } // namespace

@@ -205,6 +205,8 @@ Result<void> finish_pair(FileDumpContext &context, uint32_t index, const Pair &p
         auto step = [&context, index, &pair] { return dump_queues(context, index, pair); };
         if (context.options.tree_survives)
             return step();
+        constexpr uint64_t kBothQueues = 64u << 10;
+        context.last_bytes += kBothQueues;
         context.last_steps.emplace_back(step);
         return {};
     }

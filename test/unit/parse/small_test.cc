@@ -1,4 +1,5 @@
 #include "criu/parse/elf.hh"
+#include "criu/parse/igmp.hh"
 #include "criu/parse/small.hh"
 
 #include <catch2/catch.hpp>
@@ -22,6 +23,21 @@ TEST_CASE("small files of one line", "[parse]") {
     CHECK(parse_pid_list("12 13 14 ") == std::vector<int32_t>{12, 13, 14});
     CHECK(parse_pid_list("")->empty());
     CHECK_FALSE(parse_pid_list("12 x"));
+}
+
+TEST_CASE("multicast groups of interfaces", "[parse]") {
+    auto v4 = parse_igmp("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"
+                         "1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n"
+                         "4\teth0      :     1      V3\n\t\t\t\t030201EF     2 0:00000000\t\t0\n");
+    REQUIRE(v4);
+    REQUIRE(v4->size() == 2);
+    CHECK(v4->at(1) == MulticastGroup{4, {239, 1, 2, 3}, 2});
+    CHECK_FALSE(parse_igmp("x\n"));
+    CHECK_FALSE(parse_igmp("1\tlo\n\tG\n"));
+    auto v6 = parse_igmp6("2    ifb0            ff020000000000000000000000000001     1 0000000C 0\n");
+    REQUIRE(v6);
+    CHECK(v6->at(0) == MulticastGroup{2, {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 1});
+    CHECK_FALSE(parse_igmp6("2    ifb0            ff02     1 0000000C 0\n"));
 }
 
 TEST_CASE("syscall: running, blocked, in the kernel without a call", "[parse]") {

@@ -1,4 +1,4 @@
-/* Corked UDP data that was not sent yet. */
+/* Corked UDP data that was not sent yet, which no one can read: refused by name. */
 #include "sockets.h"
 
 int main(int argc, char **argv) {

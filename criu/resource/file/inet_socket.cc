@@ -1,0 +1,215 @@
+// Sockets of the internet families. What is common to all: addresses, options, the flags of the description. UDP and raw
+// sockets are dumped as they are met; TCP sockets are remembered, and dumped together when all are known.
+#include "criu/resource/file/inet_socket.hh"
+
+#include "criu/kernel/inet_diag.hh"
+#include "criu/resource/file/inet_options.hh"
+#include "criu/resource/file/multicast.hh"
+#include "criu/resource/file/option_list.hh"
+#include "criu/resource/file/socket_options.hh"
+#include "criu/resource/file/udp.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace resource {
+namespace {
+
+bool matches(const OpenFile &file) {
+    if (!S_ISSOCK(file.stat.st_mode))
+        return false;
+    int family = 0;
+    get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &family);
+    return family == AF_INET || family == AF_INET6;
+}
+
+Result<void> check_supported(const InetIdentity &identity) {
+    const bool known = is_tcp(identity) || identity.type == SOCK_RAW ||
+                       (identity.type == SOCK_DGRAM &&
+                        (identity.protocol == IPPROTO_UDP || identity.protocol == IPPROTO_UDPLITE ||
+                         identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6));
+    if (known)
+        return {};
+    switch (identity.protocol) {
+    case IPPROTO_SCTP:
+        return base::unsupported("SCTP sockets cannot be checkpointed");
+    case IPPROTO_DCCP:
+        return base::unsupported("DCCP sockets cannot be checkpointed");
+    }
+    return base::unsupported(
+        fmt::format("a socket of type {} and protocol {} cannot be checkpointed", identity.type, identity.protocol));
+}
+
+/// Asked once a dump: what the kernel tells about all sockets at a time.
+struct DatagramFacts {
+    bool asked = false;
+    JoinedGroups groups;
+    std::map<uint64_t, uint8_t> shutdowns; ///< by inode: 1 receiving, 2 sending
+};
+
+bool is_udp(int protocol) {
+    return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
+Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context) {
+    DatagramFacts &facts = context.states.of<DatagramFacts>();
+    if (facts.asked)
+        return std::ref(facts);
+    facts.asked = true;
+    facts.groups = TRY(joined_groups(context.tasks.front().pid));
+    for (int family : {AF_INET, AF_INET6})
+        for (int protocol : {IPPROTO_UDP, IPPROTO_UDPLITE})
+            for (const auto &socket : TRY(kernel::list_inet_sockets(family, protocol, ~0u)))
+                if (socket.inode && socket.shutdown)
+                    facts.shutdowns[socket.inode] = socket.shutdown;
+    return std::ref(facts);
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const InetIdentity identity = TRY(identify(file.fd));
+    TRY(check_supported(identity));
+    if (is_tcp(identity))
+        return remember_tcp(context, file, identity);
+    const Endpoint local = TRY(local_endpoint(file.fd));
+    const auto peer = peer_endpoint(file.fd);
+    img::inet_sk_entry *socket = entry.mutable_isk();
+    TRY(describe_inet(file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {}, socket));
+    socket->set_backlog(0);
+    DatagramFacts &facts = TRY(facts_of(context));
+    TRY(dump_memberships(file.fd, identity.family, facts.groups, socket));
+    if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
+        socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
+    if (identity.type == SOCK_DGRAM && is_udp(identity.protocol)) {
+        TRY(refuse_corked(file.fd));
+        return dump_datagrams(file, socket);
+    }
+    int waiting = 0; // the next packet's length
+    if (ioctl(file.fd, SIOCINQ, &waiting) == 0 && waiting)
+        context.log.warn(fmt::format("{}: packets that were received but not read are not kept", file.link));
+    return {};
+}
+
+Result<void> check(const img::inet_sk_entry &entry) {
+    if (entry.type() != SOCK_STREAM && entry.type() != SOCK_DGRAM && entry.type() != SOCK_RAW)
+        return base::bad_image(fmt::format("an internet socket of type {}", entry.type()));
+    return {};
+}
+
+Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &file) {
+    const img::inet_sk_entry &entry = file.isk();
+    TRY(check(entry));
+    if (is_tcp(entry))
+        return open_tcp(context, entry);
+    auto fd = TRY(create_inet(entry));
+    const Endpoint local = TRY(read_local(entry)), peer = TRY(read_peer(entry));
+    // Raw sockets have a protocol in the place of the port.
+    Endpoint own = local;
+    if (entry.type() == SOCK_RAW)
+        own.port = 0;
+    if (own.is_set())
+        TRY(bind_inet(fd.get(), own));
+    if (entry.state() == TCP_ESTABLISHED) {
+        const SocketAddress to = to_sockaddr(peer);
+        if (connect(fd.get(), to.get(), to.length) < 0)
+            return base::fail_sys(fmt::format("connect to {}", to_text(peer)));
+    }
+    return fd;
+}
+
+Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &file) {
+    const img::inet_sk_entry &entry = file.isk();
+    if (is_tcp(entry))
+        return complete_tcp(context, fd, entry);
+    TRY(restore_datagrams(fd, entry));
+    TRY(restore_memberships(fd, entry));
+    TRY(finish_inet(fd, entry));
+    // The mark is set even where there is no connection.
+    if (entry.shutdown() != img::NONE)
+        (void)shutdown(fd, static_cast<int>(entry.shutdown()) - 1);
+    return {};
+}
+
+Result<void> settle(FileSettleContext &, int fd, const img::file_entry &file) {
+    return restore_owner(fd, file.isk().fown(), file.isk().flags());
+}
+
+Result<void> release(FileReleaseContext &, int fd, const img::file_entry &file) {
+    return is_tcp(file.isk()) ? release_tcp(fd, file.isk()) : Result<void>{};
+}
+
+} // namespace
+
+Result<InetIdentity> identify(int fd) {
+    InetIdentity identity;
+    if (get_int_option(fd, SOL_SOCKET, SO_DOMAIN, &identity.family) < 0 ||
+        get_int_option(fd, SOL_SOCKET, SO_TYPE, &identity.type) < 0 ||
+        get_int_option(fd, SOL_SOCKET, SO_PROTOCOL, &identity.protocol) < 0)
+        return base::fail_sys("ask a socket what it is");
+    return identity;
+}
+
+Result<void> describe_inet(const OpenFile &file, const InetIdentity &identity, uint32_t state, const Endpoint &local,
+                           const Endpoint *peer, std::string_view usual_congestion, img::inet_sk_entry *entry) {
+    entry->set_id(file.id.value);
+    entry->set_ino(static_cast<uint32_t>(file.stat.st_ino));
+    entry->set_family(static_cast<uint32_t>(identity.family));
+    entry->set_type(static_cast<uint32_t>(identity.type));
+    entry->set_proto(static_cast<uint32_t>(identity.protocol));
+    entry->set_state(state);
+    entry->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    entry->set_ns_id(kNetworkNamespaceId);
+    write_endpoints(local, peer, entry);
+    TRY(dump_owner(file, entry->mutable_fown()));
+    TRY(dump_socket_options(file.fd, entry->mutable_opts()));
+    return dump_inet_options(file.fd, entry, usual_congestion);
+}
+
+Result<base::UniqueFd> create_inet(const img::inet_sk_entry &entry) {
+    base::UniqueFd fd(socket(static_cast<int>(entry.family()), static_cast<int>(entry.type()) | SOCK_CLOEXEC,
+                             static_cast<int>(entry.proto())));
+    if (!fd)
+        return base::fail_sys("socket");
+    TRY(restore_early_socket_options(fd.get(), entry.opts()));
+    TRY(restore_early_inet_options(fd.get(), entry));
+    return fd;
+}
+
+Result<void> bind_inet(int fd, const Endpoint &local) {
+    const SocketAddress address = to_sockaddr(local);
+    int r = bind(fd, address.get(), address.length);
+    if (r < 0 && errno == EADDRINUSE) {
+        TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
+        r = bind(fd, address.get(), address.length);
+    }
+    if (r < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
+        return base::fail(std::move(base::Error::sys(fmt::format("bind to {}", to_text(local)))
+                                        .hint("the address has to exist here and its port has to be free")));
+    if (r < 0)
+        return base::fail_sys(fmt::format("bind to {}", to_text(local)));
+    return {};
+}
+
+Result<void> finish_inet(int fd, const img::inet_sk_entry &entry) {
+    TRY(restore_inet_options(fd, entry));
+    TRY(restore_socket_options(fd, entry.opts()));
+    // O_ASYNC comes with the owner.
+    if ((entry.flags() & O_NONBLOCK) && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return base::fail_sys("fcntl(F_SETFL)");
+    return {};
+}
+
+const FileKind kInetSocket{.name = "internet socket",
+                           .type = img::INETSK,
+                           .matches = matches,
+                           .dump = dump,
+                           .finish = dump_all_tcp,
+                           .open = open_file,
+                           .complete = complete,
+                           .settle = settle,
+                           .release = release};
+
+} // namespace resource

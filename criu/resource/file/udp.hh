@@ -1,0 +1,16 @@
+// What UDP and UDP-Lite sockets hold besides addresses and options: datagrams that nobody has read yet.
+#pragma once
+
+#include "criu/resource/file/inet_socket.hh"
+
+namespace resource {
+
+/// Datagrams in the receive queue with their senders. Nothing is taken out.
+Result<void> dump_datagrams(const OpenFile &file, img::inet_sk_entry *entry);
+/// Sends them once more. The socket is bound and connected as it was, and has no filter yet.
+Result<void> restore_datagrams(int fd, const img::inet_sk_entry &entry);
+
+/// Data behind UDP_CORK or MSG_MORE cannot be read. Errors: Unsupported if there is some.
+Result<void> refuse_corked(int fd);
+
+} // namespace resource

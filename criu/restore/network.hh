@@ -1,0 +1,31 @@
+// The network is locked for the connections of a tree from its dump until it runs again.
+#pragma once
+
+#include "base/ids.hh"
+#include "base/log.hh"
+#include "base/unique_fd.hh"
+#include "criu/cli/options.hh"
+#include "criu/kernel/scripts.hh"
+#include "criu/plan/checkpoint.hh"
+
+#include <string>
+#include <vector>
+
+namespace restore {
+
+using base::Result;
+
+class NetworkLock {
+public:
+    /// Finds the lock that the dump left, or locks: a packet for a socket that does not exist yet would reset its
+    /// connection. A lock of our own goes when the restore fails, that of the dump stays for the next try.
+    static Result<NetworkLock> take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log);
+    /// Runs the user's scripts and deletes the lock.
+    Result<void> unlock(const kernel::Scripts &scripts, base::Pid root);
+
+private:
+    std::vector<std::string> tables_; ///< names that the lock may have; empty: nothing is locked
+    base::UniqueFd own_;              ///< keeps a lock of our own
+};
+
+} // namespace restore
