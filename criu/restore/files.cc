@@ -254,12 +254,16 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
     for (auto [number, id] : table)
         if (context.stash.contains(id) && settled.insert(id).second)
             TRY(settle_file(number, id));
-    for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
-        TRY(resource::restore_lock(lock->second));
     if (node.parent < 0)
         for (auto [id, fd] : context.stash)
             if (!context.checkpoint.first_holders.contains(id))
                 TRY(settle_file(fd, id));
+    return {};
+}
+
+Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task) {
+    for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
+        TRY(resource::restore_lock(lock->second));
     return {};
 }
 
