@@ -163,6 +163,8 @@ extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
 extern const FileKind kInetSocket;
+extern const FileKind kPacketSocket;
+extern const FileKind kRefusedSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

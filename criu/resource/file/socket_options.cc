@@ -17,14 +17,14 @@
 namespace resource {
 namespace {
 
-constexpr int kBufLock = 72;            // SO_BUF_LOCK
-constexpr int kReserveMem = 73;         // SO_RESERVE_MEM
-constexpr int kTxRehash = 74;           // SO_TXREHASH
-constexpr int kReceiveMark = 75;        // SO_RCVMARK
-constexpr int kPassPidfd = 76;          // SO_PASSPIDFD
-constexpr int kReceivePriority = 82;    // SO_RCVPRIORITY
-constexpr int kPassRights = 83;         // SO_PASSRIGHTS
-constexpr int kInq = 84;                // SO_INQ
+constexpr int kBufLock = 72;         // SO_BUF_LOCK
+constexpr int kReserveMem = 73;      // SO_RESERVE_MEM
+constexpr int kTxRehash = 74;        // SO_TXREHASH
+constexpr int kReceiveMark = 75;     // SO_RCVMARK
+constexpr int kPassPidfd = 76;       // SO_PASSPIDFD
+constexpr int kReceivePriority = 82; // SO_RCVPRIORITY
+constexpr int kPassRights = 83;      // SO_PASSRIGHTS
+constexpr int kInq = 84;             // SO_INQ
 
 // Order matters: the peek offset and the lock of the filter come last. What is lenient is a hint, or needs a privilege
 // that the restoring user may lack without harm.
@@ -213,9 +213,9 @@ Result<void> restore_flags(int fd, const img::sk_opts_entry &opts) {
         int name;
         const char *text;
     } flags[] = {
-        {opts.so_passcred(), SO_PASSCRED, "SO_PASSCRED"},    {opts.so_passsec(), SO_PASSSEC, "SO_PASSSEC"},
-        {opts.so_dontroute(), SO_DONTROUTE, "SO_DONTROUTE"}, {opts.so_no_check(), SO_NO_CHECK, "SO_NO_CHECK"},
-        {opts.so_broadcast(), SO_BROADCAST, "SO_BROADCAST"}, {opts.so_keepalive(), SO_KEEPALIVE, "SO_KEEPALIVE"},
+        {opts.so_passcred(), SO_PASSCRED, "SO_PASSCRED"},         {opts.so_passsec(), SO_PASSSEC, "SO_PASSSEC"},
+        {opts.so_dontroute(), SO_DONTROUTE, "SO_DONTROUTE"},      {opts.so_no_check(), SO_NO_CHECK, "SO_NO_CHECK"},
+        {opts.so_broadcast(), SO_BROADCAST, "SO_BROADCAST"},      {opts.so_keepalive(), SO_KEEPALIVE, "SO_KEEPALIVE"},
         {opts.so_oobinline() != 0, SO_OOBINLINE, "SO_OOBINLINE"},
     };
     for (const auto &flag : flags)

@@ -4,7 +4,8 @@
 namespace resource {
 namespace {
 
-constexpr const FileKind *kFileKinds[] = {&kPipe, &kFifo, &kEventfd, &kSignalfd, &kTimerfd, &kEventpoll, &kInetSocket, &kRegularFile};
+constexpr const FileKind *kFileKinds[] = {&kPipe,      &kFifo,       &kEventfd,      &kSignalfd,      &kTimerfd,
+                                          &kEventpoll, &kInetSocket, &kPacketSocket, &kRefusedSocket, &kRegularFile};
 
 } // namespace
 
@@ -14,7 +15,7 @@ std::span<const FileKind *const> file_kinds() {
 
 const FileKind *find_file_kind(img::fd_types type) {
     for (const FileKind *kind : kFileKinds)
-        if (kind->type == type)
+        if (kind->type == type && (kind->open || kind->open_late))
             return kind;
     return nullptr;
 }
