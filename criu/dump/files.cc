@@ -138,6 +138,14 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
     return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
 }
 
+Result<FileId> FileTable::find_socket(uint64_t device, uint64_t inode) const {
+    auto found = descriptions_.lower_bound({device, inode, 0});
+    if (found == descriptions_.end() || found->first.device != device || found->first.inode != inode ||
+        found->second.empty())
+        return base::unsupported(fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", inode));
+    return found->second.front().id;
+}
+
 Result<void> FileTable::finish() {
     for (const resource::FileKind *kind : resource::file_kinds())
         if (kind->finish)

@@ -75,7 +75,7 @@ Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
     return {};
 }
 
-constexpr uint32_t kFileStatus = 0x40 | 0x80;
+constexpr uint32_t kFileStatus = 0x40 | 0x80 | 0x800;
 
 Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task) {
     uint64_t end = 0;

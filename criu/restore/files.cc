@@ -31,7 +31,7 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
         for (const img::fdinfo_entry &entry : table_of(checkpoint, task))
             ids.insert(entry.id());
         for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared))
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
                 ids.insert(static_cast<uint32_t>(vma.shmid()));
         ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
     }

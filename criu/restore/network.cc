@@ -28,8 +28,7 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
 
 } // namespace
 
-Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options,
-                                      base::Log &log) {
+Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
     if (!options.tcp_established || options.tcp_close || options.network_lock == cli::NetworkLock::Skip ||

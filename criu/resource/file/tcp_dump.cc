@@ -88,7 +88,8 @@ bool is_authenticated(int fd) {
 }
 
 Result<void> refuse(const TcpSocket &socket, const char *what, const char *hint) {
-    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} ({})", what, socket.text())).hint(hint));
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported, fmt::format("{} ({})", what, socket.text())).hint(hint));
 }
 
 Result<void> check_connection(const TcpSocket &socket, const FileOptions &options) {
@@ -101,8 +102,9 @@ Result<void> check_connection(const TcpSocket &socket, const FileOptions &option
         return refuse(socket, "an established MPTCP connection cannot be checkpointed",
                       "the kernel has no repair mode for it: switch MPTCP off (net.mptcp.enabled), or use --tcp-close");
     if (std::string name = upper_protocol(socket.fd.get()); !name.empty())
-        return refuse(socket, name == "tls" ? "a TCP connection with TLS in the kernel cannot be checkpointed"
-                                            : "a TCP connection with an upper protocol cannot be checkpointed",
+        return refuse(socket,
+                      name == "tls" ? "a TCP connection with TLS in the kernel cannot be checkpointed"
+                                    : "a TCP connection with an upper protocol cannot be checkpointed",
                       "the kernel does not give its keys: use TLS in the program, or --tcp-close");
     if (is_authenticated(socket.fd.get()))
         return refuse(socket, "a TCP connection with authentication (TCP-AO) cannot be checkpointed",

@@ -1,6 +1,6 @@
 // TCP sockets come back in three steps. When the files are opened: created, bound, connected in repair mode, with what
-// had arrived and what was sent. When all are open: listening, options, data that was not sent, ends of directions. Right
-// before the tree runs, the network unlocked: out of repair mode.
+// had arrived and what was sent. When all are open: listening, options, data that was not sent, ends of directions.
+// Right before the tree runs, the network unlocked: out of repair mode.
 //
 // Several sockets share a port: while in repair mode a socket may bind to any; the others use SO_REUSEADDR where need
 // be, which gets its true value when all are bound.
@@ -42,9 +42,8 @@ Result<void> wait_for_state(int fd, uint32_t wanted) {
             return {};
         usleep(1000);
     }
-    return base::fail(base::ErrorKind::System,
-                      fmt::format("a TCP connection is {} and does not become {}", tcp_state_name(state),
-                                  tcp_state_name(wanted)));
+    return base::fail(base::ErrorKind::System, fmt::format("a TCP connection is {} and does not become {}",
+                                                           tcp_state_name(state), tcp_state_name(wanted)));
 }
 
 bool is_connection(const img::inet_sk_entry &entry) {
@@ -171,10 +170,10 @@ Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_ent
         if (context.options.tcp_close)
             return fd;
         if (!context.options.tcp_established)
-            return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                          fmt::format("a TCP connection ({} -> {})", to_text(local),
-                                                      to_text(TRY(read_peer(entry)))))
-                                  .hint("--tcp-established keeps it, --tcp-close restores it as closed"));
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("a TCP connection ({} -> {})", to_text(local), to_text(TRY(read_peer(entry)))))
+                    .hint("--tcp-established keeps it, --tcp-close restores it as closed"));
         TRY(open_stream(context, fd.get(), entry));
         return fd;
     }

@@ -171,8 +171,8 @@ TcpPhase phase_of(uint32_t state) {
 }
 
 const char *tcp_state_name(uint32_t state) {
-    constexpr std::array kNames{"?",         "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-                                "TIME_WAIT", "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",  "CLOSING"};
+    constexpr std::array kNames{"?",         "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+                                "TIME_WAIT", "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",    "CLOSING"};
     return state < kNames.size() ? kNames[state] : "?";
 }
 
@@ -257,7 +257,8 @@ Result<void> check_lengths(const TcpStream &stream) {
 
 TcpNumbers numbers_of(const img::tcp_stream_entry &entry, const TcpPhase &phase) {
     const uint32_t out_end = entry.outq_seq() - phase.end_sent;
-    return {.in_end = entry.inq_seq() - phase.end_received, .out_begin = out_end - entry.outq_len(), .out_end = out_end};
+    return {
+        .in_end = entry.inq_seq() - phase.end_received, .out_begin = out_end - entry.outq_len(), .out_end = out_end};
 }
 
 Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase &phase, const Endpoint &local,
