@@ -79,6 +79,7 @@ struct FileDumpContext {
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     /// Files whose entries a kind's finish() writes, when all are known: by id.
     std::set<uint32_t> written_later;
+    bool kills = false; ///< the dump ends with the death of the tree, if it succeeds
     /// Runs the user's action scripts at a hook. Null: none.
     std::function<Result<void>(const char *hook)> run_hook;
     KindStates states; ///< what a kind remembers from one file to the next
