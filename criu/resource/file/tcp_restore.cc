@@ -4,6 +4,7 @@
 //
 // Several sockets share a port: while in repair mode a socket may bind to any; the others use SO_REUSEADDR where need
 // be, which gets its true value when all are bound.
+#include "criu/kernel/sock_diag.hh"
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/inet_socket.hh"
 #include "criu/resource/file/option_list.hh"
@@ -157,6 +158,8 @@ Result<void> start_listening(int fd, int backlog) {
         TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
         r = listen(fd, backlog);
     }
+    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(TRY(local_endpoint(fd)).port)))
+        r = listen(fd, backlog);
     return r < 0 ? base::fail_sys("listen") : Result<void>{};
 }
 

@@ -15,6 +15,7 @@ FLAGS = {
     "host": "cannot run in namespaces of its own",
     "nosibling": "makes no sense with --sibling",
     "nostop": "makes no sense with --stopped",
+    "nolive": "makes no sense where the program lives on after a dump",
 }
 
 
