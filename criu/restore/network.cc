@@ -2,6 +2,7 @@
 
 #include "criu/kernel/network_lock.hh"
 #include "criu/resource/file/inet_address.hh"
+#include "criu/resource/file/tcp_pending.hh"
 #include "criu/resource/file/tcp_stream.hh"
 
 #include <fmt/format.h>
@@ -14,8 +15,9 @@ enum LockMethod : uint32_t { kIptables, kNftables, kSkip }; // inventory_entry.n
 
 Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &checkpoint) {
     std::vector<kernel::Connection> connections;
+    const std::set<uint32_t> waiting = resource::pending_clients(checkpoint.files); // they connect anew
     for (auto &[id, file] : checkpoint.files) {
-        if (!file.has_isk() || file.isk().type() != SOCK_STREAM)
+        if (waiting.contains(id) || !file.has_isk() || file.isk().type() != SOCK_STREAM)
             continue;
         const img::inet_sk_entry &entry = file.isk();
         if (!resource::phase_of(entry.state()).connected && entry.state() != TCP_SYN_SENT)

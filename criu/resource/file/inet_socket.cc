@@ -211,6 +211,9 @@ Result<void> bind_inet(int fd, const Endpoint &local) {
         TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
         r = bind(fd, address.get(), address.length);
     }
+    // A tree that was not killed by its dump has left its connections in TIME_WAIT.
+    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(local.port)))
+        r = bind(fd, address.get(), address.length);
     if (r < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
         return base::fail(std::move(base::Error::sys(fmt::format("bind to {}", to_text(local)))
                                         .hint("the address has to exist here and its port has to be free")));

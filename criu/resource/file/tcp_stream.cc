@@ -1,5 +1,6 @@
 #include "criu/resource/file/tcp_stream.hh"
 
+#include "criu/kernel/inet_diag.hh"
 #include "criu/resource/file/option_list.hh"
 
 #include <algorithm>
@@ -271,7 +272,10 @@ Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase 
     const SocketAddress from = to_sockaddr(local), to = to_sockaddr(peer);
     if (bind(fd, from.get(), from.length) < 0)
         return base::fail_sys(fmt::format("bind to {}", to_text(local)));
-    if (connect(fd, to.get(), to.length) < 0)
+    int r = connect(fd, to.get(), to.length);
+    if (r < 0 && errno == EADDRNOTAVAIL && TRY(kernel::destroy_remains(local.port)))
+        r = connect(fd, to.get(), to.length);
+    if (r < 0)
         return base::fail_sys(fmt::format("connect {} to {} in repair mode", to_text(local), to_text(peer)));
     TRY(restore_negotiated(fd, entry));
     const std::span<const std::byte> in = std::span(stream.queues).first(entry.inq_len()),
