@@ -267,7 +267,7 @@ base::Result<void> ImageDirWriter::secure(uint64_t more) {
         return {}; // a file system without nameless files: it will have to do
     if (!room)
         return base::fail_sys("image directory");
-    if (int code = posix_fallocate(room.get(), 0, static_cast<off_t>(more)); code != 0)
+    if (int code = more ? posix_fallocate(room.get(), 0, static_cast<off_t>(more)) : 0; code != 0)
         return base::fail_sys(code, "image directory");
     return {};
 }

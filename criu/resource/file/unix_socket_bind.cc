@@ -22,10 +22,7 @@
 namespace resource {
 namespace {
 
-Result<void> bind_to(int fd, const std::string &name) {
-    const UnixAddress address = TRY(unix_address(name));
-    if (bind(fd, address.get(), address.length) == 0)
-        return {};
+std::unexpected<base::Error> bind_failed(const std::string &name) {
     auto error = base::Error::sys(fmt::format("bind a unix socket to {}", show_unix_name(name)));
     if (errno == EADDRINUSE)
         error = base::Error(base::ErrorKind::Busy,
@@ -34,6 +31,13 @@ Result<void> bind_to(int fd, const std::string &name) {
     if (errno == ENOENT)
         error.hint("the directory was there at the checkpoint: create it");
     return base::fail(std::move(error));
+}
+
+Result<void> bind_to(int fd, const std::string &name) {
+    const UnixAddress address = TRY(unix_address(name));
+    if (bind(fd, address.get(), address.length) < 0)
+        return bind_failed(name);
+    return {};
 }
 
 // ---- names that nobody else shall see ------------------------------------------------------------------------------
@@ -60,13 +64,12 @@ Result<void> bind_unseen(int fd, const std::string &name) {
 
 // ---- names in the file system --------------------------------------------------------------------------------------
 
-/// Removes a socket file that nobody is bound to any more: what a program leaves when it is killed.
-Result<void> make_way(UnixRestoreState &state, const std::string &path) {
+/// Whether a socket file is there to which nobody is bound any more: what a program leaves when it is killed.
+/// Errors: Busy if somebody is, or if it is something else.
+Result<bool> is_stale(const std::string &path) {
     struct stat st {};
-    if (lstat(path.c_str(), &st) < 0) {
-        state.new_files.push_back(path);
-        return {};
-    }
+    if (lstat(path.c_str(), &st) < 0)
+        return false;
     if (!S_ISSOCK(st.st_mode))
         return base::fail(base::ErrorKind::Busy,
                           fmt::format("{} is in the way of a unix socket: it is not a socket", path));
@@ -78,9 +81,7 @@ Result<void> make_way(UnixRestoreState &state, const std::string &path) {
         return base::fail(
             base::Error(base::ErrorKind::Busy, fmt::format("the unix socket {} is in use by another process", path))
                 .hint("end the process that listens there"));
-    if (unlink(path.c_str()) < 0)
-        return base::fail_sys(fmt::format("remove the old socket {}", path));
-    return {};
+    return true;
 }
 
 std::string place_of(const BindJob &job) {
@@ -92,20 +93,29 @@ std::string place_of(const BindJob &job) {
 }
 
 Result<void> bind_in_place(UnixRestoreState &state, const BindJob &job) {
-    const std::string place = place_of(job);
-    TRY(make_way(state, place));
+    const std::string place = place_of(job), &moved = job.entry->ext().path();
+    const UnixAddress address = TRY(unix_address(job.name));
+    const bool stale = TRY(is_stale(place));
+    if (!moved.empty() && !TRY(is_stale(moved)))
+        state.new_files.push_back(moved);
     if (!job.entry->ext().root().empty() && chroot(job.entry->ext().root().c_str()) < 0)
         return base::fail_sys(fmt::format("change the root to {}", job.entry->ext().root()));
     if (job.name[0] != '/' && chdir(job.entry->name_dir().c_str()) < 0)
         return base::fail(std::move(base::Error::sys(fmt::format("change to {}", job.entry->name_dir()))
                                         .hint("a unix socket was bound there: create the directory")));
-    TRY(bind_to(job.fd, job.name));
-    const std::string &moved = job.entry->ext().path();
-    if (moved.empty())
-        return {};
-    TRY(make_way(state, moved));
-    if (rename(place.c_str(), moved.c_str()) < 0)
-        return base::fail_sys(fmt::format("move the socket {} to {}", place, moved));
+    // Nothing may come in between: a name that was there stays there.
+    const std::string name(unix_path(job.name));
+    if (stale && unlink(name.c_str()) < 0)
+        return base::fail_sys(fmt::format("remove the old socket {}", place));
+    if (bind(job.fd, address.get(), address.length) < 0)
+        return bind_failed(job.name);
+    if (!moved.empty() && rename(name.c_str(), moved.c_str()) < 0) {
+        base::Error error = base::Error::sys(fmt::format("move the socket {} to {}", place, moved));
+        unlink(name.c_str());
+        return base::fail(std::move(error));
+    }
+    if (moved.empty() && !stale)
+        state.new_files.push_back(place);
     return {};
 }
 

@@ -5,7 +5,12 @@
 static int answer(void *argument) {
     int *across = argument;
     close(across[0]);
+    int own[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, own));
     child_wait();
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+    check(!getsockopt(own[0], SOL_SOCKET, SO_PEERCRED, &peer, &length) && peer.pid == getpid(), "peer is %d", peer.pid);
     check(receives(across[1], "to the child") && sends(across[1], "to the parent"), "pair across tasks");
     return 0;
 }
