@@ -24,8 +24,8 @@ void *pointer(uint64_t address) {
     return reinterpret_cast<void *>(address);
 }
 
-/// A descriptor of the region's file for mapping it. CRIU's images have one entry for all mappings of a file, opened for
-/// reading: how each of them was opened is told by the mapping alone.
+/// A descriptor of the region's file for mapping it. CRIU's images have one entry for all mappings of a file, opened
+/// for reading: how each of them was opened is told by the mapping alone.
 Result<int> file_to_map(const RestoreContext &context, const Region &region, base::UniqueFd &reopened) {
     const int fd = context.stash.at(static_cast<uint32_t>(region.object));
     if (region.is_private() || !region.may_write || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
