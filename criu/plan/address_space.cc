@@ -3,6 +3,7 @@
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
@@ -59,6 +60,11 @@ uint32_t arena_prot(const TaskImage &task, const vma_entry &vma) {
     return has_pages(task, vma.start(), vma.end()) ? PROT_READ | PROT_WRITE : vma.prot();
 }
 
+/// Images of old lack the flags of the mapped file.
+bool may_write(const vma_entry &vma) {
+    return vma.has_fdflags() ? (vma.fdflags() & O_ACCMODE) == O_RDWR : (vma.prot() & PROT_WRITE) != 0;
+}
+
 /// Mappings of glibc's arenas alternate between small writable pieces and gigantic reserved ones: only small ones join.
 bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
     constexpr uint32_t kAlone = MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | kMapDroppable;
@@ -88,7 +94,8 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings 
                       .end = vma.end(),
                       .flags = vma.flags(),
                       .pgoff = vma.pgoff(),
-                      .object = vma.shmid()};
+                      .object = vma.shmid(),
+                      .may_write = may_write(vma)};
         if (kind == Region::Kind::AioRing) // its contents wait in ordinary memory for the kernel's new ring
             region.flags = MAP_PRIVATE | MAP_ANONYMOUS;
         region.prot = region.holds_pages() ? arena_prot(task, vma) : vma.prot();

@@ -25,6 +25,7 @@ struct Region {
     uint32_t flags = 0;          ///< MAP_*
     uint64_t pgoff = 0;          ///< bytes
     uint64_t object = 0;         ///< id of the file, or of the shared memory
+    bool may_write = false;      ///< shared: of a file that was open for writing, whatever `prot` is now
     bool inherited = false;      ///< the parent has it at the same address: shared until written
     bool passed_on = false;      ///< a child inherits it: must be filled before forking
 

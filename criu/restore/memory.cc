@@ -24,9 +24,22 @@ void *pointer(uint64_t address) {
     return reinterpret_cast<void *>(address);
 }
 
+/// A descriptor of the region's file for mapping it. CRIU's images have one entry for all mappings of a file, opened
+/// for reading: how each of them was opened is told by the mapping alone.
+Result<int> file_to_map(const RestoreContext &context, const Region &region, base::UniqueFd &reopened) {
+    const int fd = context.stash.at(static_cast<uint32_t>(region.object));
+    if (region.is_private() || !region.may_write || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
+        return fd;
+    reopened.reset(open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDWR | O_CLOEXEC));
+    if (!reopened)
+        return base::fail_sys(fmt::format("open the file behind {:#x} for writing", region.start));
+    return reopened.get();
+}
+
 Result<void> map_region(const RestoreContext &context, const Region &region) {
     constexpr uint32_t kKept = MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << 26);
     int fd = -1;
+    base::UniqueFd reopened;
     uint32_t flags = (region.flags & kKept) | MAP_FIXED;
     switch (region.kind) {
     case Region::Kind::AioRing:
@@ -36,12 +49,12 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
         break;
     case Region::Kind::PrivateFile:
         flags |= MAP_PRIVATE;
-        fd = context.stash.at(static_cast<uint32_t>(region.object));
+        fd = TRY(file_to_map(context, region, reopened));
         break;
     case Region::Kind::SharedFile:
     case Region::Kind::Memfd:
         flags |= MAP_SHARED;
-        fd = context.stash.at(static_cast<uint32_t>(region.object));
+        fd = TRY(file_to_map(context, region, reopened));
         break;
     case Region::Kind::SharedAnonymous:
         flags |= MAP_SHARED;

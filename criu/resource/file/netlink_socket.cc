@@ -121,7 +121,7 @@ Result<void> dump_addresses(FileDumpContext &context, const OpenFile &file, img:
 }
 
 /// Reads everything: the tree is about to end.
-Result<void> drain(FileDumpContext &context, int fd, uint32_t inode) {
+Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
     std::vector<std::byte> buffer(1u << 20);
     for (;;) {
         sockaddr_nl sender{};
@@ -133,7 +133,7 @@ Result<void> drain(FileDumpContext &context, int fd, uint32_t inode) {
         if (n < 0 || static_cast<size_t>(n) > buffer.size())
             return base::fail_sys(n < 0 ? errno : EMSGSIZE, "read what waits in a netlink socket");
         img::sk_packet_entry packet;
-        packet.set_id_for(inode);
+        packet.set_id_for(id);
         packet.set_length(static_cast<uint32_t>(n));
         packet.mutable_ext()->set_portid(sender.nl_pid);
         packet.mutable_ext()->set_groups(sender.nl_groups);
@@ -160,9 +160,7 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
         return base::fail_sys("keep a netlink socket");
     context.last_bytes += number_option(file.fd, SO_RCVBUF);
     auto kept = std::make_shared<base::UniqueFd>(fd);
-    context.last_steps.emplace_back([&context, kept, inode = static_cast<uint32_t>(file.stat.st_ino)] {
-        return drain(context, kept->get(), inode);
-    });
+    context.last_steps.emplace_back([&context, kept, id = file.id.value] { return drain(context, kept->get(), id); });
     return {};
 }
 
@@ -222,7 +220,7 @@ Result<void> connect_to(int fd, const img::netlink_sk_entry &entry) {
 
 struct Queues {
     bool loaded = false;
-    std::unordered_map<uint32_t, std::vector<image::Entry<img::sk_packet_entry>>> by_inode;
+    std::unordered_map<uint32_t, std::vector<image::Entry<img::sk_packet_entry>>> by_file;
     std::map<std::pair<uint32_t, uint32_t>, uint32_t> senders; ///< protocol and port id -> file id
 };
 
@@ -232,7 +230,7 @@ Result<Queues *> load_queues(FileOpenContext &context) {
         return &queues;
     for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
         if (packet.message.ext().has_portid())
-            queues.by_inode[packet.message.id_for()].push_back(std::move(packet));
+            queues.by_file[packet.message.id_for()].push_back(std::move(packet));
     for (auto &[id, file] : context.files)
         if (file.has_nlsk() && file.nlsk().portid())
             queues.senders[{file.nlsk().protocol(), file.nlsk().portid()}] = id;
@@ -259,7 +257,7 @@ Result<void> fill(FileOpenContext &context, const img::netlink_sk_entry &entry) 
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
     address.nl_pid = entry.portid();
-    for (const auto &packet : queues.by_inode[entry.ino()]) {
+    for (const auto &packet : queues.by_file[entry.id()]) {
         base::UniqueFd stand_in;
         const int sender = TRY(sender_of(context, queues, entry.protocol(), packet.message.ext().portid(), stand_in));
         if (sendto(sender, packet.payload.data(), packet.payload.size(), MSG_DONTWAIT,

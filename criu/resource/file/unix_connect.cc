@@ -312,7 +312,7 @@ Result<std::vector<Pair>> find_pairs(UnixRestoreState &state) {
     // CRIU does not tell whether there was a peer; something that waits must have come from one.
     auto had_peer = [&](const UnixNode &node) {
         return !node.entry->peer() && node.entry->name().empty() && !peers.contains(node.entry->ino()) &&
-               state.queues.contains(node.entry->ino());
+               state.queues.contains(node.id.value);
     };
     for (auto &[inode, node] : state.nodes) {
         if (!node.is(SOCK_DGRAM) || node.external() || taken.contains(&node))

@@ -223,12 +223,13 @@ private:
 
 // Peeking past an empty packet marks it, and from then on peeks leave it out: a second dump cannot find it. What the
 // peer has sent takes more memory then than what was found. Only packets of one page are sure to be measured right.
-Result<void> check_hidden(FileDumpContext &context, uint32_t id, const std::vector<Packet> &packets) {
+Result<void> check_hidden(FileDumpContext &context, uint32_t inode, const std::vector<Packet> &packets) {
     constexpr size_t kMeasurable = 2048;
     const auto &sockets = context.states.of<UnixDumpState>().sockets;
-    auto own = sockets.find(id);
+    auto own = sockets.find(inode);
     auto peer = own != sockets.end() && own->second.peer ? sockets.find(*own->second.peer) : sockets.end();
-    if (peer == sockets.end() || peer->second.peer != id || !peer->second.name.empty() || !own->second.name.empty() ||
+    if (peer == sockets.end() || peer->second.peer != inode || !peer->second.name.empty() ||
+        !own->second.name.empty() ||
         std::ranges::any_of(packets, [](const Packet &packet) { return packet.bytes.size() > kMeasurable; }))
         return {};
     PacketSizes &sizes = context.states.of<PacketSizes>();
@@ -269,11 +270,11 @@ Result<void> write(FileDumpContext &context, uint32_t id, int type, Packet &pack
 
 } // namespace
 
-Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id) {
+Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id, uint32_t inode) {
     QueueReader reader(fd, type);
     auto packets = TRY(reader.is_stream() ? read_stream(context, fd, reader) : read_packets(context, fd, type, reader));
     if (!reader.is_stream())
-        TRY(check_hidden(context, id, packets));
+        TRY(check_hidden(context, inode, packets));
     for (Packet &packet : packets)
         TRY_CTX(write(context, id, type, packet), "what waits in it");
     return {};

@@ -167,13 +167,13 @@ private:
     }
 
     Result<void> fill_connected(UnixNode &node) {
-        if (packets_of(node.entry->ino()).empty())
+        if (packets_of(node.id.value).empty())
             return {};
         const UnixNode *peer = state_.find(node.entry->peer());
         const int sender = node.gone ? node.gone.get() : peer && !peer->external() ? peer->fd() : -1;
         if (sender < 0)
             return base::bad_image("sk-queues.img: something waits in a socket that is not connected");
-        return fill_from(sender, node.entry->ino());
+        return fill_from(sender, node.id.value);
     }
 
     // ---- datagrams
@@ -234,7 +234,7 @@ private:
     }
 
     Result<void> fill_unconnected(UnixNode &node) {
-        const auto packets = packets_of(node.entry->ino());
+        const auto packets = packets_of(node.id.value);
         // Ends of a pair are each other's now; later one of them may not be.
         if (node.connected) {
             done_[&node] = packets.size();
@@ -250,7 +250,7 @@ private:
     }
 
     Result<void> fill_rest(UnixNode &node) {
-        return send_directly(node, packets_of(node.entry->ino()).subspan(done_[&node]));
+        return send_directly(node, packets_of(node.id.value).subspan(done_[&node]));
     }
 
     /// From the socket that has this one as its peer; or, if it is the other way round only, to its name.

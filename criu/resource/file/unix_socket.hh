@@ -62,15 +62,16 @@ struct UnixDumpState {
         img::file_entry entry;
     };
     std::vector<Listener> busy;          ///< listeners with clients that were not accepted yet
-    uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets without an inode
+    uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets that no task has yet
 };
 
 /// Says in the entry where the file of the socket's name is, and what it is like.
 Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, const kernel::UnixSocket &sk,
                             img::unix_sk_entry *entry);
 
-/// Writes what waits in a socket to sk-queues; files in it are dumped as well. `first` is written in front.
-Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id);
+/// Writes what waits in a socket to sk-queues, as the queue `id`: that of the socket's file, as CRIU has it. Files in
+/// it are dumped as well. `inode` is 0 for a socket that no task has yet.
+Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id, uint32_t inode);
 
 /// Fills in what SO_PEERCRED and SO_PEERGROUPS tell. False: nothing.
 bool peer_credentials(int fd, img::ext_credentials *credentials);

@@ -123,7 +123,7 @@ Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDump
         pending->set_client_name(unix_name(name));
     peer_credentials(fd.get(), pending->mutable_creds());
     pending->set_queue(state.next_queue_id--);
-    return dump_unix_queue(context, fd.get(), static_cast<int>(listener.entry.usk().type()), pending->queue());
+    return dump_unix_queue(context, fd.get(), static_cast<int>(listener.entry.usk().type()), pending->queue(), 0);
 }
 
 Result<void> accept_waiting(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Listener &listener) {
@@ -284,7 +284,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     if (!sk.waiting.empty())
         return postpone(context, state, file, entry);
     if (sk.state != kUnixListening)
-        return dump_unix_queue(context, file.fd, sk.type, inode);
+        return dump_unix_queue(context, file.fd, sk.type, file.id.value, inode);
     return {};
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <unordered_set>
 
 namespace resource {
 
@@ -34,6 +35,20 @@ Result<void> check(const img::unix_sk_entry &entry) {
     return {};
 }
 
+/// What waits in no socket that there is would be lost.
+Result<void> check_queues(const UnixRestoreState &state) {
+    std::unordered_set<uint32_t> known;
+    for (auto &[inode, node] : state.nodes) {
+        known.insert(node.id.value);
+        for (const img::ext_unix_pending &pending : node.entry->ext().pending())
+            known.insert(pending.queue());
+    }
+    for (auto &[queue, packets] : state.queues)
+        if (!known.contains(queue))
+            return base::bad_image(fmt::format("sk-queues.img: file {} is not a unix socket", queue));
+    return {};
+}
+
 Result<UnixRestoreState *> load(FileOpenContext &context) {
     UnixRestoreState &state = context.states.of<UnixRestoreState>();
     if (state.loaded)
@@ -49,7 +64,9 @@ Result<UnixRestoreState *> load(FileOpenContext &context) {
         node.id = FileId(id);
     }
     for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
-        state.queues[packet.message.id_for()].push_back(std::move(packet));
+        if (!packet.message.ext().has_portid()) // else netlink's
+            state.queues[packet.message.id_for()].push_back(std::move(packet));
+    TRY(check_queues(state));
     state.loaded = true;
     return &state;
 }
@@ -151,7 +168,7 @@ Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_en
                 for (uint32_t id : scm.rights())
                     files.emplace_back(id);
     };
-    add(entry.usk().ino());
+    add(entry.id());
     for (const img::ext_unix_pending &pending : entry.usk().ext().pending())
         add(pending.queue());
     return files;
