@@ -24,7 +24,6 @@ constexpr std::string_view kServiceLater = "the RPC service";
 constexpr std::string_view kPluginsLater = "plugins";
 constexpr std::string_view kSocketsLater = "sockets";
 constexpr std::string_view kWatchesLater = "inotify and fanotify";
-constexpr std::string_view kOutsideLater = "objects that stay outside of the tree";
 
 // What an option is on the first lines, what it does on the last.
 // clang-format off
@@ -112,7 +111,7 @@ constexpr std::array kOptions{
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
                       "unix[INODE]. Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
-              .support = kLater, .reason = kOutsideLater, .set = inherit_fd,
+              .set = inherit_fd,
               .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
     OptionRow{.name = "root", .letter = 'r', .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
               .where = kDump | kRestore, .set = text<&Options::root>,
