@@ -276,6 +276,14 @@ bool is_tcp(const img::inet_sk_entry &entry) {
     return entry.type() == SOCK_STREAM;
 }
 
+Result<void> examine_tcp(const OpenFile &file, const InetIdentity &identity, const FileOptions &options) {
+    TcpSocket socket{.fd = base::UniqueFd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), .file = {}, .identity = identity};
+    socket.state = TRY(info_of(file.fd)).tcpi_state;
+    socket.local = TRY(local_endpoint(file.fd));
+    socket.peer = peer_endpoint(file.fd);
+    return socket.connected() ? check_connection(socket, options) : Result<void>{};
+}
+
 Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const InetIdentity &identity) {
     TcpSocket socket{.fd = base::UniqueFd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), .file = file, .identity = identity};
     if (!socket.fd)
