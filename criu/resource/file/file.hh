@@ -4,8 +4,8 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
-// holds it, and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task
+// that holds it, and fetched from there by the others.
 //
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
@@ -180,6 +180,8 @@ struct FileKind {
     Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
+    /// Why a dump would refuse the description, as far as that shows from outside (`check --tree`). Null: it would not.
+    Result<void> (*examine)(const OpenFile &, const FileOptions &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();

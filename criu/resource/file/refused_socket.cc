@@ -37,7 +37,7 @@ bool matches(const OpenFile &file) {
     return S_ISSOCK(file.stat.st_mode);
 }
 
-Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
+Result<void> examine(const OpenFile &file, const FileOptions &) {
     int number = 0;
     get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &number);
     for (const Family &family : kFamilies)
@@ -50,8 +50,12 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
                           .hint(kCloseIt));
 }
 
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &) {
+    return examine(file, context.options);
+}
+
 } // namespace
 
-const FileKind kRefusedSocket{.name = "socket", .type = img::UND, .matches = matches, .dump = dump};
+const FileKind kRefusedSocket{.name = "socket", .type = img::UND, .matches = matches, .dump = dump, .examine = examine};
 
 } // namespace resource
