@@ -24,7 +24,6 @@ constexpr std::string_view kServiceLater = "the RPC service";
 constexpr std::string_view kPluginsLater = "plugins";
 constexpr std::string_view kSocketsLater = "sockets";
 constexpr std::string_view kWatchesLater = "inotify and fanotify";
-constexpr std::string_view kOutsideLater = "objects that stay outside of the tree";
 
 // What an option is on the first lines, what it does on the last.
 // clang-format off
@@ -112,7 +111,7 @@ constexpr std::array kOptions{
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
                       "unix[INODE]. Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
-              .support = kLater, .reason = kOutsideLater, .set = inherit_fd,
+              .set = inherit_fd,
               .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
     OptionRow{.name = "root", .letter = 'r', .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
               .where = kDump | kRestore, .set = text<&Options::root>,
@@ -130,7 +129,7 @@ constexpr std::array kOptions{
               .set = flag<&Options::evasive_devices>,
               .help = "Accept any path to a device of the same number where the old one is gone."},
     OptionRow{.name = "file-locks", .letter = 'l', .negatable = true, .group = Group::Objects,
-              .where = kDump | kRestore, .support = kLater, .reason = "file locks", .set = flag<&Options::file_locks>,
+              .where = kDump | kRestore, .set = flag<&Options::file_locks>,
               .help = "Save and restore file locks and leases; without it they refuse the dump."},
     OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
               .support = kLater, .reason = kWatchesLater, .set = flag<&Options::force_irmap>,

@@ -118,6 +118,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
     resource::FileDumpContext files{.options = file_settings, .images = images, .log = log, .tasks = tasks};
+    const bool kills = !options.leave_running && !options.leave_stopped;
     files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
@@ -126,7 +127,6 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                                          .tcp_close = file_settings.tcp_close,
                                          .network_locked = file_settings.lock_network});
     Result<int> scripted = 0;
-    const bool kills = !options.leave_running && !options.leave_stopped;
     if (written && kills)
         written = prepare_to_kill(files);
     if (written)

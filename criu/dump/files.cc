@@ -1,5 +1,7 @@
 #include "criu/dump/files.hh"
 
+#include "criu/resource/file/locks.hh"
+
 #include <algorithm>
 #include <climits>
 #include <fcntl.h>
@@ -30,14 +32,6 @@ Result<std::string> read_text(const std::string &path) {
     while ((n = read(fd.get(), buffer, sizeof buffer)) > 0)
         text.append(buffer, static_cast<size_t>(n));
     return text;
-}
-
-// Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
-Result<void> refuse_locks(const std::string &fdinfo) {
-    if (fdinfo.find("\nlock:") == std::string::npos)
-        return {};
-    return base::fail(base::Error(base::ErrorKind::Unsupported, "a lock is held on this file")
-                          .hint("file locks (--file-locks) are not supported yet: release the lock first"));
 }
 
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
@@ -92,11 +86,17 @@ Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd)
     auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
         return compare_files(known.holder, known.number, holder, n) < 0;
     });
-    if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0)
-        return *place;
+    if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0) {
+        const Known known = *place;
+        if (S_ISREG(file.stat.st_mode) && known.holder != holder)
+            TRY(resource::dump_locks(*context_, TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", holder.value, number))),
+                                     holder, number, false));
+        return known;
+    }
     file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd)));
     file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", holder.value, number)));
-    TRY(refuse_locks(file.fdinfo));
+    // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
+    TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
     file.holder = holder;
     file.number = number;
@@ -136,6 +136,14 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
         TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
     }
     return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
+}
+
+Result<FileId> FileTable::find_socket(uint64_t device, uint64_t inode) const {
+    auto found = descriptions_.lower_bound({device, inode, 0});
+    if (found == descriptions_.end() || found->first.device != device || found->first.inode != inode ||
+        found->second.empty())
+        return base::unsupported(fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", inode));
+    return found->second.front().id;
 }
 
 Result<void> FileTable::finish() {

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace dump {
@@ -51,7 +52,9 @@ Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFact
 Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
                          MappingClass kind, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
-    if (resource::needs_file(kind))
+    if (kind == MappingClass::SocketRing)
+        entry.set_shmid(TRY(context.files.find_socket(makedev(vma.dev_major, vma.dev_minor), vma.inode)).value);
+    else if (resource::needs_file(kind))
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
     if (kind == MappingClass::SharedAnonymous)
         TRY(dump_shared_memory(context, task, vma));

@@ -27,4 +27,8 @@ struct InetSocketFacts {
 /// caller. Empty where the kernel does not list the protocol.
 Result<std::vector<InetSocketFacts>> list_inet_sockets(int family, int protocol, uint32_t states);
 
+/// Ends what is left of connections whose sockets are closed (TIME_WAIT and the states before it) and that hold a local
+/// TCP port. Returns how many there were; 0 where the kernel cannot do it.
+Result<size_t> destroy_remains(uint16_t local_port);
+
 } // namespace kernel

@@ -80,8 +80,7 @@ public:
         expression("immediate", [&] {
             batch_.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
             nested(NFTA_IMMEDIATE_DATA, [&] {
-                nested(NFTA_DATA_VERDICT,
-                       [&] { batch_.number(NFTA_VERDICT_CODE, static_cast<uint32_t>(code)); });
+                nested(NFTA_DATA_VERDICT, [&] { batch_.number(NFTA_VERDICT_CODE, static_cast<uint32_t>(code)); });
             });
         });
     }

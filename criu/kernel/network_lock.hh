@@ -25,9 +25,9 @@ struct Connection {
     uint16_t local_port = 0, peer_port = 0;
 };
 
-/// Drops what comes in and goes out for the connections, in the network namespace of the caller, until unlock_network().
-/// A table of that name that is there already is replaced.
-/// Errors: Unsupported with a hint where the kernel has no nf_tables.
+/// Drops what comes in and goes out for the connections, in the network namespace of the caller, until
+/// unlock_network(). A table of that name that is there already is replaced. Errors: Unsupported with a hint where the
+/// kernel has no nf_tables.
 Result<void> lock_network(const std::string &table, std::span<const Connection> connections);
 /// As lock_network(), but the kernel deletes the table itself when the returned descriptor is closed.
 Result<base::UniqueFd> lock_network_while_open(const std::string &table, std::span<const Connection> connections);

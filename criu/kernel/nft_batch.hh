@@ -22,7 +22,9 @@ public:
     void attribute(uint16_t type, std::span<const std::byte> data);
     void text(uint16_t type, std::string_view value); ///< with a zero byte
     void number(uint16_t type, uint32_t value);       ///< in network order, as nf_tables wants them
-    template <class T> void value(uint16_t type, const T &value) { attribute(type, std::as_bytes(std::span(&value, 1))); }
+    template <class T> void value(uint16_t type, const T &value) {
+        attribute(type, std::as_bytes(std::span(&value, 1)));
+    }
     /// Attributes inside of another one.
     size_t open(uint16_t type);
     void close(size_t opened);

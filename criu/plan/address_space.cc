@@ -28,7 +28,9 @@ Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
     const uint32_t status = vma.status();
     if (status & kVmaAioRing)
         return Region::Kind::AioRing;
-    if (status & (kVmaSysvIpc | kVmaSocket | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
+    if (status & kVmaSocket) // a ring: mapped like any shared file
+        return Region::Kind::SharedFile;
+    if (status & (kVmaSysvIpc | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
         return base::unsupported(
             fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
     if (status & kVmaAnonPrivate)

@@ -75,7 +75,7 @@ Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
     return {};
 }
 
-constexpr uint32_t kFileStatus = 0x40 | 0x80;
+constexpr uint32_t kFileStatus = 0x40 | 0x80 | 0x800;
 
 Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task) {
     uint64_t end = 0;
@@ -169,6 +169,8 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
     find_holders(checkpoint);
     if (checkpoint.root().dead())
         return base::bad_image("pstree.img: the root task is a zombie");
+    for (auto &lock : TRY(checkpoint.images.read<img::file_lock_entry>(ImageKind::FileLocks)))
+        checkpoint.locks.emplace(lock.pid(), lock);
     if (auto seccomp = TRY(checkpoint.images.read_one<img::seccomp_entry>(ImageKind::Seccomp)))
         checkpoint.seccomp = std::move(*seccomp);
     return checkpoint;

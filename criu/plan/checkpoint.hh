@@ -4,6 +4,7 @@
 #include "base/ids.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/pagemap.hh"
+#include "file-lock.pb.h"
 #include "images_pb.hh"
 
 #include <map>
@@ -47,6 +48,7 @@ struct Checkpoint {
     std::map<uint32_t, std::vector<img::fdinfo_entry>> tables; ///< by files_id, ascending descriptors
     std::multimap<uint32_t, img::remap_file_path_entry> remaps;
     std::map<uint32_t, Holder> first_holders; ///< by file id; the dump looked at the file in this task
+    std::multimap<int32_t, img::file_lock_entry> locks; ///< by the pid of the task that sets them
     bool has_late_files = false;              ///< files that wait until all processes and threads exist
     img::seccomp_entry seccomp;
 

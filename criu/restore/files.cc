@@ -1,5 +1,6 @@
 #include "criu/restore/files.hh"
 
+#include "criu/resource/file/locks.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
 
@@ -30,7 +31,7 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
         for (const img::fdinfo_entry &entry : table_of(checkpoint, task))
             ids.insert(entry.id());
         for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared))
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
                 ids.insert(static_cast<uint32_t>(vma.shmid()));
         ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
     }
@@ -76,6 +77,18 @@ Result<const FileKind *> kind_of(const img::file_entry &file) {
     return kind;
 }
 
+/// What --inherit-fd calls a file; empty for what cannot be replaced.
+std::string inherit_key(const img::file_entry &file) {
+    switch (file.type()) {
+    case img::PIPE:
+        return fmt::format("pipe:[{}]", file.pipe().pipe_id());
+    case img::REG:
+        return file.reg().name();
+    default:
+        return std::string();
+    }
+}
+
 /// Opens files so that what one needs is open before it.
 class Opener {
 public:
@@ -97,7 +110,7 @@ public:
                     return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
                 TRY(open(other.value));
             }
-        auto fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
+        auto fd = TRY_CTX(inherit_or_open(*kind, file), fmt::format("file {} ({})", id, kind->name));
         auto home = homes_.find(id);
         int number =
             TRY(stash(context_, std::move(fd), home == homes_.end() ? std::nullopt : std::optional(home->second)));
@@ -106,6 +119,22 @@ public:
             for (base::FileId other : TRY(kind->carries(files_, file)))
                 carried_.push_back(other.value);
         return {};
+    }
+
+    /// The caller's descriptor if he gives one for this object (--inherit-fd).
+    Result<base::UniqueFd> inherit_or_open(const FileKind &kind, const img::file_entry &file) {
+        const std::string key = inherit_key(file);
+        for (const cli::InheritFd &given : context_.options.inherit_fds) {
+            const bool same = given.key == key || (key.starts_with('/') && given.key == key.substr(1));
+            if (key.empty() || !same)
+                continue;
+            base::UniqueFd fd(fcntl(given.fd, F_DUPFD_CLOEXEC, 0));
+            if (!fd)
+                return base::fail_sys(fmt::format("--inherit-fd fd[{}]", given.fd));
+            inherited_.insert(file.id());
+            return fd;
+        }
+        return kind.open(files_, file);
     }
 
     /// What is on its way through open files, and through that in turn.
@@ -123,7 +152,7 @@ public:
     Result<void> complete() {
         for (auto [id, fd] : files_.opened) {
             const img::file_entry &file = context_.checkpoint.files.at(id);
-            if (const FileKind *kind = TRY(kind_of(file)); kind->complete)
+            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !inherited_.contains(id))
                 TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
         }
         return {};
@@ -135,6 +164,7 @@ private:
     std::map<uint32_t, int> homes_;
     std::set<uint32_t> under_way_;
     std::vector<uint32_t> carried_;
+    std::set<uint32_t> inherited_;
 };
 
 void raise_limit() {
@@ -257,6 +287,12 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
         for (auto [id, fd] : context.stash)
             if (!context.checkpoint.first_holders.contains(id))
                 TRY(settle_file(fd, id));
+    return {};
+}
+
+Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task) {
+    for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
+        TRY(resource::restore_lock(lock->second));
     return {};
 }
 

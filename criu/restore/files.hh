@@ -16,6 +16,10 @@ Result<void> lead_session(RestoreContext &context, const plan::Node &node);
 /// `placeholder` is a descriptor that sits where late files will come.
 Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder);
 
+/// The locks that this task has set. After close_foreign(): a POSIX lock ends when its process closes any descriptor of
+/// the file.
+Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task);
+
 /// Lets files go that were held back until everything is restored. By the coordinator.
 Result<void> release_files(const RestoreContext &context);
 

@@ -105,6 +105,7 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
     if (!borrows_table(context, node)) {
         TRY(place_files(context, node, around.proc_fd));
         close_foreign(context, task);
+        TRY(restore_locks(context, task));
     }
     TRY(map_agent(around.arena, program));
     forget_libc_registrations();

@@ -2,6 +2,7 @@
 
 #include "criu/kernel/network_lock.hh"
 #include "criu/resource/file/inet_address.hh"
+#include "criu/resource/file/tcp_pending.hh"
 #include "criu/resource/file/tcp_stream.hh"
 
 #include <fmt/format.h>
@@ -14,8 +15,9 @@ enum LockMethod : uint32_t { kIptables, kNftables, kSkip }; // inventory_entry.n
 
 Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &checkpoint) {
     std::vector<kernel::Connection> connections;
+    const std::set<uint32_t> waiting = resource::pending_clients(checkpoint.files); // they connect anew
     for (auto &[id, file] : checkpoint.files) {
-        if (!file.has_isk() || file.isk().type() != SOCK_STREAM)
+        if (waiting.contains(id) || !file.has_isk() || file.isk().type() != SOCK_STREAM)
             continue;
         const img::inet_sk_entry &entry = file.isk();
         if (!resource::phase_of(entry.state()).connected && entry.state() != TCP_SYN_SENT)
@@ -28,8 +30,7 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
 
 } // namespace
 
-Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options,
-                                      base::Log &log) {
+Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
     if (!options.tcp_established || options.tcp_close || options.network_lock == cli::NetworkLock::Skip ||

@@ -1,9 +1,16 @@
 #include "criu/restore/print_plan.hh"
 
+#include <cstdio>
 #include <fmt/format.h>
 
 namespace restore {
 namespace {
+
+/// To standard output. Whoever reads may stop reading: that is no error (fmt::print would throw).
+template <class... T> void print(fmt::format_string<T...> format, T &&...values) {
+    const std::string text = fmt::format(format, std::forward<T>(values)...);
+    fwrite(text.data(), 1, text.size(), stdout);
+}
 
 const char *kind_name(plan::Region::Kind kind) {
     switch (kind) {
@@ -27,22 +34,22 @@ void print_node(const plan::Checkpoint &checkpoint, const plan::Topology &topolo
     const char *what = node.task < 0                                             ? "helper"
                        : checkpoint.tasks[static_cast<size_t>(node.task)].dead() ? "zombie"
                                                                                  : "task";
-    fmt::print("{} {}: ", what, node.pid);
+    print("{} {}: ", what, node.pid);
     if (node.parent >= 0)
-        fmt::print("child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
-    fmt::print("session {}, group {}{}\n", node.sid, node.pgid,
+        print("child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
+    print("session {}, group {}{}\n", node.sid, node.pgid,
                node.before_setsid ? ", forked before its parent's setsid" : "");
 }
 
 void print_files(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
     for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-        fmt::print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
+        print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
                    entry.flags() & 1 ? ", close on exec" : "");
 }
 
 void print_memory(const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
-        fmt::print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
+        print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
                    kind_name(region.kind), region.inherited ? ", inherited" : "",
                    region.passed_on ? ", passed on" : "");
 }
@@ -51,7 +58,7 @@ void print_memory(const plan::AddressSpace &space) {
 
 Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
                        const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around) {
-    fmt::print("arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
+    print("arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
     for (const plan::Node &node : topology.nodes) {
         print_node(checkpoint, topology, node);
         if (node.task < 0 || checkpoint.tasks[static_cast<size_t>(node.task)].dead())
@@ -64,9 +71,9 @@ Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology 
                                fmt::format("task {}", task.pid));
         for (const plan::Listing &listing : program.listings) {
             TRY(plan::validate(listing, around.arena));
-            fmt::print("  thread {}\n", listing.tid);
+            print("  thread {}\n", listing.tid);
             for (size_t i = 0; i < listing.ops.size(); i++)
-                fmt::print("    {:>4} {}\n", i, plan::describe(listing.ops[i]));
+                print("    {:>4} {}\n", i, plan::describe(listing.ops[i]));
         }
     }
     return 0;

@@ -133,7 +133,7 @@ struct BlobHeader {
     uint32_t serve;   ///< entry of a dump: rdi = Control*
     uint32_t thread;  ///< entry of another thread in a dump: rdi = ThreadSlot*
     uint32_t restore; ///< entry of a restore: rdi = RestoreStart*
-    uint32_t boot;    ///< start of the boot code (arch/x86_64/boot.S)
+    uint32_t boot;    ///< start of the boot code (arch/x86_64/entry.S)
     uint32_t boot_size;
     uint32_t boot_heal;         ///< offset of `heal` inside the boot code
     uint32_t boot_thread_leave; ///< offset of `thread_leave` inside the boot code

@@ -10,6 +10,7 @@
 #include "criu/parse/locks.hh"
 #include "criu/parse/maps.hh"
 #include "criu/parse/mountinfo.hh"
+#include "criu/parse/raw_sockets.hh"
 #include "criu/parse/small.hh"
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
@@ -40,6 +41,7 @@ void small(std::string_view bytes) {
     (void)parse::parse_pid_list(bytes);
     (void)parse::parse_igmp(bytes);
     (void)parse::parse_igmp6(bytes);
+    (void)parse::parse_raw_sockets(bytes);
 }
 
 /// One argument per line: the grammar, then every setter.

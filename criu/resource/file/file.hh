@@ -202,6 +202,8 @@ extern const FileKind kTty;
 extern const FileKind kUnixSocket;
 extern const FileKind kNetlinkSocket;
 extern const FileKind kInetSocket;
+extern const FileKind kPacketSocket;
+extern const FileKind kRefusedSocket;
 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 

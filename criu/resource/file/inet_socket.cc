@@ -1,8 +1,10 @@
-// Sockets of the internet families. What is common to all: addresses, options, the flags of the description. UDP and raw
-// sockets are dumped as they are met; TCP sockets are remembered, and dumped together when all are known.
+// Sockets of the internet families. What is common to all: addresses, options, the flags of the description. UDP and
+// raw sockets are dumped as they are met; TCP sockets are remembered, and dumped together when all are known.
 #include "criu/resource/file/inet_socket.hh"
 
 #include "criu/kernel/inet_diag.hh"
+#include "criu/kernel/io.hh"
+#include "criu/parse/raw_sockets.hh"
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/multicast.hh"
 #include "criu/resource/file/option_list.hh"
@@ -12,8 +14,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace resource {
@@ -28,10 +30,10 @@ bool matches(const OpenFile &file) {
 }
 
 Result<void> check_supported(const InetIdentity &identity) {
-    const bool known = is_tcp(identity) || identity.type == SOCK_RAW ||
-                       (identity.type == SOCK_DGRAM &&
-                        (identity.protocol == IPPROTO_UDP || identity.protocol == IPPROTO_UDPLITE ||
-                         identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6));
+    const bool known =
+        is_tcp(identity) || identity.type == SOCK_RAW ||
+        (identity.type == SOCK_DGRAM && (identity.protocol == IPPROTO_UDP || identity.protocol == IPPROTO_UDPLITE ||
+                                         identity.protocol == IPPROTO_ICMP || identity.protocol == IPPROTO_ICMPV6));
     if (known)
         return {};
     switch (identity.protocol) {
@@ -48,8 +50,31 @@ Result<void> check_supported(const InetIdentity &identity) {
 struct DatagramFacts {
     bool asked = false;
     JoinedGroups groups;
-    std::map<uint64_t, uint8_t> shutdowns; ///< by inode: 1 receiving, 2 sending
+    std::map<uint64_t, uint8_t> shutdowns;    ///< by inode: 1 receiving, 2 sending
+    std::map<uint64_t, parse::RawSocket> raw; ///< by inode: connected ones
 };
+
+Result<void> find_raw_sockets(base::Pid task, DatagramFacts &facts) {
+    for (const char *name : {"raw", "raw6", "icmp", "icmp6"}) {
+        auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/net/{}", task.value, name).c_str());
+        if (!text)
+            continue; // not in this kernel
+        for (const parse::RawSocket &socket : TRY(parse::parse_raw_sockets(*text)))
+            if (socket.state == TCP_ESTABLISHED)
+                facts.raw[socket.inode] = socket;
+    }
+    return {};
+}
+
+/// getpeername(2) tells nothing of raw sockets: they have no port.
+std::optional<Endpoint> peer_of(const OpenFile &file, const InetIdentity &identity, const DatagramFacts &facts) {
+    if (auto peer = peer_endpoint(file.fd))
+        return peer;
+    auto raw = facts.raw.find(file.stat.st_ino);
+    if (raw == facts.raw.end())
+        return std::nullopt;
+    return Endpoint{.family = identity.family, .address = raw->second.peer, .port = raw->second.peer_port};
+}
 
 bool is_udp(int protocol) {
     return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
@@ -61,6 +86,7 @@ Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context)
         return std::ref(facts);
     facts.asked = true;
     facts.groups = TRY(joined_groups(context.tasks.front().pid));
+    TRY(find_raw_sockets(context.tasks.front().pid, facts));
     for (int family : {AF_INET, AF_INET6})
         for (int protocol : {IPPROTO_UDP, IPPROTO_UDPLITE})
             for (const auto &socket : TRY(kernel::list_inet_sockets(family, protocol, ~0u)))
@@ -75,11 +101,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     if (is_tcp(identity))
         return remember_tcp(context, file, identity);
     const Endpoint local = TRY(local_endpoint(file.fd));
-    const auto peer = peer_endpoint(file.fd);
+    DatagramFacts &facts = TRY(facts_of(context));
+    const auto peer = peer_of(file, identity, facts);
     img::inet_sk_entry *socket = entry.mutable_isk();
     TRY(describe_inet(file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {}, socket));
     socket->set_backlog(0);
-    DatagramFacts &facts = TRY(facts_of(context));
     TRY(dump_memberships(file.fd, identity.family, facts.groups, socket));
     if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
         socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
@@ -185,6 +211,9 @@ Result<void> bind_inet(int fd, const Endpoint &local) {
         TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
         r = bind(fd, address.get(), address.length);
     }
+    // A tree that was not killed by its dump has left its connections in TIME_WAIT.
+    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(local.port)))
+        r = bind(fd, address.get(), address.length);
     if (r < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
         return base::fail(std::move(base::Error::sys(fmt::format("bind to {}", to_text(local)))
                                         .hint("the address has to exist here and its port has to be free")));

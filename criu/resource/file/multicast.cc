@@ -106,7 +106,8 @@ Result<JoinedGroups> joined_groups(base::Pid task) {
     JoinedGroups groups;
     if (auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/net/igmp", task.value).c_str()))
         groups.v4 = TRY(parse::parse_igmp(*text));
-    if (auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/net/igmp6", task.value).c_str())) // absent without IPv6
+    if (auto text =
+            kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/net/igmp6", task.value).c_str())) // absent without IPv6
         groups.v6 = TRY(parse::parse_igmp6(*text));
     std::erase_if(groups.v4, [](auto &group) { return is_everybodys(false, group); });
     std::erase_if(groups.v6, [](auto &group) { return is_everybodys(true, group); });

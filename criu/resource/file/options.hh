@@ -11,6 +11,7 @@ namespace resource {
 struct FileOptions {
     bool link_remap = false;
     bool shell_job = false;
+    bool file_locks = false;
     bool evasive_devices = false;
     bool ghost_fiemap = true;
     uint64_t ghost_limit = 1u << 20;
@@ -30,6 +31,7 @@ struct FileOptions {
 inline FileOptions file_options(const cli::Options &options) {
     return {.link_remap = options.link_remap,
             .shell_job = options.shell_job,
+            .file_locks = options.file_locks,
             .evasive_devices = options.evasive_devices,
             .ghost_fiemap = options.ghost_fiemap,
             .ghost_limit = options.ghost_limit,

@@ -5,8 +5,8 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,          &kFifo,  &kEventfd,    &kSignalfd,      &kTimerfd, &kEventpoll,   &kPidfd,
-    &kNamespaceFile, &kMemfd, &kInetSocket, &kUnixSocket, &kNetlinkSocket, &kTty,     &kRegularFile,
+    &kPipe,  &kFifo,       &kEventfd,    &kSignalfd,     &kTimerfd,       &kEventpoll, &kPidfd,      &kNamespaceFile,
+    &kMemfd, &kInetSocket, &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,       &kRefusedSocket, &kRegularFile,
 };
 
 } // namespace
@@ -17,7 +17,7 @@ std::span<const FileKind *const> file_kinds() {
 
 const FileKind *find_file_kind(img::fd_types type) {
     for (const FileKind *kind : kFileKinds)
-        if (kind->type == type)
+        if (kind->type == type && (kind->open || kind->open_late))
             return kind;
     return nullptr;
 }

@@ -8,6 +8,7 @@
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/inet_socket.hh"
 #include "criu/resource/file/option_list.hh"
+#include "criu/resource/file/tcp_pending.hh"
 #include "criu/resource/file/tcp_stream.hh"
 #include "criu/resource/file/tcp_watchdog.hh"
 
@@ -17,6 +18,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <set>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,6 +47,8 @@ struct TcpDump {
     std::optional<TcpWatchdog> watchdog;
     std::string usual_congestion;
     bool locked = false, in_repair = false;
+    std::vector<TcpEnd> ends;                      ///< of `sockets`, in the same order
+    std::map<size_t, std::vector<size_t>> pending; ///< listener -> clients that it has not accepted
 };
 
 Result<tcp_info> info_of(int fd) {
@@ -88,7 +92,8 @@ bool is_authenticated(int fd) {
 }
 
 Result<void> refuse(const TcpSocket &socket, const char *what, const char *hint) {
-    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} ({})", what, socket.text())).hint(hint));
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported, fmt::format("{} ({})", what, socket.text())).hint(hint));
 }
 
 Result<void> check_connection(const TcpSocket &socket, const FileOptions &options) {
@@ -101,8 +106,9 @@ Result<void> check_connection(const TcpSocket &socket, const FileOptions &option
         return refuse(socket, "an established MPTCP connection cannot be checkpointed",
                       "the kernel has no repair mode for it: switch MPTCP off (net.mptcp.enabled), or use --tcp-close");
     if (std::string name = upper_protocol(socket.fd.get()); !name.empty())
-        return refuse(socket, name == "tls" ? "a TCP connection with TLS in the kernel cannot be checkpointed"
-                                            : "a TCP connection with an upper protocol cannot be checkpointed",
+        return refuse(socket,
+                      name == "tls" ? "a TCP connection with TLS in the kernel cannot be checkpointed"
+                                    : "a TCP connection with an upper protocol cannot be checkpointed",
                       "the kernel does not give its keys: use TLS in the program, or --tcp-close");
     if (is_authenticated(socket.fd.get()))
         return refuse(socket, "a TCP connection with authentication (TCP-AO) cannot be checkpointed",
@@ -163,12 +169,16 @@ void take_back(TcpDump &dump, FileDumpContext &context) {
 Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     std::vector<kernel::Connection> connections;
     std::vector<WatchedSocket> watched;
-    for (const TcpSocket &socket : dump.sockets)
-        if (socket.connected() && socket.peer) {
-            connections.push_back(to_connection(socket.local, *socket.peer));
+    std::set<size_t> unlocked; // both ends of these are frozen
+    for (auto &[listener, clients] : dump.pending)
+        unlocked.insert(clients.begin(), clients.end());
+    for (size_t i = 0; i < dump.sockets.size(); i++)
+        if (const TcpSocket &socket = dump.sockets[i]; socket.connected() && socket.peer) {
+            if (!unlocked.contains(i))
+                connections.push_back(to_connection(socket.local, *socket.peer));
             watched.push_back({socket.fd.get(), socket.reuse_address});
         }
-    if (connections.empty())
+    if (watched.empty())
         return {};
     dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, context.options.network_table, context.tasks.front().pid)));
     context.undo.push_back([&dump, &context] { take_back(dump, context); });
@@ -205,14 +215,15 @@ Result<void> dump_ended(const TcpSocket &socket, img::inet_sk_entry *entry) {
     return {};
 }
 
-Result<void> dump_listener(FileDumpContext &context, const TcpSocket &socket, img::inet_sk_entry *entry) {
-    const tcp_info info = TRY(info_of(socket.fd.get()));
-    entry->set_backlog(info.tcpi_sacked);
-    const uint32_t waiting = info.tcpi_unacked;
-    if (waiting == 0 || context.options.skip_in_flight)
+Result<void> dump_listener(FileDumpContext &context, const TcpDump &dump, size_t index, img::inet_sk_entry *entry) {
+    entry->set_backlog(TRY(info_of(dump.sockets[index].fd.get())).tcpi_sacked);
+    auto pending = dump.pending.find(index);
+    if (pending == dump.pending.end())
         return {};
-    return refuse(socket, fmt::format("{} TCP connections wait to be accepted", waiting).c_str(),
-                  "--skip-in-flight drops them");
+    std::vector<TcpEnd> clients;
+    for (size_t client : pending->second)
+        clients.push_back(dump.ends[client]);
+    return dump_pending(context, dump.ends[index], clients, entry);
 }
 
 Result<void> dump_stream(FileDumpContext &context, const TcpSocket &socket, img::inet_sk_entry *entry) {
@@ -228,7 +239,8 @@ Result<void> dump_stream(FileDumpContext &context, const TcpSocket &socket, img:
     return context.images.close_file(image::ImageKind::TcpStream, entry->ino());
 }
 
-Result<void> dump_one(FileDumpContext &context, TcpSocket &socket, std::string_view usual_congestion) {
+Result<void> dump_one(FileDumpContext &context, const TcpDump &dump, size_t index) {
+    const TcpSocket &socket = dump.sockets[index];
     img::file_entry file;
     file.set_type(img::INETSK);
     file.set_id(socket.file.id.value);
@@ -236,13 +248,13 @@ Result<void> dump_one(FileDumpContext &context, TcpSocket &socket, std::string_v
     const uint32_t state = TRY(info_of(socket.fd.get())).tcpi_state;
     const bool closes = socket.connected() && context.options.tcp_close;
     TRY(describe_inet(socket.file, socket.identity, closes ? uint32_t{TCP_CLOSE} : state, socket.local,
-                      socket.peer && !closes ? &*socket.peer : nullptr, usual_congestion, entry));
+                      socket.peer && !closes ? &*socket.peer : nullptr, dump.usual_congestion, entry));
     entry->set_backlog(0);
     if (closes) {
         entry->set_shutdown(img::BOTH);
         entry->mutable_ext()->set_ended(true);
     } else if (state == TCP_LISTEN) {
-        TRY(dump_listener(context, socket, entry));
+        TRY(dump_listener(context, dump, index, entry));
     } else if (state == TCP_CLOSE) {
         TRY(dump_ended(socket, entry));
     } else {
@@ -289,10 +301,19 @@ Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const 
 Result<void> dump_all_tcp(FileDumpContext &context) {
     TcpDump &dump = context.states.of<TcpDump>();
     TRY(find_peers(dump));
+    for (const TcpSocket &socket : dump.sockets)
+        dump.ends.push_back({.file = socket.file.id,
+                             .inode = socket.file.stat.st_ino,
+                             .fd = socket.fd.get(),
+                             .state = socket.state,
+                             .local = socket.local,
+                             .peer = socket.peer});
+    if (!context.options.skip_in_flight)
+        dump.pending = TRY(find_pending(dump.ends));
     if (context.options.tcp_established && !context.options.tcp_close)
         TRY(lock(dump, context));
-    for (TcpSocket &socket : dump.sockets)
-        TRY_CTX(dump_one(context, socket, dump.usual_congestion), socket.file.link);
+    for (size_t i = 0; i < dump.sockets.size(); i++)
+        TRY_CTX(dump_one(context, dump, i), dump.sockets[i].file.link);
     return {};
 }
 

@@ -1,14 +1,16 @@
 // TCP sockets come back in three steps. When the files are opened: created, bound, connected in repair mode, with what
-// had arrived and what was sent. When all are open: listening, options, data that was not sent, ends of directions. Right
-// before the tree runs, the network unlocked: out of repair mode.
+// had arrived and what was sent. When all are open: listening, options, data that was not sent, ends of directions.
+// Right before the tree runs, the network unlocked: out of repair mode.
 //
 // Several sockets share a port: while in repair mode a socket may bind to any; the others use SO_REUSEADDR where need
 // be, which gets its true value when all are bound.
+#include "criu/kernel/inet_diag.hh"
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/inet_socket.hh"
 #include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/tcp_packet.hh"
+#include "criu/resource/file/tcp_pending.hh"
 #include "criu/resource/file/tcp_stream.hh"
 
 #include <algorithm>
@@ -22,7 +24,14 @@ namespace resource {
 namespace {
 
 struct TcpRestore {
-    std::map<uint32_t, TcpStream> streams; ///< by file id
+    std::map<uint32_t, TcpStream> streams;     ///< by file id
+    std::optional<std::set<uint32_t>> waiting; ///< clients that were not accepted yet: they connect anew
+
+    bool waits(const FileOpenContext &context, const img::inet_sk_entry &entry) {
+        if (!waiting)
+            waiting = pending_clients(context.files);
+        return waiting->contains(entry.id());
+    }
 };
 
 Result<uint32_t> state_of(int fd) {
@@ -42,9 +51,8 @@ Result<void> wait_for_state(int fd, uint32_t wanted) {
             return {};
         usleep(1000);
     }
-    return base::fail(base::ErrorKind::System,
-                      fmt::format("a TCP connection is {} and does not become {}", tcp_state_name(state),
-                                  tcp_state_name(wanted)));
+    return base::fail(base::ErrorKind::System, fmt::format("a TCP connection is {} and does not become {}",
+                                                           tcp_state_name(state), tcp_state_name(wanted)));
 }
 
 bool is_connection(const img::inet_sk_entry &entry) {
@@ -150,6 +158,8 @@ Result<void> start_listening(int fd, int backlog) {
         TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
         r = listen(fd, backlog);
     }
+    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(TRY(local_endpoint(fd)).port)))
+        r = listen(fd, backlog);
     return r < 0 ? base::fail_sys("listen") : Result<void>{};
 }
 
@@ -171,11 +181,14 @@ Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_ent
         if (context.options.tcp_close)
             return fd;
         if (!context.options.tcp_established)
-            return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                          fmt::format("a TCP connection ({} -> {})", to_text(local),
-                                                      to_text(TRY(read_peer(entry)))))
-                                  .hint("--tcp-established keeps it, --tcp-close restores it as closed"));
-        TRY(open_stream(context, fd.get(), entry));
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("a TCP connection ({} -> {})", to_text(local), to_text(TRY(read_peer(entry)))))
+                    .hint("--tcp-established keeps it, --tcp-close restores it as closed"));
+        if (context.states.of<TcpRestore>().waits(context, entry))
+            TRY(bind_inet(fd.get(), local));
+        else
+            TRY(open_stream(context, fd.get(), entry));
         return fd;
     }
     if (entry.state() != TCP_LISTEN && entry.state() != TCP_CLOSE)
@@ -194,11 +207,13 @@ Result<void> complete_tcp(FileOpenContext &context, int fd, const img::inet_sk_e
         if (entry.state() != TCP_SYN_SENT)
             TRY(end_directions(fd, entry, stream->second));
         streams.erase(stream);
-    } else if (is_connection(entry)) { // --tcp-close
+    } else if (is_connection(entry) && context.options.tcp_close) {
         (void)shutdown(fd, SHUT_RDWR);
     }
     if (entry.state() == TCP_LISTEN) {
         TRY(start_listening(fd, static_cast<int>(entry.backlog())));
+        if (!context.options.tcp_close)
+            TRY(restore_pending(context, entry));
     } else if (entry.state() == TCP_CLOSE) {
         TRY(complete_closed(fd, entry));
     }

@@ -1,5 +1,6 @@
 #include "criu/resource/file/tcp_stream.hh"
 
+#include "criu/kernel/inet_diag.hh"
 #include "criu/resource/file/option_list.hh"
 
 #include <algorithm>
@@ -171,8 +172,8 @@ TcpPhase phase_of(uint32_t state) {
 }
 
 const char *tcp_state_name(uint32_t state) {
-    constexpr std::array kNames{"?",         "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-                                "TIME_WAIT", "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",  "CLOSING"};
+    constexpr std::array kNames{"?",         "ESTABLISHED", "SYN_SENT",   "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
+                                "TIME_WAIT", "CLOSE",       "CLOSE_WAIT", "LAST_ACK", "LISTEN",    "CLOSING"};
     return state < kNames.size() ? kNames[state] : "?";
 }
 
@@ -257,7 +258,8 @@ Result<void> check_lengths(const TcpStream &stream) {
 
 TcpNumbers numbers_of(const img::tcp_stream_entry &entry, const TcpPhase &phase) {
     const uint32_t out_end = entry.outq_seq() - phase.end_sent;
-    return {.in_end = entry.inq_seq() - phase.end_received, .out_begin = out_end - entry.outq_len(), .out_end = out_end};
+    return {
+        .in_end = entry.inq_seq() - phase.end_received, .out_begin = out_end - entry.outq_len(), .out_end = out_end};
 }
 
 Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase &phase, const Endpoint &local,
@@ -270,7 +272,10 @@ Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase 
     const SocketAddress from = to_sockaddr(local), to = to_sockaddr(peer);
     if (bind(fd, from.get(), from.length) < 0)
         return base::fail_sys(fmt::format("bind to {}", to_text(local)));
-    if (connect(fd, to.get(), to.length) < 0)
+    int r = connect(fd, to.get(), to.length);
+    if (r < 0 && errno == EADDRNOTAVAIL && TRY(kernel::destroy_remains(local.port)))
+        r = connect(fd, to.get(), to.length);
+    if (r < 0)
         return base::fail_sys(fmt::format("connect {} to {} in repair mode", to_text(local), to_text(peer)));
     TRY(restore_negotiated(fd, entry));
     const std::span<const std::byte> in = std::span(stream.queues).first(entry.inq_len()),

@@ -1,8 +1,8 @@
 // The state of a TCP connection that TCP_REPAIR shows and sets: sequence numbers, windows, negotiated options, both
 // queues.
 //
-// A socket in repair mode neither sends nor tells its peer when it is closed. Leaving that mode clears SO_REUSEADDR (the
-// kernel uses the field meanwhile), so whoever leaves it has to know what it was.
+// A socket in repair mode neither sends nor tells its peer when it is closed. Leaving that mode clears SO_REUSEADDR
+// (the kernel uses the field meanwhile), so whoever leaves it has to know what it was.
 #pragma once
 
 #include "base/result.hh"

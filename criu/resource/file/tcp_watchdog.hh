@@ -1,5 +1,6 @@
-// What is done to other people's connections must not outlive us: repair mode makes a socket mute, the network lock makes
-// everybody else mute. A small process of our own holds the sockets as well, and takes both back when the tool dies.
+// What is done to other people's connections must not outlive us: repair mode makes a socket mute, the network lock
+// makes everybody else mute. A small process of our own holds the sockets as well, and takes both back when the tool
+// dies.
 #pragma once
 
 #include "base/ids.hh"
@@ -26,8 +27,8 @@ public:
     TcpWatchdog &operator=(TcpWatchdog &&) = delete;
     ~TcpWatchdog(); ///< as the end of the tool: whether the tree lives decides what happens
 
-    /// From here on, when the tool ends without dismiss(): if `root` is alive then, the sockets leave repair mode and the
-    /// table is deleted. If it is not, everything stays as it is: that is how a dump ends.
+    /// From here on, when the tool ends without dismiss(): if `root` is alive then, the sockets leave repair mode and
+    /// the table is deleted. If it is not, everything stays as it is: that is how a dump ends.
     static Result<TcpWatchdog> start(std::span<const WatchedSocket> sockets, std::string table, Pid root);
     /// The tree is about to be killed: it may be dying when the tool ends.
     void killing();

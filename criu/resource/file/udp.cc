@@ -1,8 +1,8 @@
 // The queue is read with MSG_PEEK and SO_PEEK_OFF, which goes from one datagram to the next. The kernel shows an empty
 // datagram to such a reader only once: a second dump of the same queue misses it.
 //
-// A restore forges the datagrams: a packet with the sender's address, from a raw socket to our own. For the moment of its
-// arrival the socket is connected to the sender, so that among several sockets of one port it is the best match.
+// A restore forges the datagrams: a packet with the sender's address, from a raw socket to our own. For the moment of
+// its arrival the socket is connected to the sender, so that among several sockets of one port it is the best match.
 #include "criu/resource/file/udp.hh"
 
 #include "criu/resource/file/option_list.hh"
@@ -167,8 +167,9 @@ Result<Endpoint> receiver_of(int fd, const img::ext_datagram &datagram, const En
     if (datagram.has_receiver()) {
         const Endpoint recorded = TRY(from_bytes(datagram.receiver()));
         // A group's address cannot be sent to like this.
-        const bool group = recorded.family == AF_INET ? (recorded.address[0] & 0xf0) == 0xe0 || recorded.address[0] == 0xff
-                                                      : recorded.address[0] == 0xff;
+        const bool group = recorded.family == AF_INET
+                               ? (recorded.address[0] & 0xf0) == 0xe0 || recorded.address[0] == 0xff
+                               : recorded.address[0] == 0xff;
         if (!group)
             own.address = recorded.address;
     }
@@ -197,8 +198,8 @@ Result<void> restore_one(int fd, const img::inet_sk_entry &entry, const img::ext
         return base::bad_image("a datagram that is too long");
     // The family of the sender is the socket's: mapped addresses are unmapped on the way.
     const SocketAddress sender = to_sockaddr(from);
-    const bool borrowed = entry.state() != TCP_ESTABLISHED && from.port &&
-                          connect(fd, sender.get(), sender.length) == 0;
+    const bool borrowed =
+        entry.state() != TCP_ESTABLISHED && from.port && connect(fd, sender.get(), sender.length) == 0;
     const Endpoint to = TRY(receiver_of(fd, datagram, from));
     const auto protocol = static_cast<uint8_t>(entry.proto());
     const auto bytes = datagram_bytes(protocol, from.unmapped(), to, datagram.data());

@@ -45,7 +45,7 @@ Result<MappingClass> classify_file(const Vma &vma) {
     if (vma.name.starts_with("/secretmem"))
         return refuse(vma, "secret memory (memfd_secret) is not supported yet");
     if (vma.name.starts_with("socket:"))
-        return refuse(vma, "a packet socket's ring is not supported yet");
+        return MappingClass::SocketRing;
     if (vma.name.starts_with("/memfd:"))
         return MappingClass::Memfd;
     if (vma.name.starts_with("/anon_hugepage"))
@@ -103,6 +103,8 @@ uint32_t status_of(const Vma &vma, MappingClass kind) {
         return kVmaRegular | kVmaAnonShared;
     case MappingClass::Memfd:
         return kVmaRegular | kVmaMemfd | (vma.shared ? kVmaFileShared : kVmaFilePrivate);
+    case MappingClass::SocketRing:
+        return kVmaRegular | kVmaSocket;
     case MappingClass::Vdso:
         return kVmaRegular | kVmaVdso | kVmaAnonPrivate;
     case MappingClass::Vvar:
@@ -157,7 +159,8 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
 }
 
 bool needs_file(MappingClass kind) {
-    return kind == MappingClass::PrivateFile || kind == MappingClass::SharedFile || kind == MappingClass::Memfd;
+    return kind == MappingClass::PrivateFile || kind == MappingClass::SharedFile || kind == MappingClass::Memfd ||
+           kind == MappingClass::SocketRing;
 }
 
 } // namespace resource

@@ -97,16 +97,16 @@ TEST_CASE("options: numbers, sizes, words", "[cli]") {
 }
 
 TEST_CASE("options: lists, brackets, words of options whose engines come later", "[cli]") {
-    auto o = set({"--cpu-cap=cpu,^fpu", "-x12,13", "--network-lock", "skip", "--external", "tty[8801:5]", "--external",
-                  "file[1a:2b]:key"});
+    auto o = set({"--cpu-cap=cpu,^fpu", "-x12,13", "--network-lock", "skip", "--external", "unix[88]", "--external",
+                  "unix[12]:key"});
     REQUIRE(o);
     CHECK(o->cpu_cap == (kCpuCapCpu | kCpuCapIns));
     CHECK(o->ext_unix_sk);
     CHECK(o->ext_unix_inodes == std::vector<uint64_t>{12, 13});
     CHECK(o->network_lock == NetworkLock::Skip);
     REQUIRE(o->external.size() == 2);
-    CHECK(o->external[0].kind == "tty");
-    CHECK(o->external[0].key == "8801:5");
+    CHECK(o->external[0].kind == "unix");
+    CHECK(o->external[0].key == "88");
     CHECK(o->external[1].value == "key");
     CHECK(set({"--cpu-cap"})->cpu_cap == kCpuCapAll);
     CHECK(set({"-x"})->ext_unix_inodes.empty());

@@ -1,5 +1,6 @@
 #include "criu/parse/elf.hh"
 #include "criu/parse/igmp.hh"
+#include "criu/parse/raw_sockets.hh"
 #include "criu/parse/small.hh"
 
 #include <catch2/catch.hpp>
@@ -38,6 +39,15 @@ TEST_CASE("multicast groups of interfaces", "[parse]") {
     REQUIRE(v6);
     CHECK(v6->at(0) == MulticastGroup{2, {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 1});
     CHECK_FALSE(parse_igmp6("2    ifb0            ff02     1 0000000C 0\n"));
+}
+
+TEST_CASE("raw sockets and their peers", "[parse]") {
+    auto sockets = parse_raw_sockets(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer\n"
+        "   1: 0100007F:0001 0200007F:0035 01 00000000:00000000 00:00000000 00000000     0        0 77 2 0000 0\n");
+    REQUIRE(sockets);
+    CHECK(sockets->at(0) == RawSocket{77, 1, {127, 0, 0, 2}, 0x35});
+    CHECK_FALSE(parse_raw_sockets("head\n1: 0100007F:0001 nonsense 01\n"));
 }
 
 TEST_CASE("syscall: running, blocked, in the kernel without a call", "[parse]") {

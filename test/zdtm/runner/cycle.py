@@ -128,13 +128,13 @@ class Cycle(Hostility):
             if self.test.expect_dump_fail:
                 self._refused_dump(round_, before)
                 return
-            if self.options.kill_dump:
+            if self.options.kill_dump and "noleave" not in self.test.flags:
                 self._killed_dumps(round_, before)
             if self.options.walk:
                 self._walk_dumps(before)
             if self.options.obstacles:
                 self._obstructed_dumps(round_, before)
-            if self.options.leave_running or self.options.dump_only:
+            if (self.options.leave_running or self.options.dump_only) and "noleave" not in self.test.flags:
                 self._decode(self._dump(f"{round_}r", ["-R"]))
                 self._compare(before, self._observe(), "after dump --leave-running")
                 if self.options.dump_only:
@@ -159,7 +159,7 @@ class Cycle(Hostility):
                 self.real.after_restore(self.root)
 
     def _stopped(self):
-        return self.options.stopped and "nostop" not in self.test.flags
+        return self.options.stopped and not {"nostop", "noleave"} & set(self.test.flags)
 
     def _criu(self, action, images, log, options, runner=None, fault=""):
         command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options

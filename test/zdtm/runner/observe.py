@@ -80,7 +80,7 @@ def _mappings(pid):
         head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) (\S+) (\d+)\s*(.*)", line)
         if head:
             start, end, offset = (int(head.group(i), 16) for i in (1, 2, 4))
-            name = head.group(7)
+            name = re.sub(r"^socket:\[\d+\]", "socket", head.group(7))
             # Objects without a lasting inode get another one; anonymous memory has offset 0.
             lasting = name.startswith("/") and not name.endswith("(deleted)")
             result.append([start, end, head.group(3), offset, f"{head.group(5)} {head.group(6)}" if lasting else "", name, ""])

@@ -107,6 +107,17 @@ def ipv6():
     return None if pathlib.Path("/proc/net/if_inet6").exists() else "no IPv6"
 
 
+def udplite():
+    """UDP-Lite, which newer kernels have no more."""
+    import socket
+
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136).close()
+    except OSError as error:
+        return f"UDP-Lite: {error.strerror}"
+    return None
+
+
 def memfd_secret():
     """Secret memory."""
     descriptor = _libc.syscall(447, 0)

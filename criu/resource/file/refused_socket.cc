@@ -1,0 +1,57 @@
+// Sockets of families that no other kind takes: refused by name, with what there is to do.
+#include "criu/resource/file/file.hh"
+#include "criu/resource/file/option_list.hh"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+namespace resource {
+namespace {
+
+struct Family {
+    int number;
+    const char *name;
+    const char *hint;
+};
+constexpr const char *kCloseIt =
+    "close it before the dump, or leave it out with --skip-fd if the program can do without";
+constexpr Family kFamilies[] = {
+    {40, "AF_VSOCK", "connections to the hypervisor or a guest end with the machine: close it before the dump"},
+    {38, "AF_ALG", "the kernel does not give the keys of its cryptography back: use a library in the program"},
+    {44, "AF_XDP", "its rings belong to a device: close it before the dump"},
+    {29, "AF_CAN", kCloseIt},
+    {30, "AF_TIPC", kCloseIt},
+    {31, "AF_BLUETOOTH", kCloseIt},
+    {43, "AF_SMC", "start the program without SMC (smc_run), so that it uses TCP"},
+    {21, "AF_RDS", kCloseIt},
+    {41, "AF_KCM", kCloseIt},
+    {39, "AF_NFC", kCloseIt},
+    {42, "AF_QIPCRTR", kCloseIt},
+    {24, "AF_PPPOX", kCloseIt},
+    {15, "AF_KEY", kCloseIt},
+    {27, "AF_IB", kCloseIt},
+    {45, "AF_MCTP", kCloseIt},
+};
+
+bool matches(const OpenFile &file) {
+    return S_ISSOCK(file.stat.st_mode);
+}
+
+Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
+    int number = 0;
+    get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &number);
+    for (const Family &family : kFamilies)
+        if (family.number == number)
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported, fmt::format("{} sockets cannot be checkpointed", family.name))
+                    .hint(family.hint));
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  fmt::format("sockets of the family {} cannot be checkpointed", number))
+                          .hint(kCloseIt));
+}
+
+} // namespace
+
+const FileKind kRefusedSocket{.name = "socket", .type = img::UND, .matches = matches, .dump = dump};
+
+} // namespace resource
