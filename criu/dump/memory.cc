@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -82,11 +83,13 @@ void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm
     mm.set_mm_arg_end(stat.arg_end);
     mm.set_mm_env_start(stat.env_start);
     mm.set_mm_env_end(stat.env_end);
-    for (uint64_t word : task.auxv)
-        mm.add_mm_saved_auxv(word);
+    // Without the pair of zeroes at the end: with it there is more than CRIU has room for (44 words). The kernel ends the
+    // vector by itself.
+    for (size_t i = 0; i + 1 < task.auxv.size() && task.auxv[i] != AT_NULL; i += 2)
+        for (uint64_t word : {task.auxv[i], task.auxv[i + 1]})
+            mm.add_mm_saved_auxv(word);
     mm.set_dumpable(answers.dumpable);
-    if (answers.thp_disabled)
-        mm.set_thp_disabled(true);
+    mm.set_thp_disabled(answers.thp_disabled);
     if (answers.locks_future || answers.locks_future_on_fault)
         mm.mutable_ext()->set_mcl_flags(MCL_FUTURE | (answers.locks_future_on_fault ? MCL_ONFAULT : 0));
 }

@@ -67,6 +67,11 @@ void write_build_id(const std::vector<uint8_t> &id, img::reg_file_entry *entry) 
     }
 }
 
+/// Others may go on writing to it: CRIU does not note its size either.
+bool is_log(uint32_t flags) {
+    return (flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY;
+}
+
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     img::reg_file_entry *reg = entry.mutable_reg();
     reg->set_id(file.id.value);
@@ -77,7 +82,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     std::string path = path_of(file);
     reg->set_name(path);
     reg->set_mode(file.stat.st_mode);
-    if (S_ISREG(file.stat.st_mode))
+    if (S_ISREG(file.stat.st_mode) && !is_log(file.flags))
         reg->set_size(static_cast<uint64_t>(file.stat.st_size));
     if (is_proc_file(file))
         return dump_proc_file(context, file, path);

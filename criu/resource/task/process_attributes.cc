@@ -46,8 +46,7 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
         TRY(must(done, first, "prctl(PR_GET_CHILD_SUBREAPER)"));
         img::task_core_entry *task = core.mutable_tc();
         img::ext_task_core *ext = task->mutable_ext();
-        if (done.value<uint32_t>(subreaper))
-            task->set_child_subreaper(true);
+        task->set_child_subreaper(done.value<uint32_t>(subreaper) != 0);
         task->set_personality(static_cast<uint32_t>(done.result(personality)));
         if (done.result(membarrier) > 0)
             task->set_membarrier_registration_mask(static_cast<uint32_t>(done.result(membarrier)));
