@@ -292,6 +292,15 @@ Result<void> Injection::retrieve(ThreadRun &run) {
     if (run.state == ThreadRun::State::Running)
         TRY(wait_interrupted(run.thread.tid(), kTimeoutMs));
     if (run.state != ThreadRun::State::Stopped) {
+        // By way of the boot code, on its own stack: with its mask back a signal may come, should we die here, and the
+        // agent's stack is too small for a handler.
+        Registers leaving = run.registers;
+        leaving.rip = site_.boot_code + agent_header().boot_thread_leave;
+        leaving.rbx = control_ + offsetof(agent::Control, threads);
+        leaving.rsp = (run.registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+        leaving.orig_rax = ~0ull;
+        leaving.eflags &= ~kTrapAndDirection;
+        TRY(run.thread.set_registers(leaving));
         TRY(run.thread.set_signal_mask(run.mask));
         TRY(run.thread.set_registers(run.registers));
         // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
@@ -338,14 +347,11 @@ Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
 }
 
 // Descriptors that the agent has in the task now, in whatever moment it was stopped.
-Result<void> Injection::close_descriptors(bool was_serving) {
+Result<void> Injection::close_descriptors() {
     auto control = memory_->read_value(base::RemotePtr<agent::Control>(control_));
     if (!control || !started_)
         return {};
-    std::vector<int32_t> left{control->agent_socket, control->passed_fd};
-    if (!was_serving) // otherwise it has closed this one itself
-        left.push_back(control->tool_socket);
-    for (int32_t fd : left)
+    for (int32_t fd : {control->agent_socket, control->passed_fd, control->tool_socket})
         if (fd >= 0)
             TRY(remote_syscall(SYS_close, {static_cast<uint64_t>(fd)}));
     started_ = false;
@@ -360,14 +366,14 @@ Result<void> Injection::leave() {
         inside_ = false;
         return base::fail(base::ErrorKind::Died, "a thread did not come back from the agent");
     }
-    const bool was_serving = std::exchange(serving_, false);
+    serving_ = false;
     if (running_) {
         TRY(interrupt(leader_.tid()));
         TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
         running_ = false;
     }
     if (mapped_)
-        TRY(close_descriptors(was_serving));
+        TRY(close_descriptors());
     if (mapped_) {
         TRY(remote_syscall(SYS_munmap, {site_.agent_base, size_}));
         mapped_ = false;

@@ -115,7 +115,7 @@ private:
               size_t threads);
     Result<void> map_agent();
     Result<void> connect();
-    Result<void> close_descriptors(bool was_serving);
+    Result<void> close_descriptors();
     Result<void> start();
     Result<WaitStatus> run_to_stop();
     Result<int64_t> remote_syscall(long nr, std::initializer_list<uint64_t> args);

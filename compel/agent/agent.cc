@@ -212,6 +212,7 @@ extern "C" uint64_t agent_serve(Control *c) {
     const int fd = c->agent_socket;
     // Ours is not the tool's end: with it closed here, the end of the tool is the end of the socket.
     raw_syscall(__NR_close, static_cast<uint64_t>(c->tool_socket));
+    c->tool_socket = -1; // whoever takes us out closes what is still named here
     for (;;) {
         Request request{};
         int32_t passed = -1;
