@@ -4,8 +4,8 @@
 // hangs on the description, so nothing has to run in the task.
 //
 // A restore opens each description once as well, in the root task before the rest of the tree is forked: the others
-// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task that
-// holds it, and fetched from there by the others.
+// inherit it. What cannot exist so early (a pidfd needs its process) is opened late, by the agent of the first task
+// that holds it, and fetched from there by the others.
 //
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
@@ -157,9 +157,17 @@ struct FileReleaseContext {
     base::Log &log;
 };
 
+/// What Documentation/supported.md tells about a kind, in Markdown. Null: nothing, which a unit test does not accept.
+struct KindText {
+    const char *saved = nullptr;
+    const char *restored = nullptr; ///< how it comes back, where that is not just the same
+    const char *limits = nullptr;   ///< what is refused or lost
+};
+
 struct FileKind {
     const char *name = "";
     img::fd_types type{};
+    KindText about{};
     bool (*matches)(const OpenFile &);
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
     Result<void> (*finish)(FileDumpContext &) = nullptr;

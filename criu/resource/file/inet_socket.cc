@@ -231,14 +231,21 @@ Result<void> finish_inet(int fd, const img::inet_sk_entry &entry) {
     return {};
 }
 
-const FileKind kInetSocket{.name = "internet socket",
-                           .type = img::INETSK,
-                           .matches = matches,
-                           .dump = dump,
-                           .finish = dump_all_tcp,
-                           .open = open_file,
-                           .complete = complete,
-                           .settle = settle,
-                           .release = release};
+const FileKind kInetSocket{
+    .name = "internet socket",
+    .type = img::INETSK,
+    .about = {.saved = "TCP, UDP, UDP-Lite, raw and ping sockets of IPv4 and IPv6: addresses, options, filters, "
+                       "memberships; TCP in every state with `--tcp-established`: sequence numbers, windows, both "
+                       "queues, connections that nobody has accepted yet; datagrams with their senders",
+              .restored = "connections in repair mode, behind a network lock; with `--tcp-close` as closed sockets",
+              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, held back (corked) "
+                        "UDP data, unread errors, SCTP, DCCP, extended BPF filters"},
+    .matches = matches,
+    .dump = dump,
+    .finish = dump_all_tcp,
+    .open = open_file,
+    .complete = complete,
+    .settle = settle,
+    .release = release};
 
 } // namespace resource

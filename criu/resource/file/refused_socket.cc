@@ -52,6 +52,12 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
 
 } // namespace
 
-const FileKind kRefusedSocket{.name = "socket", .type = img::UND, .matches = matches, .dump = dump};
+const FileKind kRefusedSocket{.name = "socket",
+                              .type = img::UND,
+                              .about = {.saved = "nothing: refused by name (AF_VSOCK, AF_ALG, AF_XDP, AF_CAN, AF_TIPC, "
+                                                 "AF_BLUETOOTH, AF_SMC, AF_RDS and the like)",
+                                        .limits = "`--skip-fd N` leaves a descriptor out"},
+                              .matches = matches,
+                              .dump = dump};
 
 } // namespace resource
