@@ -29,7 +29,8 @@ using tree::TaskFacts;
 /// Collects what is found, in the words a dump would use.
 class Examination {
 public:
-    Examination(const cli::Options &options, TreeReport &report) : options_(options), report_(report) {}
+    Examination(const cli::Options &options, TreeReport &report)
+        : options_(options), file_options_(resource::file_options(options)), report_(report) {}
 
     void add(Severity severity, const TaskFacts *task, std::string object, std::string reason, std::string advice) {
         report_.findings.push_back({severity, task ? task->pid.value : 0, task ? task->stat.comm : std::string(),
@@ -48,6 +49,7 @@ private:
     void examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file);
 
     const cli::Options &options_;
+    const resource::FileOptions file_options_;
     TreeReport &report_;
     std::set<uint32_t> tables_done_;
 };
@@ -110,11 +112,17 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
 
     std::string object = fmt::format("fd {}", number);
     auto kinds = resource::file_kinds();
-    if (std::ranges::none_of(kinds, [&](const resource::FileKind *kind) { return kind->matches(file); })) {
+    auto kind = std::ranges::find_if(kinds, [&](const resource::FileKind *each) { return each->matches(file); });
+    if (kind == kinds.end()) {
         add(Severity::Prevents, &task, object, fmt::format("{} cannot be checkpointed", file.link),
             fmt::format("close it before the dump, or leave it out with --skip-fd {}", number));
         return {};
     }
+    if ((*kind)->examine)
+        if (auto fine = (*kind)->examine(file, file_options_); !fine) {
+            add_error(&task, object, fine.error());
+            return {};
+        }
     examine_deleted(task, object, file);
     if (!TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
         add(Severity::Prevents, &task, object, fmt::format("{} is locked, and locks are not supported yet", file.link),

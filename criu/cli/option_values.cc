@@ -187,7 +187,8 @@ Result<void> inherit_fd(Options &options, const Given &given) {
 
 Result<void> external(Options &options, const Given &given) {
     constexpr std::string_view kAccepted = "unix[INODE]";
-    constexpr std::array<std::string_view, 9> kLater{"file", "tty", "mnt", "dev", "net", "pid", "veth", "macvlan", "netdev"};
+    constexpr std::array<std::string_view, 9> kLater{"file", "tty",  "mnt",     "dev",   "net",
+                                                     "pid",  "veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)

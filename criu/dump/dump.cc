@@ -123,9 +123,9 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
     if (written)
-        written = finish_images(images, {.run_id = run_id,
-                                         .tcp_close = file_settings.tcp_close,
-                                         .network_locked = file_settings.lock_network});
+        written = finish_images(
+            images,
+            {.run_id = run_id, .tcp_close = file_settings.tcp_close, .network_locked = file_settings.lock_network});
     Result<int> scripted = 0;
     if (written && kills)
         written = prepare_to_kill(files);

@@ -47,7 +47,7 @@ private:
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order
     std::map<Key, FileId> paths_;
-    std::set<uint32_t> late_; ///< ids of files that a restore opens last, in a task that has them
+    std::set<uint32_t> late_;          ///< ids of files that a restore opens last, in a task that has them
     base::UniqueFd pidfd_;             ///< of the task whose table is being added
     std::vector<base::UniqueFd> kept_; ///< passed descriptions, held for comparison
 };

@@ -86,8 +86,8 @@ Result<bool> destroy(int fd, const InetSocketFacts &facts) {
 } // namespace
 
 Result<size_t> destroy_remains(uint16_t local_port) {
-    constexpr uint32_t kStates = 1u << TCP_TIME_WAIT | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 | 1u << TCP_CLOSING |
-                                 1u << TCP_LAST_ACK;
+    constexpr uint32_t kStates =
+        1u << TCP_TIME_WAIT | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK;
     base::UniqueFd fd(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!fd)
         return base::fail_sys("open a socket for SOCK_DIAG");

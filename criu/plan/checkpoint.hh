@@ -47,9 +47,9 @@ struct Checkpoint {
     std::map<uint32_t, img::file_entry> files;
     std::map<uint32_t, std::vector<img::fdinfo_entry>> tables; ///< by files_id, ascending descriptors
     std::multimap<uint32_t, img::remap_file_path_entry> remaps;
-    std::map<uint32_t, Holder> first_holders; ///< by file id; the dump looked at the file in this task
+    std::map<uint32_t, Holder> first_holders;           ///< by file id; the dump looked at the file in this task
     std::multimap<int32_t, img::file_lock_entry> locks; ///< by the pid of the task that sets them
-    bool has_late_files = false;              ///< files that wait until all processes and threads exist
+    bool has_late_files = false;                        ///< files that wait until all processes and threads exist
     img::seccomp_entry seccomp;
 
     const TaskImage &root() const { return tasks.front(); }

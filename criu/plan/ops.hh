@@ -16,20 +16,20 @@ namespace plan {
 
 /// When an operation runs. A task's operations are executed in this order; within a stage in the order of filing.
 enum class Stage : uint8_t {
-    Unmap,    ///< our own program goes; the vdso is parked. The point of no return
-    Memory,   ///< move, protect and advise mappings, mm fields
-    Actions,  ///< signal actions, limits, timers created
-    Threads,  ///< spawn the other threads
-    Context,  ///< what each thread sets for itself: TLS, robust list, rseq, scheduling, name
-    Reap,     ///< signals queued, helpers collected
+    Unmap,      ///< our own program goes; the vdso is parked. The point of no return
+    Memory,     ///< move, protect and advise mappings, mm fields
+    Actions,    ///< signal actions, limits, timers created
+    Threads,    ///< spawn the other threads
+    Context,    ///< what each thread sets for itself: TLS, robust list, rseq, scheduling, name
+    Reap,       ///< signals queued, helpers collected
     Threaded,   ///< barrier, only where files are opened late: all threads exist
     LateOpen,   ///< late files are opened by their first holders
     LateOpened, ///< barrier
     LateFetch,  ///< the other holders get them; what refers to them
-    Restored, ///< barrier: everything is rebuilt; scripts run and the network is unlocked behind it
-    Creds,    ///< credentials, seccomp, dumpable, death signal
-    Arm,      ///< timers start
-    Final,    ///< barrier: registers are set by the coordinator behind it
+    Restored,   ///< barrier: everything is rebuilt; scripts run and the network is unlocked behind it
+    Creds,      ///< credentials, seccomp, dumpable, death signal
+    Arm,        ///< timers start
+    Final,      ///< barrier: registers are set by the coordinator behind it
 };
 const char *stage_name(Stage stage);
 

@@ -11,7 +11,7 @@ namespace plan {
 enum RendezvousStage : uint32_t {
     kAllForked = 1, ///< every process exists
     kGrouped = 2,   ///< process groups are joined; helpers and zombies go
-    kOpened = 3,   ///< nobody uses descriptors of our own any more
+    kOpened = 3,    ///< nobody uses descriptors of our own any more
     // The next two only where Checkpoint::has_late_files.
     kThreaded = 4,   ///< every thread exists
     kLateOpened = 5, ///< files opened late are there for the others to fetch

@@ -187,6 +187,7 @@ int first_free_number(const plan::Checkpoint &checkpoint) {
 Result<void> open_files(RestoreContext &context) {
     raise_limit();
     auto settings = resource::file_options(context.options);
+    settings.tcp_close |= context.checkpoint.inventory.tcp_close();
     resource::FileOpenContext files{.options = settings,
                                     .images = context.checkpoint.images,
                                     .log = context.log,

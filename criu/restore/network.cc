@@ -33,8 +33,8 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
 Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
-    if (!options.tcp_established || options.tcp_close || options.network_lock == cli::NetworkLock::Skip ||
-        inventory.network_lock_method() == kSkip)
+    if (!options.tcp_established || options.tcp_close || inventory.tcp_close() ||
+        options.network_lock == cli::NetworkLock::Skip || inventory.network_lock_method() == kSkip)
         return lock;
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())

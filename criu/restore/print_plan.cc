@@ -38,20 +38,19 @@ void print_node(const plan::Checkpoint &checkpoint, const plan::Topology &topolo
     if (node.parent >= 0)
         print("child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
     print("session {}, group {}{}\n", node.sid, node.pgid,
-               node.before_setsid ? ", forked before its parent's setsid" : "");
+          node.before_setsid ? ", forked before its parent's setsid" : "");
 }
 
 void print_files(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
     for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
         print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
-                   entry.flags() & 1 ? ", close on exec" : "");
+              entry.flags() & 1 ? ", close on exec" : "");
 }
 
 void print_memory(const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
-        print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
-                   kind_name(region.kind), region.inherited ? ", inherited" : "",
-                   region.passed_on ? ", passed on" : "");
+        print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at, kind_name(region.kind),
+              region.inherited ? ", inherited" : "", region.passed_on ? ", passed on" : "");
 }
 
 } // namespace

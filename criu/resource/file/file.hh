@@ -188,6 +188,8 @@ struct FileKind {
     Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
+    /// Why a dump would refuse the description, as far as that shows from outside (`check --tree`). Null: it would not.
+    Result<void> (*examine)(const OpenFile &, const FileOptions &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();

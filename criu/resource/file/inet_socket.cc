@@ -119,6 +119,14 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
+Result<void> examine(const OpenFile &file, const FileOptions &options) {
+    const InetIdentity identity = TRY(identify(file.fd));
+    TRY(check_supported(identity));
+    if (is_tcp(identity))
+        return examine_tcp(file, identity, options);
+    return identity.type == SOCK_DGRAM && is_udp(identity.protocol) ? refuse_corked(file.fd) : Result<void>{};
+}
+
 Result<void> check(const img::inet_sk_entry &entry) {
     if (entry.type() != SOCK_STREAM && entry.type() != SOCK_DGRAM && entry.type() != SOCK_RAW)
         return base::bad_image(fmt::format("an internet socket of type {}", entry.type()));
@@ -246,6 +254,7 @@ const FileKind kInetSocket{
     .open = open_file,
     .complete = complete,
     .settle = settle,
-    .release = release};
+    .release = release,
+    .examine = examine};
 
 } // namespace resource

@@ -28,6 +28,7 @@ Result<void> finish_inet(int fd, const img::inet_sk_entry &entry);
 bool is_tcp(const InetIdentity &identity);
 bool is_tcp(const img::inet_sk_entry &entry);
 Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const InetIdentity &identity);
+Result<void> examine_tcp(const OpenFile &file, const InetIdentity &identity, const FileOptions &options);
 Result<void> dump_all_tcp(FileDumpContext &context);
 
 // tcp_restore.cc

@@ -1,5 +1,5 @@
-// Packets that look as if somebody else had sent them, for sockets of this network namespace. The network lock lets them
-// through.
+// Packets that look as if somebody else had sent them, for sockets of this network namespace. The network lock lets
+// them through.
 #pragma once
 
 #include "base/result.hh"

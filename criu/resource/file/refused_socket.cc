@@ -37,7 +37,7 @@ bool matches(const OpenFile &file) {
     return S_ISSOCK(file.stat.st_mode);
 }
 
-Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
+Result<void> examine(const OpenFile &file, const FileOptions &) {
     int number = 0;
     get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &number);
     for (const Family &family : kFamilies)
@@ -50,6 +50,10 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
                           .hint(kCloseIt));
 }
 
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &) {
+    return examine(file, context.options);
+}
+
 } // namespace
 
 const FileKind kRefusedSocket{.name = "socket",
@@ -58,6 +62,7 @@ const FileKind kRefusedSocket{.name = "socket",
                                                  "AF_BLUETOOTH, AF_SMC, AF_RDS and the like)",
                                         .limits = "`--skip-fd N` leaves a descriptor out"},
                               .matches = matches,
-                              .dump = dump};
+                              .dump = dump,
+                              .examine = examine};
 
 } // namespace resource

@@ -5,7 +5,7 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,  &kFifo,       &kEventfd,    &kSignalfd,     &kTimerfd,       &kEventpoll, &kPidfd,      &kNamespaceFile,
+    &kPipe,  &kFifo,       &kEventfd,    &kSignalfd,     &kTimerfd,       &kEventpoll, &kPidfd,         &kNamespaceFile,
     &kMemfd, &kInetSocket, &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,       &kRefusedSocket, &kRegularFile,
 };
 

@@ -3,8 +3,8 @@
 //
 // A dump that lets the tree live takes the lock back; one that kills it leaves the lock for the restore, and puts the
 // sockets into repair mode again before the tasks die, so that their ends go unnoticed.
-#include "criu/kernel/network_lock.hh"
 #include "criu/kernel/inet_diag.hh"
+#include "criu/kernel/network_lock.hh"
 #include "criu/resource/file/inet_options.hh"
 #include "criu/resource/file/inet_socket.hh"
 #include "criu/resource/file/option_list.hh"
@@ -274,6 +274,14 @@ bool is_tcp(const InetIdentity &identity) {
 
 bool is_tcp(const img::inet_sk_entry &entry) {
     return entry.type() == SOCK_STREAM;
+}
+
+Result<void> examine_tcp(const OpenFile &file, const InetIdentity &identity, const FileOptions &options) {
+    TcpSocket socket{.fd = base::UniqueFd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), .file = {}, .identity = identity};
+    socket.state = TRY(info_of(file.fd)).tcpi_state;
+    socket.local = TRY(local_endpoint(file.fd));
+    socket.peer = peer_endpoint(file.fd);
+    return socket.connected() ? check_connection(socket, options) : Result<void>{};
 }
 
 Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const InetIdentity &identity) {

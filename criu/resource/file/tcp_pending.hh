@@ -2,8 +2,8 @@
 //
 // No descriptor leads to such a connection, and none can be put into a listener's queue again: so only those whose
 // client belongs to the tree as well are kept. They are made anew by a real connect(2), after which the client sends
-// what it had sent. Data that the server's side has received already can only be read by accepting it, which a dump does
-// as its very last step before the tree is killed; its place in the images is made before.
+// what it had sent. Data that the server's side has received already can only be read by accepting it, which a dump
+// does as its very last step before the tree is killed; its place in the images is made before.
 //
 // Both ends are frozen: these connections need no lock of the network, and get none.
 #pragma once

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace resource {
 namespace {
@@ -114,7 +115,8 @@ Result<void> read_lengths(int fd, const TcpPhase &phase, img::tcp_stream_entry *
     return {};
 }
 
-Result<TcpStream> read_in_repair(int fd, uint32_t state) {
+/// Nothing if something has arrived meanwhile, that was under way when the network was locked.
+Result<std::optional<TcpStream>> read_once(int fd, uint32_t state) {
     const TcpPhase phase = phase_of(state);
     TcpStream stream;
     img::tcp_stream_entry &entry = stream.entry;
@@ -130,11 +132,19 @@ Result<TcpStream> read_in_repair(int fd, uint32_t state) {
     TRY(peek(fd, entry.inq_len(), &stream.queues));
     entry.set_outq_seq(TRY(sequence(fd, kSendQueue)));
     TRY(peek(fd, entry.outq_len(), &stream.queues));
-    // Something that was under way when the network was locked may have arrived in between.
     if (TRY(queue_length(fd, SIOCINQ, "SIOCINQ")) != entry.inq_len() ||
         TRY(sequence(fd, kReceiveQueue)) != entry.inq_seq())
-        return base::unsupported("data arrives on a TCP connection although the network is locked");
+        return std::nullopt;
     return stream;
+}
+
+Result<TcpStream> read_in_repair(int fd, uint32_t state) {
+    for (int tries = 0; tries < 20; tries++) {
+        if (auto stream = TRY(read_once(fd, state)))
+            return std::move(*stream);
+        usleep(1000);
+    }
+    return base::unsupported("data arrives on a TCP connection although the network is locked");
 }
 
 } // namespace

@@ -86,7 +86,7 @@ Result<void> write_info(FileDumpContext &context, const OpenFile &file, const Id
         return {};
     const bool pty = who.device == Device::Master || who.device == Device::Slave;
     auto info = begin_info(id,
-                           pty                                    ? img::PTY
+                           pty                                 ? img::PTY
                            : who.device == Device::Controlling ? img::CTTY
                            : who.device == Device::Console     ? img::CONSOLE
                                                                : img::VT,

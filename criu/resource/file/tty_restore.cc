@@ -1,5 +1,5 @@
-// Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is opened
-// until the right one comes.
+// Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is
+// opened until the right one comes.
 #include "criu/resource/file/tty.hh"
 
 #include <csignal>
@@ -81,9 +81,9 @@ Result<base::UniqueFd> create_master(const std::string &path, int flags, uint32_
         if (got == index)
             return fd;
         if (got > index)
-            return base::fail(base::Error(base::ErrorKind::Busy,
-                                          fmt::format("the terminal /dev/pts/{} is in use", index))
-                                  .hint("end what uses it, or restore where /dev/pts is an instance of its own"));
+            return base::fail(
+                base::Error(base::ErrorKind::Busy, fmt::format("the terminal /dev/pts/{} is in use", index))
+                    .hint("end what uses it, or restore where /dev/pts is an instance of its own"));
         others.push_back(std::move(fd));
     }
 }
@@ -96,8 +96,8 @@ Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, uint32_t inde
     const img::file_entry *master = file_of(context.files, master_id(index));
     if (!master || index > kMostIndex)
         return base::bad_image(fmt::format("files.img: the master of terminal {} is missing", index));
-    pty.master = TRY(create_master(path_of(context.files, master->tty(), "/dev/ptmx"),
-                                   opening_flags(master->tty().flags()), index));
+    pty.master = TRY(
+        create_master(path_of(context.files, master->tty(), "/dev/ptmx"), opening_flags(master->tty().flags()), index));
     return &pty;
 }
 
@@ -323,8 +323,7 @@ Result<Controlling> find_controlling(const FileSettleContext &context, const ima
 Result<void> lead_session(FileSettleContext &context, const image::ImageDir &images) {
     const Controlling terminal = TRY(find_controlling(context, images));
     if (terminal.fd && ioctl(terminal.fd.get(), TIOCSCTTY, 0) < 0)
-        return base::fail_sys(
-            fmt::format("make /dev/pts/{} the controlling terminal", terminal.info.pty().index()));
+        return base::fail_sys(fmt::format("make /dev/pts/{} the controlling terminal", terminal.info.pty().index()));
     return {};
 }
 
@@ -345,8 +344,9 @@ Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
     constexpr std::string_view kPath = "/dev/tty";
     const std::string path(kPath);
     const uint64_t at = late.plan.data().add(std::as_bytes(std::span(path.c_str(), path.size() + 1)));
-    return late.plan.call(plan::Stage::LateOpen, "open /dev/tty", SYS_openat,
-                          {static_cast<uint64_t>(AT_FDCWD), at, static_cast<uint64_t>(opening_flags(entry.tty().flags()))});
+    return late.plan.call(
+        plan::Stage::LateOpen, "open /dev/tty", SYS_openat,
+        {static_cast<uint64_t>(AT_FDCWD), at, static_cast<uint64_t>(opening_flags(entry.tty().flags()))});
 }
 
 } // namespace resource::tty

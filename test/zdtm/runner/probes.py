@@ -118,6 +118,17 @@ def udplite():
     return None
 
 
+def mptcp():
+    """Multipath TCP."""
+    import socket
+
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError as error:
+        return f"MPTCP: {error.strerror}"
+    return None
+
+
 def memfd_secret():
     """Secret memory."""
     descriptor = _libc.syscall(447, 0)
