@@ -246,8 +246,10 @@ const FileKind kInetSocket{
                        "memberships; TCP in every state with `--tcp-established`: sequence numbers, windows, both "
                        "queues, connections that nobody has accepted yet; datagrams with their senders",
               .restored = "connections in repair mode, behind a network lock; with `--tcp-close` as closed sockets",
-              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, held back (corked) "
-                        "UDP data, unread errors, SCTP, DCCP, extended BPF filters"},
+              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data, "
+                        "unread errors, waiting connections of clients outside of the tree, SCTP, DCCP, extended BPF "
+                        "filters; lost: unread packets of raw and ping sockets (the dump warns), TCP-MD5 keys, "
+                        "congestion windows, programs that choose among sockets of a port"},
     .matches = matches,
     .dump = dump,
     .finish = dump_all_tcp,

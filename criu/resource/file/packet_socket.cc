@@ -231,11 +231,10 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &file) {
 const FileKind kPacketSocket{
     .name = "packet socket",
     .type = img::PACKETSK,
-    .about =
-        {.saved = "type, protocol, interface, options, memberships, fanout, rings with their mappings",
-         .restored = "rings are made anew at the same size",
-         .limits =
-             "packets that were not read are not kept; SOCK_PACKET and fanout groups with a BPF program are refused"},
+    .about = {.saved = "type, protocol, interface, options, memberships, fanout, rings with their mappings",
+              .restored = "rings are made anew at the same size",
+              .limits = "packets that were not read are lost, in rings too (the dump warns); SOCK_PACKET and fanout "
+                        "groups with a BPF program are refused"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

@@ -89,7 +89,8 @@ const FileKind kTty{
                        "/dev/tty, consoles and virtual terminals; hung-up terminals",
               .restored = "at the same index; a slave whose master is outside of the tree becomes the terminal of "
                           "`criu restore`, with `--shell-job`",
-              .limits = "a slave whose master is outside is refused without `--shell-job`; serial lines are refused"},
+              .limits = "refused: a slave whose master is outside without `--shell-job`, serial lines; lost: flow "
+                        "control (^S), and with `--leave-running` the output in a master that has no slave any more"},
     .matches = tty::matches,
     .dump = tty::dump,
     .finish = tty::finish,

@@ -18,10 +18,12 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "zdtm")]
 
-import check  # pylint: disable=wrong-import-position
 import compare  # pylint: disable=wrong-import-position
+import look  # pylint: disable=wrong-import-position
+import use  # pylint: disable=wrong-import-position
+from facts import ROOT, Check  # pylint: disable=wrong-import-position
 from images import Images  # pylint: disable=wrong-import-position
-from runner import isolate, kernel  # pylint: disable=wrong-import-position
+from runner import isolate  # pylint: disable=wrong-import-position
 
 CRIU = os.path.abspath(sys.argv[1])
 GOLDEN = HERE.parent / "sampler"
@@ -74,20 +76,19 @@ def tool(*args, folder):
 
 def restore_and_check(home, images, gone):
     """In fresh namespaces, as pid 1 there."""
-    # A sibling: the root has a PDEATHSIG, which the end of `criu restore` would send.
-    if error := tool("restore", "-d", "-S", "--tcp-established", "--file-locks", folder=images.folder):
+    if error := tool("restore", "-d", "--tcp-established", "--file-locks", folder=images.folder):
         return [error]
-    seen = check.Check(home, gone)
-    check.look(seen)
+    seen = Check(home, gone)
+    look.look(seen)
     again = home / "again"
     again.mkdir()
-    options = ("-t", str(check.ROOT), "--leave-running", "--tcp-established", "--file-locks", "--link-remap")
+    options = ("-t", str(ROOT), "--leave-running", "--tcp-established", "--file-locks", "--link-remap")
     error = tool("dump", *options, folder=again)
     found = [error] if error else compare.compare(CRIU, again, images.folder, gone)
     if not error and shutil.which("crit"):
         crit = subprocess.run(["/usr/bin/python3", HERE.parents[1] / "zdtm/runner/decode.py", again], capture_output=True, text=True)
         found += crit.stdout.splitlines() if crit.returncode else []
-    check.use(seen)
+    use.use(seen)
     print(f"{seen.count} facts", flush=True)
     return seen.wrong + found
 
@@ -127,8 +128,9 @@ def main():
     home = pathlib.Path(tempfile.mkdtemp(prefix="criu-golden-"))
     try:
         result = json.loads(run(home) or "{}")
-        print(result.get("reason") or result)
-        return 0 if result.get("status") == "pass" else 1
+        passed = result.get("status") == "pass"
+        print("ok golden sampler" if passed else f"not ok golden sampler\n{result.get('reason', 'the worker has ended')}")
+        return 0 if passed else 1
     finally:
         if keep:
             shutil.copytree(home, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("sock", "fifo"))

@@ -1,91 +1,13 @@
-"""The sampler's own check: everything that sampler.c has set up is there, seen from outside and through its descriptors.
+"""Everything that sampler.c has set up is there, seen from outside and through its descriptors: nothing is changed."""
 
-look() only looks; use() reads what waits, and lets the tasks act."""
-
-import array
-import ctypes
-import errno
 import fcntl
 import os
-import pathlib
 import re
 import signal
 import socket
-import struct
-import sys
-import termios
-import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "zdtm"))
-from runner import kernel  # pylint: disable=wrong-import-position
-
-ROOT, ZOMBIE, LEADER, STOPPED, MEMBER = 883, 887, 888, 889, 890
-WORKERS = (885, 886)
-MASTER, SLAVE = 42, 43  # in LEADER and MEMBER
-_libc = ctypes.CDLL(None, use_errno=True)
-F_SEAL_GROW, F_GET_SEALS, F_GETPIPE_SZ = 4, 1034, 1032
-
-
-class Check:
-    """Collects what is wrong. `gone` are the descriptors that could not be restored yet."""
-
-    def __init__(self, home, gone):
-        self.work, self.gone = home / "work", gone
-        self.wrong, self.count = [], 0
-
-    def equal(self, what, found, wanted):
-        self.count += 1
-        if found != wanted:
-            self.wrong.append(f"{what}: {found!r} instead of {wanted!r}")
-
-    def has(self, what, text, pattern):
-        self.count += 1
-        if not re.search(pattern, text, re.M):
-            self.wrong.append(f"{what}: no {pattern!r} in {text!r}")
-
-
-def descriptor(number, pid=ROOT):
-    """A descriptor of ours that shares the description."""
-    task = os.pidfd_open(pid)
-    fd = _libc.syscall(438, task, number, 0)  # pidfd_getfd
-    os.close(task)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), f"descriptor {number} of {pid}")
-    return fd
-
-
-def read_available(fd, size=4096):
-    """What waits in it, without ever blocking; our description is the task's: its flags are put back."""
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_NONBLOCK)
-    try:
-        return os.read(fd, size)
-    except BlockingIOError:
-        return b""
-    finally:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
-
-
-def own_socket(number):
-    """The socket behind a number."""
-    return socket.socket(fileno=descriptor(number))
-
-
-def text(path):
-    """A file of /proc."""
-    return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
-
-
-def fdinfo(number, pid=ROOT):
-    """What the kernel tells about a descriptor."""
-    return text(f"/proc/{pid}/fdinfo/{number}")
-
-
-def memory(pid, address, size):
-    """Bytes of a task's memory."""
-    with open(f"/proc/{pid}/mem", "rb") as file:
-        file.seek(address)
-        return file.read(size)
+from facts import (F_GET_SEALS, F_SEAL_GROW, LEADER, MEMBER, ROOT, STOPPED, WORKERS, ZOMBIE, descriptor, fdinfo, kernel,
+                   memory, own_socket, stat, text, wait_until)
 
 
 def look_at_tree(check):
@@ -94,11 +16,12 @@ def look_at_tree(check):
               STOPPED: ("T", ROOT, ROOT, 0), MEMBER: ("S", MEMBER, LEADER, 5)}
     parents = {ZOMBIE: ROOT, LEADER: ROOT, STOPPED: ROOT, MEMBER: LEADER}
     for pid, facts in wanted.items():
-        fields = text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+        wait_until(lambda pid=pid, state=facts[0]: stat(pid)[0] == state)  # the restore has just let it run
+        fields = stat(pid)
         check.equal(f"state, group, session, nice of {pid}", (fields[0], int(fields[2]), int(fields[3]), int(fields[16])), facts)
         if pid in parents:
             check.equal(f"parent of {pid}", int(fields[1]), parents[pid])
-    check.equal("exit code of the zombie", int(text(f"/proc/{ZOMBIE}/stat").split()[-1]), 3 << 8)
+    check.equal("exit code of the zombie", int(stat(ZOMBIE)[-1]), 3 << 8)
     check.equal("threads", sorted(map(int, os.listdir(f"/proc/{ROOT}/task"))), [ROOT, *WORKERS])
     for tid in WORKERS:
         check.equal(f"name of {tid}", text(f"/proc/{ROOT}/task/{tid}/comm"), "worker\n")
@@ -203,107 +126,4 @@ def look_at_sockets(check):
 def look(check):
     """Everything that can be seen without changing it."""
     for part in (look_at_tree, look_at_memory, look_at_files, look_at_event_objects, look_at_sockets):
-        part(check)
-
-
-def use_pipes(check):
-    """What waits in pipes and in the terminal."""
-    check.equal("the deleted file", os.pread(descriptor(5), 99, 0), b"deleted contents")
-    first = descriptor(15)
-    check.equal("capacity", fcntl.fcntl(first, F_GETPIPE_SZ), 16384)
-    for number, data in ((15, b"in the pipe"), (17, b"pkt"), (19, b"fifo data")):
-        check.equal(f"fd {number}", read_available(descriptor(number)), data)
-    try:
-        os.write(descriptor(251), b"x")
-        check.equal("a pipe without a reader", "written", "refused")
-    except OSError as error:
-        check.equal("a pipe without a reader", error.errno, errno.EPIPE)
-    master, slave = descriptor(MASTER, LEADER), descriptor(SLAVE, LEADER)
-    check.equal("terminal", os.ttyname(slave), "/dev/pts/0")
-    check.equal("not a controlling one", text(f"/proc/{LEADER}/stat").rpartition(") ")[2].split()[4], "0")
-    check.equal("echo, then the line", (read_available(master), read_available(slave)), (b"tty in\r\n", b"tty in\n"))
-    check.equal("modes", termios.tcgetattr(slave)[:4], [0o2400, 0o5, 0o277, 0o105073])
-    os.write(slave, b"out\n")
-    check.equal("output", read_available(master), b"out\r\n")
-
-
-def use_sockets(check):
-    """What waits in sockets; new connections."""
-    left, right = own_socket(28), own_socket(29)
-    check.equal("unix stream", right.recv(99, socket.MSG_DONTWAIT), b"queued")
-    check.equal("its writing side is shut", left.recv(1, socket.MSG_DONTWAIT), b"")
-    data, control, _, _ = own_socket(31).recvmsg(99, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT)
-    passed = array.array("i")
-    for _, _, part in control:
-        passed.frombytes(part)
-    check.equal("datagram", (data, len(passed)), (b"with fd", 1))
-    check.equal("what it carries", [kernel.kcmp(os.getpid(), ROOT, "file", fd, 21) for fd in passed], [True])
-    client, server = own_socket(35), own_socket(36)
-    check.equal("TCP", server.recv(99, socket.MSG_DONTWAIT), b"to server")
-    for sender, receiver, data in ((client, server, b"there"), (server, client, b"and back")):
-        sender.settimeout(5)
-        receiver.settimeout(5)
-        sender.send(data)
-        check.equal("TCP goes on", receiver.recv(99), data)
-    os.chdir(check.work)
-    for number, kind, address in ((32, socket.SOCK_STREAM, "sock"), (33, socket.SOCK_SEQPACKET, "\0abstract-sampler"),
-                                  (34, socket.SOCK_STREAM, ("127.0.0.1", 18911))):
-        with socket.socket(socket.AF_INET if number == 34 else socket.AF_UNIX, kind) as caller:
-            caller.settimeout(5)
-            caller.connect(address)
-            accepted, _ = own_socket(number).accept()
-            caller.send(b"new")
-            check.equal(f"connection to socket {number}", accepted.recv(9), b"new")
-            accepted.close()
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as caller:
-        caller.sendto(b"hello", ("::1", 18912))
-        check.equal("UDP", own_socket(37).recv(9), b"hello")
-    if 25 not in check.gone:
-        (check.work / "fresh").touch()
-        wd, mask, _, _ = struct.unpack_from("iIII", read_available(descriptor(25)).ljust(16, b"\0"))
-        check.equal("inotify", (wd, mask), (1, 0x100))
-
-
-def wait_until(condition):
-    """Whether it comes true within five seconds."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def use_tasks(check):
-    """The tasks run, share and end."""
-    def state(pid):
-        try:
-            return text(f"/proc/{pid}/stat").rpartition(") ")[2][0]
-        except OSError:
-            return "-"
-
-    with open(f"/proc/{LEADER}/mem", "r+b") as file:
-        file.seek(0x700000100000)
-        file.write(b"SHARED")
-    check.equal("memory is shared", memory(ROOT, 0x700000100000, 6), b"SHARED")
-    with open(f"/proc/{MEMBER}/mem", "r+b") as file:
-        file.seek(0x700000000000)
-        file.write(b"\7")
-    check.equal("private memory is not", memory(LEADER, 0x700000000000, 1), b"\1")
-    os.kill(ROOT, signal.SIGUSR1)
-    check.equal("a signal is handled", wait_until(lambda: "ShdPnd:\t0000001000000000" in text(f"/proc/{ROOT}/status")), True)
-    os.kill(STOPPED, signal.SIGCONT)
-    check.equal("the stopped task goes on", wait_until(lambda: state(STOPPED) == "S"), True)
-    os.kill(LEADER, signal.SIGTERM)
-    check.equal("a child ends", wait_until(lambda: state(LEADER) == "Z"), True)
-    parent = lambda: text(f"/proc/{MEMBER}/stat").rpartition(") ")[2].split()[1]
-    check.equal("its child goes to the subreaper", wait_until(lambda: parent() == str(ROOT)), True)
-    for pid in (STOPPED, MEMBER, ROOT):
-        os.kill(pid, signal.SIGTERM)
-    check.equal("the root ends", wait_until(lambda: state(ROOT) in "Z-"), True)
-
-
-def use(check):
-    """Reads and acts; the tree has ended afterwards."""
-    for part in (use_pipes, use_sockets, use_tasks):
         part(check)
