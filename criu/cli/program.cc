@@ -7,6 +7,7 @@
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
 #include "criu/cli/privilege.hh"
+#include "criu/cli/supported.hh"
 #include "criu/cli/version.hh"
 
 #include <algorithm>
@@ -133,6 +134,8 @@ bool print_generated(std::span<const std::string> args) {
         print(stdout, man_page());
     else if (args[0] == "--bash-completion")
         print(stdout, bash_completion());
+    else if (args[0] == "--supported-kinds")
+        print(stdout, supported_kinds());
     else
         return false;
     return true;

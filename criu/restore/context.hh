@@ -8,6 +8,8 @@
 #include "criu/resource/file/file.hh"
 #include "criu/restore/rendezvous.hh"
 
+#include <algorithm>
+
 namespace restore {
 
 struct RestoreContext {
@@ -19,6 +21,9 @@ struct RestoreContext {
     plan::Surroundings around;
     Rendezvous rendezvous;
     pid_t coordinator = 0;
+    struct {
+        int read = -1, write = -1;
+    } gate; ///< where a root that is not our child waits: hold.hh
 
     /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
     /// task, or at a number that no other file has in any task.
@@ -35,6 +40,18 @@ struct RestoreContext {
             last = std::max(last, fd);
         return last + 1;
     }
+
+    /// The root has a signal for the death of its parent. With -d that would be us: so it is made an orphan at once, as
+    /// it will be one, and has its lasting parent when the signal is set.
+    bool root_is_orphan() const {
+        if (!options.restore_detached || options.restore_sibling || options.exec_cmd)
+            return false;
+        return std::ranges::any_of(checkpoint.root().threads, [](const plan::ThreadImage &thread) {
+            return thread.core.thread_core().pdeath_sig() != 0;
+        });
+    }
+    /// Whether the root is a child of the coordinator, who then can wait for it.
+    bool root_is_child() const { return !options.restore_sibling && !root_is_orphan(); }
 
     const plan::TaskImage &task(const plan::Node &node) const {
         return checkpoint.tasks[static_cast<size_t>(node.task)];

@@ -34,22 +34,27 @@ Result<base::Error> explain(const RestoreContext &context, const Rendezvous::Age
 
 Result<void> Coordinator::start() {
     // Orphans of a failed restore come to us, so that none is left.
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_CHILD_SUBREAPER, !context_->root_is_orphan());
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &old_mask_);
     // What we ignore (SIGPIPE) the tasks would ignore as well.
     for (int number = 1; number <= SIGRTMAX; number++)
         signal(number, SIG_DFL);
+    const bool is_child = context_->root_is_child();
+    if (!is_child)
+        TRY(hold_.prepare(*context_));
     TRY(spawn_root(*context_));
     started_ = true;
+    if (!is_child)
+        TRY(hold_.take(*context_));
     return {};
 }
 
 Result<void> Coordinator::root_is_alive() const {
     const auto root = static_cast<pid_t>(context_->checkpoint.root().pid);
     siginfo_t info{};
-    const bool ended = !context_->options.restore_sibling &&
+    const bool ended = context_->root_is_child() &&
                        waitid(P_PID, static_cast<id_t>(root), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
                        info.si_pid == root;
     if (!ended && (kill(root, 0) == 0 || errno != ESRCH))
@@ -90,7 +95,10 @@ Coordinator::~Coordinator() {
         return;
     context_->rendezvous.abort();
     // Every task dies with its parent until the very end, and is traced with EXITKILL from there on.
-    kill(static_cast<pid_t>(context_->checkpoint.root().pid), SIGKILL);
+    if (context_->root_is_child())
+        kill(static_cast<pid_t>(context_->checkpoint.root().pid), SIGKILL);
+    else
+        hold_.end();
     while (waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR) {
     }
 }

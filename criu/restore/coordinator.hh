@@ -2,7 +2,7 @@
 // nothing.
 #pragma once
 
-#include "criu/restore/context.hh"
+#include "criu/restore/hold.hh"
 
 #include <csignal>
 
@@ -29,6 +29,7 @@ private:
     Result<void> root_is_alive() const;
     Result<void> all_are_alive() const;
     RestoreContext *context_;
+    Hold hold_; ///< on a root that is not our child
     bool started_ = false, done_ = false;
     sigset_t old_mask_{};
 };

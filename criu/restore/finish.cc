@@ -1,6 +1,7 @@
 #include "criu/restore/finish.hh"
 
 #include "compel/blob.hh"
+#include "criu/restore/hold.hh"
 
 #include <csignal>
 #include <fmt/format.h>
@@ -10,15 +11,7 @@
 namespace restore {
 namespace {
 
-constexpr uint64_t kSuspendSeccomp = 1 << 21; // PTRACE_O_SUSPEND_SECCOMP
 constexpr int kTimeoutMs = 30'000;
-
-bool has_seccomp(const plan::TaskImage &task) {
-    for (const plan::ThreadImage &thread : task.threads)
-        if (thread.core.thread_core().seccomp_mode())
-            return true;
-    return false;
-}
 
 } // namespace
 
@@ -31,10 +24,12 @@ Result<void> RestoredThreads::seize_all() {
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
         if (task.dead())
             continue;
-        const uint64_t options = PTRACE_O_EXITKILL | (has_seccomp(task) ? kSuspendSeccomp : 0);
+        const uint64_t options = trace_options(task);
         for (const plan::ThreadImage &thread : task.threads) {
             base::Pid tid(static_cast<pid_t>(thread.tid));
-            TRY(compel::seize(tid, options));
+            const bool held = thread.tid == context_->checkpoint.root().pid && !context_->root_is_child();
+            if (!held) // since its beginning
+                TRY(compel::seize(tid, options));
             seized_.push_back(tid);
         }
     }

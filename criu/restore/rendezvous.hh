@@ -26,6 +26,8 @@ public:
     /// Errors: what the one that failed reported; whatever `alive` returns.
     template <class Alive> Result<void> wait_all(Alive alive);
     void open(uint32_t stage);
+    /// What the first that failed reported. Only if given_up().
+    Result<void> failure() const;
     /// Tells everybody to give up.
     void abort();
 
@@ -63,7 +65,6 @@ private:
     };
     explicit Rendezvous(Page *page) : page_(page) {}
     bool wait_some();
-    Result<void> failure() const;
 
     Page *page_;
 };

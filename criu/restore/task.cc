@@ -8,6 +8,7 @@
 #include "criu/restore/task.hh"
 
 #include "criu/restore/files.hh"
+#include "criu/restore/hold.hh"
 #include "criu/restore/launch.hh"
 #include "criu/restore/memory.hh"
 
@@ -89,9 +90,8 @@ Result<void> spawn(RestoreContext &context, int index) {
 
 /// Dies with its parent, so that nothing outlives a restore that is killed.
 void tie_to_parent(const RestoreContext &context, const Node &node) {
-    const bool sibling = node.parent < 0 && context.options.restore_sibling;
-    if (sibling)
-        return; // the coordinator's death is noticed by PTRACE_O_EXITKILL
+    if (node.parent < 0 && !context.root_is_child())
+        return; // it is held: hold.hh
     if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
         return; // its first parent is to die soon: see launch()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -191,6 +191,8 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
 
 [[noreturn]] void live(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
+    if (node.parent < 0)
+        wait_for_hold(context);
     tie_to_parent(context, node);
     auto outcome = live_on(context, node);
     if (!outcome && !context.rendezvous.given_up())
@@ -201,7 +203,25 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
 } // namespace
 
 Result<void> spawn_root(RestoreContext &context) {
-    return spawn(context, 0);
+    if (!context.root_is_orphan())
+        return spawn(context, 0);
+    const pid_t helper = fork();
+    if (helper < 0)
+        return base::fail_sys("fork");
+    if (helper == 0) {
+        auto spawned = spawn(context, 0);
+        if (!spawned)
+            context.rendezvous.report(spawned.error());
+        _exit(spawned ? 0 : 1);
+    }
+    int status = 0;
+    while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (status == 0)
+        return {};
+    if (context.rendezvous.given_up())
+        return context.rendezvous.failure();
+    return base::fail(base::ErrorKind::Died, "the process that creates the root task was killed");
 }
 
 Arrivals count_arrivals(const RestoreContext &context) {

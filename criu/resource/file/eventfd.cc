@@ -48,6 +48,12 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 } // namespace
 
 const FileKind kEventfd{
-    .name = "eventfd", .type = img::EVENTFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+    .name = "eventfd",
+    .type = img::EVENTFD,
+    .about = {.saved = "counter, semaphore mode, flags", .limits = "images of CRIU do not tell the semaphore mode"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle};
 
 } // namespace resource

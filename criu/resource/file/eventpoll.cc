@@ -203,12 +203,20 @@ Result<void> settle_late(LatePlan &late, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kEventpoll{.name = "epoll",
-                          .type = img::EVENTPOLL,
-                          .matches = matches,
-                          .dump = dump,
-                          .open = open_file,
-                          .settle = settle,
-                          .settle_late = settle_late};
+const FileKind kEventpoll{
+    .name = "epoll",
+    .type = img::EVENTPOLL,
+    .about =
+        {.saved = "targets with events and data, edge-triggered and one-shot entries, nesting, busy-poll "
+                  "parameters, targets that were closed under their number",
+         .restored = "filled in the first task that holds it, or by its agent where a target is opened late",
+         .limits =
+             "a set on its way through a socket, and a target that no task has open any more, are refused; a one-shot "
+             "entry that has fired can report errors again where its file is ready for nothing at the restore"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle,
+    .settle_late = settle_late};
 
 } // namespace resource

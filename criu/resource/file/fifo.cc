@@ -64,6 +64,12 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
 } // namespace
 
 const FileKind kFifo{
-    .name = "FIFO", .type = img::FIFO, .matches = matches, .dump = dump, .open = open_fifo, .settle = settle};
+    .name = "FIFO",
+    .type = img::FIFO,
+    .about = {.saved = "path, flags, capacity, contents; removed FIFOs too", .restored = "opened by its path"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_fifo,
+    .settle = settle};
 
 } // namespace resource

@@ -157,9 +157,17 @@ struct FileReleaseContext {
     base::Log &log;
 };
 
+/// What Documentation/supported.md tells about a kind, in Markdown. Null: nothing, which a unit test does not accept.
+struct KindText {
+    const char *saved = nullptr;
+    const char *restored = nullptr; ///< how it comes back, where that is not just the same
+    const char *limits = nullptr;   ///< what is refused or lost
+};
+
 struct FileKind {
     const char *name = "";
     img::fd_types type{};
+    KindText about{};
     bool (*matches)(const OpenFile &);
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
     Result<void> (*finish)(FileDumpContext &) = nullptr;

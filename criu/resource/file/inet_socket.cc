@@ -239,15 +239,24 @@ Result<void> finish_inet(int fd, const img::inet_sk_entry &entry) {
     return {};
 }
 
-const FileKind kInetSocket{.name = "internet socket",
-                           .type = img::INETSK,
-                           .matches = matches,
-                           .dump = dump,
-                           .finish = dump_all_tcp,
-                           .open = open_file,
-                           .complete = complete,
-                           .settle = settle,
-                           .release = release,
-                           .examine = examine};
+const FileKind kInetSocket{
+    .name = "internet socket",
+    .type = img::INETSK,
+    .about = {.saved = "TCP, UDP, UDP-Lite, raw and ping sockets of IPv4 and IPv6: addresses, options, filters, "
+                       "memberships; TCP in every state with `--tcp-established`: sequence numbers, windows, both "
+                       "queues, connections that nobody has accepted yet; datagrams with their senders",
+              .restored = "connections in repair mode, behind a network lock; with `--tcp-close` as closed sockets",
+              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data, "
+                        "unread errors, waiting connections of clients outside of the tree, SCTP, DCCP, extended BPF "
+                        "filters; lost: unread packets of raw and ping sockets (the dump warns), TCP-MD5 keys, "
+                        "congestion windows, programs that choose among sockets of a port"},
+    .matches = matches,
+    .dump = dump,
+    .finish = dump_all_tcp,
+    .open = open_file,
+    .complete = complete,
+    .settle = settle,
+    .release = release,
+    .examine = examine};
 
 } // namespace resource

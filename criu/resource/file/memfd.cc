@@ -187,6 +187,8 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
 
 const FileKind kMemfd{.name = "memfd",
                       .type = img::MEMFD,
+                      .about = {.saved = "name, owner, mode, seals, contents, huge pages; open, mapped, or both",
+                                .limits = "data of a memfd of huge pages needs as many free ones on restore"},
                       .matches = matches,
                       .dump = dump,
                       .open = open_file,

@@ -70,7 +70,13 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry
 
 } // namespace
 
-const FileKind kNamespaceFile{
-    .name = "namespace", .type = img::NS, .matches = matches, .dump = dump, .open = open_file};
+const FileKind kNamespaceFile{.name = "namespace",
+                              .type = img::NS,
+                              .about = {.saved = "which of the tree's namespaces it is",
+                                        .restored = "the one of the root task",
+                                        .limits = "a namespace that no task of the tree lives in is refused"},
+                              .matches = matches,
+                              .dump = dump,
+                              .open = open_file};
 
 } // namespace resource

@@ -295,12 +295,18 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kNetlinkSocket{.name = "netlink socket",
-                              .type = img::NETLINKSK,
-                              .matches = matches,
-                              .dump = dump,
-                              .open = open_socket,
-                              .complete = complete,
-                              .settle = settle};
+const FileKind kNetlinkSocket{
+    .name = "netlink socket",
+    .type = img::NETLINKSK,
+    .about =
+        {.saved = "protocol, port id, groups, peer, options; messages of NETLINK_USERSOCK with their senders",
+         .limits =
+             "other messages that were not read, lost messages (ENOBUFS) and sockets that read from the packet filter "
+             "(nfnetlink_queue, nfnetlink_log) are refused; messages are read by a dump that ends the tree only"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_socket,
+    .complete = complete,
+    .settle = settle};
 
 } // namespace resource

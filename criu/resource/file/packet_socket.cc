@@ -228,11 +228,16 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &file) {
 
 } // namespace
 
-const FileKind kPacketSocket{.name = "packet socket",
-                             .type = img::PACKETSK,
-                             .matches = matches,
-                             .dump = dump,
-                             .open = open_file,
-                             .settle = settle};
+const FileKind kPacketSocket{
+    .name = "packet socket",
+    .type = img::PACKETSK,
+    .about = {.saved = "type, protocol, interface, options, memberships, fanout, rings with their mappings",
+              .restored = "rings are made anew at the same size",
+              .limits = "packets that were not read are lost, in rings too (the dump warns); SOCK_PACKET and fanout "
+                        "groups with a BPF program are refused"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle};
 
 } // namespace resource

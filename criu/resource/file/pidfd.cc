@@ -78,12 +78,17 @@ Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kPidfd{.name = "pidfd",
-                      .type = img::PIDFD,
-                      .matches = matches,
-                      .dump = dump,
-                      .open = open_dead,
-                      .late = is_of_the_living,
-                      .open_late = open_late};
+const FileKind kPidfd{
+    .name = "pidfd",
+    .type = img::PIDFD,
+    .about = {.saved = "the task or thread (PIDFD_THREAD) it refers to, dead ones too",
+              .restored = "opened when all tasks exist; a dead task is replaced by a process that dies at once",
+              .limits = "tasks outside of the tree or in another pid namespace, an owner (F_SETOWN), and pidfds on "
+                        "their way through a socket are refused"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_dead,
+    .late = is_of_the_living,
+    .open_late = open_late};
 
 } // namespace resource

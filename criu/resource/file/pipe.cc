@@ -71,6 +71,16 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 } // namespace
 
 const FileKind kPipe{
-    .name = "pipe", .type = img::PIPE, .matches = matches, .dump = dump, .open = open_end, .settle = settle};
+    .name = "pipe",
+    .type = img::PIPE,
+    .about = {.saved =
+                  "both ends, flags, capacity, contents with packet boundaries (O_DIRECT), owner and signal of O_ASYNC",
+              .restored = "each end that a task holds; an end that is only outside of the tree stays closed",
+              .limits = "data in it that was spliced from files comes back as a copy; a pipe whose other end is "
+                        "outside of the tree is cut off from it, except with `--inherit-fd`"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_end,
+    .settle = settle};
 
 } // namespace resource

@@ -56,6 +56,13 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
 
 } // namespace
 
-const FileKind kRefusedSocket{.name = "socket", .type = img::UND, .matches = matches, .dump = dump, .examine = examine};
+const FileKind kRefusedSocket{.name = "socket",
+                              .type = img::UND,
+                              .about = {.saved = "nothing: refused by name (AF_VSOCK, AF_ALG, AF_XDP, AF_CAN, AF_TIPC, "
+                                                 "AF_BLUETOOTH, AF_SMC, AF_RDS and the like)",
+                                        .limits = "`--skip-fd N` leaves a descriptor out"},
+                              .matches = matches,
+                              .dump = dump,
+                              .examine = examine};
 
 } // namespace resource

@@ -167,13 +167,21 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 
 } // namespace
 
-const FileKind kRegularFile{.name = "regular file, directory, plain device",
-                            .type = img::REG,
-                            .matches = matches,
-                            .dump = dump,
-                            .open = open_file,
-                            .settle = settle,
-                            .late = waits_for_task,
-                            .open_late = open_late};
+const FileKind kRegularFile{
+    .name = "regular file, directory, plain device",
+    .type = img::REG,
+    .about = {.saved = "path, position, flags, size and mode (build id for programs); deleted files with their "
+                       "contents (`--ghost-limit`), or by another name (`--link-remap`); files of tasks in /proc, dead "
+                       "ones too; locks and leases with `--file-locks`",
+              .restored = "opened by the path; what is to be deleted is made and removed again; files of tasks in "
+                          "/proc when these exist",
+              .limits = "the contents of files that have a name are not saved, and size and mode must not have "
+                        "changed; other devices are refused; the O_TMPFILE bit of F_GETFL is lost"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle,
+    .late = waits_for_task,
+    .open_late = open_late};
 
 } // namespace resource

@@ -42,6 +42,12 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 } // namespace
 
 const FileKind kSignalfd{
-    .name = "signalfd", .type = img::SIGNALFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+    .name = "signalfd",
+    .type = img::SIGNALFD,
+    .about = {.saved = "mask, flags", .limits = "what is pending belongs to the tasks, and comes back with them"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle};
 
 } // namespace resource

@@ -97,6 +97,13 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 } // namespace
 
 const FileKind kTimerfd{
-    .name = "timerfd", .type = img::TIMERFD, .matches = matches, .dump = dump, .open = open_file, .settle = settle};
+    .name = "timerfd",
+    .type = img::TIMERFD,
+    .about = {.saved = "clock, interval, time left, absolute and cancel-on-set mode, expirations that were not read",
+              .restored = "the time left goes on from the restore; absolute timers expire at their time"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .settle = settle};
 
 } // namespace resource

@@ -81,17 +81,25 @@ termios2 read_termios(const img::termios_entry &entry) {
 
 } // namespace tty
 
-const FileKind kTty{.name = "terminal",
-                    .type = img::TTY,
-                    .matches = tty::matches,
-                    .dump = tty::dump,
-                    .finish = tty::finish,
-                    .open = tty::open,
-                    .complete = tty::complete,
-                    .settle = tty::settle,
-                    .lead_session = tty::lead_session,
-                    .settle_session = tty::settle_session,
-                    .late = tty::is_controlling,
-                    .open_late = tty::open_late};
+const FileKind kTty{
+    .name = "terminal",
+    .type = img::TTY,
+    .about = {.saved = "pseudo terminals by pair or alone: index, both queues, termios, locked termios, window size, "
+                       "packet and exclusive mode, lock, owner and mode of the slave; sessions and foreground groups; "
+                       "/dev/tty, consoles and virtual terminals; hung-up terminals",
+              .restored = "at the same index; a slave whose master is outside of the tree becomes the terminal of "
+                          "`criu restore`, with `--shell-job`",
+              .limits = "refused: a slave whose master is outside without `--shell-job`, serial lines; lost: flow "
+                        "control (^S), and with `--leave-running` the output in a master that has no slave any more"},
+    .matches = tty::matches,
+    .dump = tty::dump,
+    .finish = tty::finish,
+    .open = tty::open,
+    .complete = tty::complete,
+    .settle = tty::settle,
+    .lead_session = tty::lead_session,
+    .settle_session = tty::settle_session,
+    .late = tty::is_controlling,
+    .open_late = tty::open_late};
 
 } // namespace resource

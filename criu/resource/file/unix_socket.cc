@@ -73,14 +73,22 @@ bool peer_credentials(int fd, img::ext_credentials *credentials) {
     return true;
 }
 
-const FileKind kUnixSocket{.name = "unix socket",
-                           .type = img::UNIXSK,
-                           .matches = unix_socket::matches,
-                           .dump = unix_socket::dump,
-                           .finish = unix_socket::finish,
-                           .open = unix_socket::open,
-                           .carries = unix_socket::carries,
-                           .complete = unix_socket::complete,
-                           .settle = unix_socket::settle};
+const FileKind kUnixSocket{
+    .name = "unix socket",
+    .type = img::UNIXSK,
+    .about = {.saved = "stream, datagram and sequenced packets; names (abstract, files, removed and renamed ones), "
+                       "peers, shut down sides, backlog, connections that wait to be accepted; queues with boundaries, "
+                       "descriptors, credentials, senders and out-of-band bytes; what SO_PEERCRED answers",
+              .restored = "queues are filled by sending again",
+              .limits = "peers outside of the tree need `--ext-unix-sk` (datagram) or `--external unix[INODE]`; data "
+                        "in connections that nobody has accepted yet can only be saved by a dump that ends the tree; "
+                        "SCM_RIGHTS of kinds that are opened late is refused; so are extended BPF filters"},
+    .matches = unix_socket::matches,
+    .dump = unix_socket::dump,
+    .finish = unix_socket::finish,
+    .open = unix_socket::open,
+    .carries = unix_socket::carries,
+    .complete = unix_socket::complete,
+    .settle = unix_socket::settle};
 
 } // namespace resource

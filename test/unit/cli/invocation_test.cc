@@ -2,6 +2,8 @@
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
 #include "criu/cli/privilege.hh"
+#include "criu/cli/supported.hh"
+#include "criu/resource/file/file.hh"
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -264,6 +266,13 @@ TEST_CASE("privileges: the gate", "[cli]") {
     CHECK_FALSE(check_privileges({1000, false, false}, unprivileged));
 }
 
+TEST_CASE("every kind of descriptor says what is kept of it", "[cli]") {
+    for (const resource::FileKind *kind : resource::file_kinds()) {
+        INFO(kind->name);
+        CHECK(kind->about.saved);
+    }
+}
+
 TEST_CASE("help names every option; the checked-in texts are current", "[cli]") {
     std::string help = full_help();
     for (const OptionRow &row : option_table())
@@ -278,4 +287,5 @@ TEST_CASE("help names every option; the checked-in texts are current", "[cli]") 
     // If this fails: scripts/update-generated
     CHECK(file("Documentation/criu.8") == man_page());
     CHECK(file("scripts/criu.bash-completion") == bash_completion());
+    CHECK(file("Documentation/supported.md") == supported_kinds());
 }
