@@ -31,6 +31,11 @@ size_t slots_size(size_t threads) {
     return base::page_up(threads * kThreadRoom);
 }
 
+/// Where the registers wait for the boot code to take them back: on the thread's own stack.
+uint64_t frame_address(const Registers &regs) {
+    return (regs.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+}
+
 /// The registers with which the thread goes on by itself: an interrupted system call is issued again, as the kernel
 /// would on the way back to user mode.
 void resolve_restart(Registers &regs) {
@@ -65,7 +70,7 @@ Injection::Injection(StoppedThread leader, const Registers &registers, const Rem
     control_ = code_ + code_size() + kStack;
     slots_ = control_ + base::kPageSize;
     scratch_ = slots_ + slots_size(threads);
-    frame_ = (registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+    frame_ = frame_address(registers);
 }
 
 agent::BootFrame Injection::frame_of(const Registers &regs, uint64_t mask) const {
@@ -91,7 +96,6 @@ Result<Injection> Injection::enter(StoppedThread leader, const Registers &regist
     return in;
 }
 
-// From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
 Result<WaitStatus> Injection::run_to_stop() {
     TRY(leader_.resume_to_syscall());
     running_ = true;
@@ -102,6 +106,7 @@ Result<WaitStatus> Injection::run_to_stop() {
     return status;
 }
 
+// From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
 Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_t> args) {
     uint64_t a[6] = {};
     std::copy(args.begin(), args.end(), a);
@@ -195,7 +200,7 @@ Result<void> Injection::connect() {
     if (!socket_)
         return base::fail_sys("pidfd_getfd of the control socket");
     TRY(leader_.resume());
-    running_ = serving_ = true;
+    running_ = true;
     return {};
 }
 
@@ -267,7 +272,7 @@ Batch Injection::thread_batch(size_t index) const {
 
 // Points the thread at its batch. From here on its path leads through boot_thread_leave.
 Result<void> Injection::aim(ThreadRun &run) {
-    const uint64_t frame = (run.registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+    const uint64_t frame = frame_address(run.registers);
     TRY_CTX(memory_->write_value(base::RemotePtr<agent::BootFrame>(frame), frame_of(run.registers, run.mask)),
             "write below the stack");
     const uint64_t slot = run.batch.base_ - kSlotSize;
@@ -297,7 +302,7 @@ Result<void> Injection::retrieve(ThreadRun &run) {
         Registers leaving = run.registers;
         leaving.rip = site_.boot_code + agent_header().boot_thread_leave;
         leaving.rbx = control_ + offsetof(agent::Control, threads);
-        leaving.rsp = (run.registers.rsp - kRedZone - sizeof(agent::BootFrame)) & ~15ull;
+        leaving.rsp = frame_address(run.registers);
         leaving.orig_rax = ~0ull;
         leaving.eflags &= ~kTrapAndDirection;
         TRY(run.thread.set_registers(leaving));
@@ -366,15 +371,13 @@ Result<void> Injection::leave() {
         inside_ = false;
         return base::fail(base::ErrorKind::Died, "a thread did not come back from the agent");
     }
-    serving_ = false;
     if (running_) {
         TRY(interrupt(leader_.tid()));
         TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
         running_ = false;
     }
-    if (mapped_)
-        TRY(close_descriptors());
     if (mapped_) {
+        TRY(close_descriptors());
         TRY(remote_syscall(SYS_munmap, {site_.agent_base, size_}));
         mapped_ = false;
     }
@@ -392,7 +395,7 @@ Injection::Injection(Injection &&other) noexcept
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
       frame_(other.frame_), sigmask_(other.sigmask_), threads_inside_(other.threads_inside_),
       socket_(std::move(other.socket_)), inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_),
-      running_(other.running_), started_(other.started_), serving_(other.serving_) {}
+      running_(other.running_), started_(other.started_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

@@ -140,7 +140,6 @@ private:
     bool mapped_ = false;
     bool running_ = false; ///< the leader is not stopped
     bool started_ = false; ///< Control says which descriptors the agent has
-    bool serving_ = false; ///< the agent runs its loop
 };
 
 } // namespace compel

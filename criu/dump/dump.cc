@@ -95,6 +95,16 @@ void take_back(resource::FileDumpContext &files) {
         (*it)();
 }
 
+/// Learns everything about it, less what the caller does not want.
+Result<std::vector<tree::TaskFacts>> learn(compel::FrozenTree &tree, const cli::Options &options) {
+    auto tasks = TRY(collect(tree));
+    for (tree::TaskFacts &task : tasks)
+        std::erase_if(task.fds,
+                      [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
+    TRY(check_tree(tasks, options));
+    return tasks;
+}
+
 } // namespace
 
 base::Result<int> run(const cli::Options &options, base::Log &log) {
@@ -106,11 +116,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     DumpClock clock;
     auto tree = TRY_CTX(compel::FrozenTree::freeze(base::Pid(options.tree), freeze_options(options)), "dump");
     clock.frozen();
-    auto tasks = TRY_CTX(collect(tree), "dump");
-    for (tree::TaskFacts &task : tasks)
-        std::erase_if(task.fds,
-                      [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
-    TRY_CTX(check_tree(tasks, options), "dump");
+    auto tasks = TRY_CTX(learn(tree, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
     const std::string run_id = make_run_id();
@@ -118,7 +124,6 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
     resource::FileDumpContext files{.options = file_settings, .images = images, .log = log, .tasks = tasks};
-    const bool kills = !options.leave_running && !options.leave_stopped;
     files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
@@ -127,7 +132,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
             images,
             {.run_id = run_id, .tcp_close = file_settings.tcp_close, .network_locked = file_settings.lock_network});
     Result<int> scripted = 0;
-    if (written && kills)
+    if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
     if (written)
         scripted = scripts.run_for_status("post-dump", base::Pid(options.tree));
@@ -138,7 +143,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         TRY_CTX(std::move(written), "dump");
         return scripted;
     }
-    if (!kills)
+    if (file_settings.tree_survives)
         take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
     TRY_CTX(leave_tree(tree, options), "dump");
     clock.done();

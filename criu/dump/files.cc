@@ -1,9 +1,9 @@
 #include "criu/dump/files.hh"
 
+#include "criu/kernel/io.hh"
 #include "criu/resource/file/locks.hh"
 
 #include <algorithm>
-#include <climits>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/kcmp.h>
@@ -14,24 +14,8 @@
 namespace dump {
 namespace {
 
-Result<std::string> read_link(const std::string &path) {
-    char target[PATH_MAX];
-    ssize_t n = readlink(path.c_str(), target, sizeof target);
-    if (n < 0)
-        return base::fail_sys(fmt::format("read link {}", path));
-    return std::string(target, static_cast<size_t>(n));
-}
-
-Result<std::string> read_text(const std::string &path) {
-    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return base::fail_sys(fmt::format("open {}", path));
-    std::string text;
-    char buffer[4096];
-    ssize_t n;
-    while ((n = read(fd.get(), buffer, sizeof buffer)) > 0)
-        text.append(buffer, static_cast<size_t>(n));
-    return text;
+Result<std::string> read_fdinfo(Pid holder, int number) {
+    return kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", holder.value, number).c_str());
 }
 
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
@@ -67,11 +51,11 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     return context_->images.add(image::ImageKind::Files, 0, entry);
 }
 
-Result<int> FileTable::borrow(const tree::TaskFacts &task, int number) {
+Result<base::UniqueFd> FileTable::borrow(const tree::TaskFacts &task, int number) {
     if (!pidfd_)
         pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
-    int fd = static_cast<int>(syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0));
-    if (fd < 0)
+    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0)));
+    if (!fd)
         return base::fail_sys("pidfd_getfd");
     return fd;
 }
@@ -89,12 +73,11 @@ Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd)
     if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0) {
         const Known known = *place;
         if (S_ISREG(file.stat.st_mode) && known.holder != holder)
-            TRY(resource::dump_locks(*context_, TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", holder.value, number))),
-                                     holder, number, false));
+            TRY(resource::dump_locks(*context_, TRY(read_fdinfo(holder, number)), holder, number, false));
         return known;
     }
-    file.link = TRY(read_link(fmt::format("/proc/self/fd/{}", fd)));
-    file.fdinfo = TRY(read_text(fmt::format("/proc/{}/fdinfo/{}", holder.value, number)));
+    file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd).c_str()));
+    file.fdinfo = TRY(read_fdinfo(holder, number));
     // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
@@ -126,7 +109,7 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
     pidfd_.reset();
     for (size_t i = 0; i < task.fds.size(); i++) {
         auto context = [&] { return fmt::format("fd {}", task.fds[i]); };
-        base::UniqueFd fd(TRY_CTX(borrow(task, task.fds[i]), context()));
+        const base::UniqueFd fd = TRY_CTX(borrow(task, task.fds[i]), context());
         const Known known = TRY_CTX(find_or_dump(task.pid, task.fds[i], fd.get()), context());
         img::fdinfo_entry entry;
         entry.set_id(known.id.value);
@@ -169,7 +152,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
         return base::fail_sys(fmt::format("open {}", path));
     file.fd = fd.get();
     file.flags = static_cast<uint32_t>(flags);
-    file.link = TRY(read_link(path));
+    file.link = TRY(kernel::read_link(AT_FDCWD, path.c_str()));
     file.id = context_->new_id();
     file.holder = task.pid;
     const FileId id = file.id;

@@ -40,7 +40,7 @@ private:
     };
     Result<Known> find_or_dump(Pid holder, int number, int fd);
     Result<FileId> add_passed(base::UniqueFd fd);
-    Result<int> borrow(const tree::TaskFacts &task, int number);
+    Result<base::UniqueFd> borrow(const tree::TaskFacts &task, int number);
     static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
     Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
 

@@ -83,8 +83,8 @@ void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm
     mm.set_mm_arg_end(stat.arg_end);
     mm.set_mm_env_start(stat.env_start);
     mm.set_mm_env_end(stat.env_end);
-    // Without the pair of zeroes at the end: with it there is more than CRIU has room for (44 words). The kernel ends the
-    // vector by itself.
+    // Without the pair of zeroes at the end: with it there is more than CRIU has room for (44 words). The kernel ends
+    // the vector by itself.
     for (size_t i = 0; i + 1 < task.auxv.size() && task.auxv[i] != AT_NULL; i += 2)
         for (uint64_t word : {task.auxv[i], task.auxv[i + 1]})
             mm.add_mm_saved_auxv(word);

@@ -10,6 +10,10 @@ uint64_t pages_of(const img::pagemap_entry &run) {
     return run.has_nr_pages() ? run.nr_pages() : run.compat_nr_pages();
 }
 
+uint64_t end_of(const img::pagemap_entry &run) {
+    return run.vaddr() + pages_of(run) * base::kPageSize;
+}
+
 uint32_t flags_of(const img::pagemap_entry &run) {
     if (run.has_flags())
         return run.flags();

@@ -40,7 +40,7 @@ private:
     uint32_t sequence_ = 1;
 };
 
-/// A socket to nf_tables. Errors: Unsupported where the kernel has none.
+/// A socket to nf_tables.
 Result<base::UniqueFd> nft_socket();
 
 } // namespace kernel

@@ -2,6 +2,7 @@
 
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/io.hh"
+#include "criu/parse/stat.hh"
 #include "criu/restore/task.hh"
 
 #include <cerrno>
@@ -68,8 +69,7 @@ Result<void> Coordinator::all_are_alive() const {
         if (task.dead())
             continue;
         auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/stat", task.pid).c_str());
-        if (size_t close = text ? text->rfind(") ") : std::string::npos;
-            close != std::string::npos && text->substr(close + 2, 1) == "Z")
+        if (auto stat = parse::parse_stat(text.value_or(std::string())); stat && stat->state == 'Z')
             return base::fail(base::ErrorKind::Died,
                               fmt::format("task {} ended while it was being restored", task.pid));
     }

@@ -235,10 +235,6 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
     return table;
 }
 
-} // namespace
-
-namespace {
-
 resource::FileSettleContext settle_context(const RestoreContext &context, const plan::TaskImage &task,
                                            const std::map<int, uint32_t> &table) {
     return {.log = context.log,
@@ -298,15 +294,18 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
 }
 
 Result<void> release_files(const RestoreContext &context) {
-    resource::FileReleaseContext release{.images = context.checkpoint.images, .log = context.log};
+    resource::FileReleaseContext release{.images = context.checkpoint.images, .log = context.log, .states = {}};
+    std::map<pid_t, base::UniqueFd> pidfds;
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = TRY(kind_of(file));
         auto holder = context.checkpoint.first_holders.find(id);
         if (!kind->release || holder == context.checkpoint.first_holders.end())
             continue;
         const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
-        base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-        base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
+        base::UniqueFd &pidfd = pidfds[pid];
+        if (!pidfd)
+            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        const base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
         auto text = [&, number = holder->second.number] {
             return fmt::format("task {}: fd {} ({})", pid, number, kind->name);
         };

@@ -85,10 +85,6 @@ const plan::TaskImage *parent_of(const RestoreContext &context, const plan::Node
     return above.task < 0 ? nullptr : &context.task(above);
 }
 
-uint64_t end_of(const img::pagemap_entry &run) {
-    return run.vaddr() + image::pages_of(run) * base::kPageSize;
-}
-
 /// Pages that the parent had here and the task does not: back to zero, or to the file.
 void forget_others_pages(const plan::TaskImage &parent, const plan::TaskImage &task, const Region &region) {
     auto drop = [&](uint64_t from, uint64_t to) {
@@ -97,19 +93,19 @@ void forget_others_pages(const plan::TaskImage &parent, const plan::TaskImage &t
     };
     auto first_behind = [](const image::PagemapImage &pagemap, uint64_t at) {
         return std::partition_point(pagemap.entries.begin(), pagemap.entries.end(),
-                                    [&](const img::pagemap_entry &run) { return end_of(run) <= at; });
+                                    [&](const img::pagemap_entry &run) { return image::end_of(run) <= at; });
     };
     for (auto theirs = first_behind(parent.pagemap, region.start);
          theirs != parent.pagemap.entries.end() && theirs->vaddr() < region.end; ++theirs) {
         uint64_t at = std::max(theirs->vaddr(), region.start);
-        const uint64_t end = std::min(end_of(*theirs), region.end);
+        const uint64_t end = std::min(image::end_of(*theirs), region.end);
         for (auto own = first_behind(task.pagemap, at); at < end; ++own) {
             if (own == task.pagemap.entries.end() || own->vaddr() >= end) {
                 drop(at, end);
                 break;
             }
             drop(at, own->vaddr());
-            at = std::max(at, end_of(*own));
+            at = std::max(at, image::end_of(*own));
         }
     }
 }

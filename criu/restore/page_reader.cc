@@ -140,7 +140,7 @@ private:
             return Fill{fill.to + (from - start), to - from, fill.offset + (from - start)};
         };
         auto run = std::partition_point(parent_->entries.begin(), parent_->entries.end(),
-                                        [&](const img::pagemap_entry &entry) { return end_of(entry) <= at; });
+                                        [&](const img::pagemap_entry &entry) { return image::end_of(entry) <= at; });
         while (at < end) {
             const bool over = run == parent_->entries.end() || run->vaddr() >= end;
             if (const uint64_t from = over ? end : run->vaddr(); from > at) {
@@ -150,15 +150,11 @@ private:
                 at = from;
                 continue;
             }
-            const uint64_t to = std::min(end, end_of(*run++));
+            const uint64_t to = std::min(end, image::end_of(*run++));
             TRY(merge(fd_, piece(at, to), buffer_, counters_));
             at = to;
         }
         return {};
-    }
-
-    static uint64_t end_of(const img::pagemap_entry &entry) {
-        return entry.vaddr() + image::pages_of(entry) * base::kPageSize;
     }
 
     int fd_;
@@ -183,7 +179,7 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
     auto region = regions.begin();
     for (const img::pagemap_entry &run : task.pagemap.entries) {
         TRY(refuse_incremental(run));
-        const uint64_t end = run.vaddr() + image::pages_of(run) * base::kPageSize;
+        const uint64_t end = image::end_of(run);
         for (uint64_t at = run.vaddr(); at < end;) {
             while (region != regions.end() && (*region)->end <= at)
                 ++region;

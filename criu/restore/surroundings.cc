@@ -3,6 +3,7 @@
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/elf.hh"
 #include "criu/parse/maps.hh"
+#include "criu/parse/stat.hh"
 #include "criu/plan/program.hh"
 
 #include <algorithm>
@@ -28,9 +29,8 @@ bool is_free(uint32_t pid) {
 }
 
 bool is_ending(uint32_t pid) {
-    std::string stat = text_of(fmt::format("/proc/{}/stat", pid));
-    size_t close = stat.rfind(") ");
-    return close == std::string::npos || stat[close + 2] == 'Z' || stat[close + 2] == 'X';
+    auto stat = parse::parse_stat(text_of(fmt::format("/proc/{}/stat", pid)));
+    return !stat || stat->state == 'Z' || stat->state == 'X';
 }
 
 Result<void> check_free(uint32_t pid) {
@@ -92,6 +92,8 @@ Result<OwnMappings> own_mappings() {
         own.all.push_back({vma.start, vma.end});
         if (vma.name == "[vdso]" || vma.name.starts_with("[vvar"))
             own.special.push_back({vma.start, vma.end});
+        if (vma.name == "[heap]")
+            own.heap = {vma.start, vma.end};
     }
     return own;
 }
@@ -99,15 +101,12 @@ Result<OwnMappings> own_mappings() {
 void prepare_heap_for_forks() {
     constexpr uint64_t kLarge = 4 * base::kHugePageSize;
     constexpr int kCollapse = 25; // MADV_COLLAPSE, Linux 6.1
-    auto maps = parse::parse_maps(text_of("/proc/self/maps"));
-    if (!maps)
+    const auto own = own_mappings();
+    if (!own || own->heap.end - own->heap.start < kLarge)
         return;
-    for (const parse::Vma &vma : *maps)
-        if (vma.name == "[heap]" && vma.size() >= kLarge) {
-            const uint64_t start = (vma.start + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
-            const uint64_t end = vma.end & ~(base::kHugePageSize - 1);
-            madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
-        }
+    const uint64_t start = (own->heap.start + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+    const uint64_t end = own->heap.end & ~(base::kHugePageSize - 1);
+    madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
 }
 
 Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<plan::AddressSpace> &spaces,

@@ -12,6 +12,7 @@ using base::Result;
 struct OwnMappings {
     std::vector<plan::Range> all;
     std::vector<plan::Range> special; ///< vvar and vdso, ascending
+    plan::Range heap{};
 };
 Result<OwnMappings> own_mappings();
 

@@ -155,6 +155,7 @@ struct LatePlan {
 struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
+    KindStates states;
 };
 
 /// What Documentation/supported.md tells about a kind, in Markdown. Null: nothing, which a unit test does not accept.

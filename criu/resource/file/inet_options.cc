@@ -177,8 +177,7 @@ std::vector<SocketOption> table_for(const img::inet_sk_entry &entry, bool any_st
 }
 
 uint32_t number(int fd, int level, int name) {
-    int value = 0;
-    return get_int_option(fd, level, name, &value) < 0 ? 0 : static_cast<uint32_t>(value);
+    return static_cast<uint32_t>(int_option(fd, level, name));
 }
 
 void dump_raw(int fd, const img::inet_sk_entry &entry, img::ip_opts_raw_entry *raw) {

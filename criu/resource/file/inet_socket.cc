@@ -111,7 +111,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
     if (identity.type == SOCK_DGRAM && is_udp(identity.protocol)) {
         TRY(refuse_corked(file.fd));
-        return dump_datagrams(file, socket);
+        return dump_datagrams(context, file, socket);
     }
     int waiting = 0; // the next packet's length
     if (ioctl(file.fd, SIOCINQ, &waiting) == 0 && waiting)

@@ -97,10 +97,10 @@ struct Inodes {
     std::map<uint64_t, Inode> by_id;
 };
 
-Result<Inode *> find_inode(FileOpenContext &context, uint64_t id) {
-    auto &inodes = context.states.of<Inodes>();
+Result<Inode *> find_inode(const image::ImageDir &images, KindStates &states, uint64_t id) {
+    auto &inodes = states.of<Inodes>();
     if (!inodes.loaded)
-        for (auto &entry : TRY(context.images.read<img::memfd_inode_entry>(image::ImageKind::MemfdInode)))
+        for (auto &entry : TRY(images.read<img::memfd_inode_entry>(image::ImageKind::MemfdInode)))
             inodes.by_id[entry.inode_id()].entry = entry;
     inodes.loaded = true;
     auto inode = inodes.by_id.find(id);
@@ -148,7 +148,7 @@ Result<void> create(FileOpenContext &context, Inode &inode) {
 
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::memfd_file_entry &memfd = entry.memfd();
-    Inode &inode = *TRY(find_inode(context, memfd.inode_id()));
+    Inode &inode = *TRY(find_inode(context.images, context.states, memfd.inode_id()));
     if (!inode.fd)
         TRY(create(context, inode));
     uint32_t flags = memfd.flags() & ~static_cast<uint32_t>(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
@@ -173,13 +173,12 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
     const int now = fcntl(fd, F_GET_SEALS);
     if (now < 0 || (now & F_SEAL_SEAL))
         return {};
-    for (auto &inode : TRY(context.images.read<img::memfd_inode_entry>(image::ImageKind::MemfdInode))) {
-        if (inode.inode_id() != entry.memfd().inode_id() || inode.seals() == static_cast<uint32_t>(now))
-            continue;
-        base::UniqueFd writer(open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDWR | O_CLOEXEC));
-        if (fcntl(writer.get(), F_ADD_SEALS, inode.seals()) < 0)
-            return base::fail_sys("fcntl(F_ADD_SEALS)");
-    }
+    const Inode &inode = *TRY(find_inode(context.images, context.states, entry.memfd().inode_id()));
+    if (inode.entry.seals() == static_cast<uint32_t>(now))
+        return {};
+    base::UniqueFd writer(open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDWR | O_CLOEXEC));
+    if (fcntl(writer.get(), F_ADD_SEALS, inode.entry.seals()) < 0)
+        return base::fail_sys("fcntl(F_ADD_SEALS)");
     return {};
 }
 

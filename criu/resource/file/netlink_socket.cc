@@ -34,12 +34,6 @@ constexpr SocketOption kOptions[] = {
     {SOL_NETLINK, NETLINK_GET_STRICT_CHK, "NETLINK_GET_STRICT_CHK", 0},
 };
 
-uint32_t number_option(int fd, int name) {
-    int value = 0;
-    get_int_option(fd, SOL_SOCKET, name, &value);
-    return static_cast<uint32_t>(value);
-}
-
 // ---- dump ----------------------------------------------------------------------------------------------------------
 
 bool matches(const OpenFile &file) {
@@ -158,7 +152,7 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
     const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return base::fail_sys("keep a netlink socket");
-    context.last_bytes += number_option(file.fd, SO_RCVBUF);
+    context.last_bytes += static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_RCVBUF));
     auto kept = std::make_shared<base::UniqueFd>(fd);
     context.last_steps.emplace_back([&context, kept, id = file.id.value] { return drain(context, kept->get(), id); });
     return {};
@@ -166,7 +160,7 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     img::netlink_sk_entry *nlsk = entry.mutable_nlsk();
-    const uint32_t protocol = number_option(file.fd, SO_PROTOCOL);
+    const auto protocol = static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL));
     nlsk->set_id(file.id.value);
     nlsk->set_ino(static_cast<uint32_t>(file.stat.st_ino));
     nlsk->set_protocol(protocol);
@@ -176,7 +170,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(dump_groups(file.fd, nlsk));
     TRY(dump_owner(file, nlsk->mutable_fown()));
     TRY(dump_socket_options(file.fd, nlsk->mutable_opts()));
-    nlsk->mutable_ext()->set_type(number_option(file.fd, SO_TYPE));
+    nlsk->mutable_ext()->set_type(static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_TYPE)));
     TRY(dump_option_list(file.fd, kOptions, nlsk->mutable_ext()->mutable_options()));
     return dump_queue(context, file, protocol);
 }

@@ -94,6 +94,11 @@ int get_int_option(int fd, int level, int name, int *value) {
     return getsockopt(fd, level, name, value, &length);
 }
 
+int int_option(int fd, int level, int name, int otherwise) {
+    int value = otherwise;
+    return get_int_option(fd, level, name, &value) < 0 ? otherwise : value;
+}
+
 Result<void> set_int_option(int fd, int level, int name, int value, const char *text) {
     if (setsockopt(fd, level, name, &value, sizeof value) < 0)
         return base::fail_sys(fmt::format("set {}", text));

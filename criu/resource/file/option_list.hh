@@ -35,6 +35,8 @@ Result<void> restore_option_list(int fd, std::span<const SocketOption> table, co
 
 /// Reads a number; -1 with errno set like getsockopt(2).
 int get_int_option(int fd, int level, int name, int *value);
+/// Reads a number that any socket of the kind has, or that is `otherwise` where the kernel does not know the option.
+int int_option(int fd, int level, int name, int otherwise = 0);
 Result<void> set_int_option(int fd, int level, int name, int value, const char *text);
 
 } // namespace resource

@@ -57,8 +57,7 @@ Result<const kernel::PacketSocketFacts *> facts_of(FileDumpContext &context, con
 }
 
 uint32_t number(int fd, int name) {
-    int value = 0;
-    return get_int_option(fd, SOL_PACKET, name, &value) < 0 ? 0 : static_cast<uint32_t>(value);
+    return static_cast<uint32_t>(int_option(fd, SOL_PACKET, name));
 }
 
 void write_ring(const kernel::PacketRing &ring, img::packet_ring *entry) {

@@ -64,7 +64,7 @@ PeekGuard::~PeekGuard() {
         munmap(shared_, sizeof(Shared));
 }
 
-Result<void> PeekGuard::walk(int fd, const std::function<Result<void>()> &body) {
+Result<void> PeekGuard::walk(int fd, const std::function<Result<void>()> &body, int first) {
     TRY(start());
     int before = -1;
     socklen_t size = sizeof before;
@@ -72,7 +72,7 @@ Result<void> PeekGuard::walk(int fd, const std::function<Result<void>()> &body) 
         return base::fail_sys("SO_PEEK_OFF");
     shared_->before = before;
     shared_->fd.store(fd);
-    Result<void> outcome = set_peek_offset(fd, 0);
+    Result<void> outcome = set_peek_offset(fd, first);
     if (outcome)
         outcome = body();
     Result<void> back = set_peek_offset(fd, before);

@@ -18,8 +18,10 @@ public:
     PeekGuard &operator=(const PeekGuard &) = delete;
     ~PeekGuard();
 
-    /// Runs `body` while peeks of the socket begin at its first byte and go on from there. Not to be nested.
-    base::Result<void> walk(int fd, const std::function<base::Result<void>()> &body);
+    /// Runs `body` while peeks of the socket begin at `first` and go on from there; with kNoOffset each of them begins
+    /// at the first byte. Not to be nested.
+    base::Result<void> walk(int fd, const std::function<base::Result<void>()> &body, int first = 0);
+    static constexpr int kNoOffset = -1;
 
 private:
     struct Shared;

@@ -36,8 +36,6 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("it refers to task {}, which is outside of the tree", pid.value))
                               .hint("dump the common ancestor of both tasks"));
-    if (pid.value > 0 && file.holder == Pid(getpid()))
-        return base::unsupported("a pidfd that is on its way through a socket");
     img::pidfd_entry *pidfd = entry.mutable_pidfd();
     pidfd->set_id(file.id.value);
     pidfd->set_ino(static_cast<uint32_t>(file.stat.st_ino));

@@ -57,9 +57,8 @@ constexpr SocketOption kOptions[] = {
     {SOL_SOCKET, SO_LOCK_FILTER, "SO_LOCK_FILTER", 0},
 };
 
-int value_of(int fd, int name, int fallback = 0) {
-    int value = 0;
-    return get_int_option(fd, SOL_SOCKET, name, &value) < 0 ? fallback : value;
+int value_of(int fd, int name, int otherwise = 0) {
+    return int_option(fd, SOL_SOCKET, name, otherwise);
 }
 
 // ---- dump ----------------------------------------------------------------------------------------------------------

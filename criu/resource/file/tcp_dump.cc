@@ -47,17 +47,9 @@ struct TcpDump {
     std::optional<TcpWatchdog> watchdog;
     std::string usual_congestion;
     bool locked = false, in_repair = false;
-    std::vector<TcpEnd> ends;                      ///< of `sockets`, in the same order
-    std::map<size_t, std::vector<size_t>> pending; ///< listener -> clients that it has not accepted
+    std::vector<TcpEnd> ends;                          ///< of `sockets`, in the same order
+    std::map<size_t, std::vector<PendingEnd>> pending; ///< by listener
 };
-
-Result<tcp_info> info_of(int fd) {
-    tcp_info info{};
-    socklen_t length = sizeof info;
-    if (getsockopt(fd, SOL_TCP, TCP_INFO, &info, &length) < 0)
-        return base::fail_sys("TCP_INFO");
-    return info;
-}
 
 bool has_poll_event(int fd, short event) {
     pollfd poller{fd, event, 0};
@@ -171,7 +163,8 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     std::vector<WatchedSocket> watched;
     std::set<size_t> unlocked; // both ends of these are frozen
     for (auto &[listener, clients] : dump.pending)
-        unlocked.insert(clients.begin(), clients.end());
+        for (const PendingEnd &pending : clients)
+            unlocked.insert(pending.client);
     for (size_t i = 0; i < dump.sockets.size(); i++)
         if (const TcpSocket &socket = dump.sockets[i]; socket.connected() && socket.peer) {
             if (!unlocked.contains(i))
@@ -216,18 +209,16 @@ Result<void> dump_ended(const TcpSocket &socket, img::inet_sk_entry *entry) {
 }
 
 Result<void> dump_listener(FileDumpContext &context, const TcpDump &dump, size_t index, img::inet_sk_entry *entry) {
-    entry->set_backlog(TRY(info_of(dump.sockets[index].fd.get())).tcpi_sacked);
+    entry->set_backlog(TRY(tcp_info_of(dump.sockets[index].fd.get())).tcpi_sacked);
     auto pending = dump.pending.find(index);
     if (pending == dump.pending.end())
         return {};
-    std::vector<TcpEnd> clients;
-    for (size_t client : pending->second)
-        clients.push_back(dump.ends[client]);
-    return dump_pending(context, dump.ends[index], clients, entry);
+    return dump_pending(context, dump.ends, index, pending->second, entry);
 }
 
 Result<void> dump_stream(FileDumpContext &context, const TcpSocket &socket, img::inet_sk_entry *entry) {
-    const TcpStream stream = TRY(read_tcp_stream(socket.fd.get(), entry->state(), socket.reuse_address));
+    const TcpStream stream =
+        TRY(read_tcp_stream(context.states.of<PeekGuard>(), socket.fd.get(), entry->state(), socket.reuse_address));
     const TcpPhase phase = phase_of(entry->state());
     if (!phase.end_received && has_poll_event(socket.fd.get(), POLLRDHUP))
         entry->set_shutdown(phase.end_sent ? img::BOTH : img::READ);
@@ -245,7 +236,7 @@ Result<void> dump_one(FileDumpContext &context, const TcpDump &dump, size_t inde
     file.set_type(img::INETSK);
     file.set_id(socket.file.id.value);
     img::inet_sk_entry *entry = file.mutable_isk();
-    const uint32_t state = TRY(info_of(socket.fd.get())).tcpi_state;
+    const uint32_t state = TRY(tcp_info_of(socket.fd.get())).tcpi_state;
     const bool closes = socket.connected() && context.options.tcp_close;
     TRY(describe_inet(socket.file, socket.identity, closes ? uint32_t{TCP_CLOSE} : state, socket.local,
                       socket.peer && !closes ? &*socket.peer : nullptr, dump.usual_congestion, entry));
@@ -278,7 +269,7 @@ bool is_tcp(const img::inet_sk_entry &entry) {
 
 Result<void> examine_tcp(const OpenFile &file, const InetIdentity &identity, const FileOptions &options) {
     TcpSocket socket{.fd = base::UniqueFd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), .file = {}, .identity = identity};
-    socket.state = TRY(info_of(file.fd)).tcpi_state;
+    socket.state = TRY(tcp_info_of(file.fd)).tcpi_state;
     socket.local = TRY(local_endpoint(file.fd));
     socket.peer = peer_endpoint(file.fd);
     return socket.connected() ? check_connection(socket, options) : Result<void>{};
@@ -291,7 +282,7 @@ Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const 
                                         .hint("the dump needs a descriptor for every TCP socket of the tree at once: "
                                               "raise the hard limit on open files (ulimit -Hn)")));
     socket.file.fd = socket.fd.get();
-    socket.state = TRY(info_of(file.fd)).tcpi_state;
+    socket.state = TRY(tcp_info_of(file.fd)).tcpi_state;
     socket.local = TRY(local_endpoint(file.fd));
     socket.peer = peer_endpoint(file.fd);
     socket.reuse_address = reuse_address_of(file.fd);

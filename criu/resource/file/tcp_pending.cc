@@ -25,9 +25,8 @@ uint64_t image_of(uint64_t client_inode) {
 }
 
 uint32_t waiting_at(int listener) {
-    tcp_info info{};
-    socklen_t length = sizeof info;
-    return getsockopt(listener, SOL_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_unacked : 0;
+    auto info = tcp_info_of(listener);
+    return info ? info->tcpi_unacked : 0;
 }
 
 bool listens_at(const TcpEnd &end, const kernel::InetSocketFacts &facts) {
@@ -60,8 +59,8 @@ template <class F> std::vector<size_t> find(const std::vector<TcpEnd> &ends, F &
 
 } // namespace
 
-Result<std::map<size_t, std::vector<size_t>>> find_pending(const std::vector<TcpEnd> &ends) {
-    std::map<size_t, std::vector<size_t>> pending;
+Result<std::map<size_t, std::vector<PendingEnd>>> find_pending(const std::vector<TcpEnd> &ends) {
+    std::map<size_t, std::vector<PendingEnd>> pending;
     const auto busy = find(ends, [](const TcpEnd &end) { return end.state == TCP_LISTEN && waiting_at(end.fd) > 0; });
     if (busy.empty())
         return pending;
@@ -81,13 +80,14 @@ Result<std::map<size_t, std::vector<size_t>>> find_pending(const std::vector<Tcp
             });
             if (clients.size() != 1)
                 return base::fail(cannot_keep(ends[listeners[0]], "whose clients are outside of the tree"));
-            pending[listeners[0]].push_back(clients[0]);
+            const bool ended = facts.state == TCP_CLOSE_WAIT && facts.received; // the end counts as a byte
+            pending[listeners[0]].push_back({clients[0], facts.received - ended});
         }
     for (size_t listener : busy)
         if (pending[listener].size() != waiting_at(ends[listener].fd))
             return base::fail(cannot_keep(ends[listener], "and not all of them can be found"));
     for (auto &[listener, clients] : pending)
-        std::ranges::sort(clients); // the order of the queue does not show
+        std::ranges::sort(clients, {}, &PendingEnd::client); // the order of the queue does not show
     return pending;
 }
 
@@ -105,17 +105,6 @@ struct Reserved {
 uint32_t queued(int fd, unsigned long request) {
     int bytes = 0;
     return ioctl(fd, request, &bytes) < 0 ? 0 : static_cast<uint32_t>(bytes);
-}
-
-/// What the server's side of a connection has received.
-Result<uint32_t> received_by_server(const TcpEnd &client) {
-    constexpr uint32_t kStates = 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT;
-    for (int family : {AF_INET, AF_INET6})
-        for (const auto &facts : TRY(kernel::list_inet_sockets(family, IPPROTO_TCP, kStates)))
-            if (!facts.inode && same_address(client.local, facts.family, facts.peer, facts.peer_port) &&
-                same_address(*client.peer, facts.family, facts.local, facts.local_port))
-                return facts.received - (facts.state == TCP_CLOSE_WAIT && facts.received); // less the end
-    return base::unsupported("a connection that waited to be accepted is gone");
 }
 
 Result<Reserved> reserve(FileDumpContext &context, const TcpEnd &client, uint32_t bytes) {
@@ -169,15 +158,16 @@ Result<void> fetch_all(int listener, std::vector<Reserved> &places) {
 
 } // namespace
 
-Result<void> dump_pending(FileDumpContext &context, const TcpEnd &listener, const std::vector<TcpEnd> &clients,
-                          img::inet_sk_entry *entry) {
+Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &ends, size_t listener_index,
+                          const std::vector<PendingEnd> &waiting, img::inet_sk_entry *entry) {
     auto places = std::make_shared<std::vector<Reserved>>();
-    for (const TcpEnd &client : clients) {
+    const TcpEnd &listener = ends[listener_index];
+    for (const auto &[client_index, bytes] : waiting) {
+        const TcpEnd &client = ends[client_index];
         img::ext_pending_connection *pending = entry->mutable_ext()->add_pending();
         pending->set_file(client.file.value);
         pending->set_local(to_bytes(listener.local));
         pending->set_peer(to_bytes(client.local));
-        const uint32_t bytes = TRY(received_by_server(client));
         if (bytes == 0)
             continue;
         if (context.options.tree_survives)

@@ -24,13 +24,19 @@ struct TcpEnd {
     std::optional<Endpoint> peer;
 };
 
-/// Connections that wait at the listeners among `ends`: listener -> clients, as indices.
+/// A connection that its listener has not accepted yet.
+struct PendingEnd {
+    size_t client = 0;     ///< index of the client's end
+    uint32_t received = 0; ///< bytes that the server's side has
+};
+
+/// Connections that wait at the listeners among `ends`, by the listener's index.
 /// Errors: Unsupported if a client is outside of the tree, or if several listeners share the port.
-Result<std::map<size_t, std::vector<size_t>>> find_pending(const std::vector<TcpEnd> &ends);
+Result<std::map<size_t, std::vector<PendingEnd>>> find_pending(const std::vector<TcpEnd> &ends);
 
 /// Writes what waits at the listener. Data that was received is fetched right before the tree is killed.
-Result<void> dump_pending(FileDumpContext &context, const TcpEnd &listener, const std::vector<TcpEnd> &clients,
-                          img::inet_sk_entry *entry);
+Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &ends, size_t listener,
+                          const std::vector<PendingEnd> &waiting, img::inet_sk_entry *entry);
 
 /// The clients of all such connections in a checkpoint, by file id.
 std::set<uint32_t> pending_clients(const std::map<uint32_t, img::file_entry> &files);

@@ -34,19 +34,11 @@ struct TcpRestore {
     }
 };
 
-Result<uint32_t> state_of(int fd) {
-    tcp_info info{};
-    socklen_t length = sizeof info;
-    if (getsockopt(fd, SOL_TCP, TCP_INFO, &info, &length) < 0)
-        return base::fail_sys("TCP_INFO");
-    return info.tcpi_state;
-}
-
 /// Injected segments are received before this is called, unless the machine is very busy.
 Result<void> wait_for_state(int fd, uint32_t wanted) {
     uint32_t state = 0;
     for (int tries = 0; tries < 1000; tries++) {
-        state = TRY(state_of(fd));
+        state = TRY(tcp_info_of(fd)).tcpi_state;
         if (state == wanted)
             return {};
         usleep(1000);

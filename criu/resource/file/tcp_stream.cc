@@ -72,10 +72,7 @@ Result<void> peek(int fd, size_t bytes, std::vector<std::byte> *to) {
 }
 
 Result<void> read_negotiated(int fd, img::tcp_stream_entry *entry) {
-    tcp_info info{};
-    socklen_t length = sizeof info;
-    if (getsockopt(fd, SOL_TCP, TCP_INFO, &info, &length) < 0)
-        return base::fail_sys("TCP_INFO");
+    const tcp_info info = TRY(tcp_info_of(fd));
     constexpr uint32_t kKept = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
     entry->set_opt_mask(info.tcpi_options & kKept);
     entry->set_snd_wscale(info.tcpi_options & TCPI_OPT_WSCALE ? info.tcpi_snd_wscale : 0);
@@ -149,6 +146,14 @@ Result<TcpStream> read_in_repair(int fd, uint32_t state) {
 
 } // namespace
 
+Result<tcp_info> tcp_info_of(int fd) {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, SOL_TCP, TCP_INFO, &info, &length) < 0)
+        return base::fail_sys("TCP_INFO");
+    return info;
+}
+
 Result<void> enter_repair(int fd) {
     if (auto set = set_int_option(fd, SOL_TCP, TCP_REPAIR, kRepairOn, "TCP_REPAIR"); !set)
         return base::fail(std::move(
@@ -187,18 +192,16 @@ const char *tcp_state_name(uint32_t state) {
     return state < kNames.size() ? kNames[state] : "?";
 }
 
-Result<TcpStream> read_tcp_stream(int fd, uint32_t state, bool reuse_address) {
+Result<TcpStream> read_tcp_stream(PeekGuard &guard, int fd, uint32_t state, bool reuse_address) {
+    Result<TcpStream> stream;
+    auto read = [&]() -> Result<void> {
+        TRY(enter_repair(fd));
+        stream = read_in_repair(fd, state);
+        return leave_repair_silently(fd, reuse_address);
+    };
     // A program may have set where its next peek begins.
-    int peek_offset = -1;
-    get_int_option(fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset);
-    if (peek_offset > 0)
-        TRY(set_int_option(fd, SOL_SOCKET, SO_PEEK_OFF, -1, "SO_PEEK_OFF"));
-    TRY(enter_repair(fd));
-    auto stream = read_in_repair(fd, state);
-    auto left = leave_repair_silently(fd, reuse_address);
-    if (peek_offset > 0)
-        TRY(set_int_option(fd, SOL_SOCKET, SO_PEEK_OFF, peek_offset, "SO_PEEK_OFF"));
-    TRY(std::move(left));
+    const bool own_offset = int_option(fd, SOL_SOCKET, SO_PEEK_OFF, PeekGuard::kNoOffset) > 0;
+    TRY(own_offset ? guard.walk(fd, read, PeekGuard::kNoOffset) : read());
     return stream;
 }
 

@@ -7,9 +7,11 @@
 
 #include "base/result.hh"
 #include "criu/resource/file/inet_address.hh"
+#include "criu/resource/file/peek_guard.hh"
 #include "images_pb.hh"
 
 #include <cstddef>
+#include <netinet/tcp.h>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +20,7 @@ namespace resource {
 
 using base::Result;
 
+Result<tcp_info> tcp_info_of(int fd);
 Result<void> enter_repair(int fd);
 /// Back to normal without a packet.
 Result<void> leave_repair_silently(int fd, bool reuse_address);
@@ -41,7 +44,7 @@ struct TcpStream {
 
 /// Reads a connection. The socket is in repair mode for as long as this takes, and must not receive or send meanwhile.
 /// Errors: Unsupported with the reason.
-Result<TcpStream> read_tcp_stream(int fd, uint32_t state, bool reuse_address);
+Result<TcpStream> read_tcp_stream(PeekGuard &guard, int fd, uint32_t state, bool reuse_address);
 /// Data that waits to be read, without repair mode: of sockets whose connection is over.
 Result<std::string> peek_received(int fd);
 

@@ -16,6 +16,10 @@ constexpr uint32_t slave_id(uint32_t index) {
 constexpr uint32_t master_id(uint32_t index) {
     return index << 1 | 1;
 }
+/// Terminals that are no pseudo terminals have their device number on top of all those.
+constexpr uint32_t other_id(dev_t rdev) {
+    return 0x100000 + static_cast<uint32_t>(rdev);
+}
 
 /// What a device number stands for.
 enum class Device : uint8_t { Master, Slave, Controlling, Console, Virtual, Other };

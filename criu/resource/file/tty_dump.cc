@@ -13,8 +13,6 @@
 namespace resource::tty {
 namespace {
 
-constexpr uint32_t kOtherIds = 0x100000; // of terminals that are no pseudo terminals; their device numbers on top
-
 /// One pseudo terminal: descriptors of ours that share a description of each end, where the tree has one.
 struct Pair {
     base::UniqueFd master, slave;
@@ -228,7 +226,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const bool pty = who.device == Device::Master || who.device == Device::Slave;
     const uint32_t id = who.device == Device::Master ? master_id(who.index)
                         : pty                        ? slave_id(who.index)
-                                                     : kOtherIds + static_cast<uint32_t>(file.stat.st_rdev);
+                                                     : other_id(file.stat.st_rdev);
     if (pty)
         TRY(remember(context, file, who));
     TRY(write_info(context, file, who, id));

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <utility>
 
@@ -337,7 +338,8 @@ Result<void> settle_session(FileSettleContext &context, const image::ImageDir &i
 }
 
 bool is_controlling(const img::file_entry &entry, const ImageFiles &files, const Remaps &) {
-    return path_of(files, entry.tty(), "") == "/dev/tty";
+    // A file that a dump has just written stands alone: without the others there is no path to look at.
+    return entry.tty().tty_info_id() == other_id(makedev(5, 0)) || path_of(files, entry.tty(), "") == "/dev/tty";
 }
 
 Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {

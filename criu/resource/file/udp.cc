@@ -5,8 +5,8 @@
 // its arrival the socket is connected to the sender, so that among several sockets of one port it is the best match.
 #include "criu/resource/file/udp.hh"
 
-#include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/packet_forge.hh"
+#include "criu/resource/file/peek_guard.hh"
 #include "criu/resource/file/socket_options.hh"
 
 #include <arpa/inet.h>
@@ -96,7 +96,7 @@ Result<void> peek_all(int fd, const Endpoint &own, img::inet_sk_entry *entry) {
 
 } // namespace
 
-Result<void> dump_datagrams(const OpenFile &file, img::inet_sk_entry *entry) {
+Result<void> dump_datagrams(FileDumpContext &context, const OpenFile &file, img::inet_sk_entry *entry) {
     pollfd poller{file.fd, POLLIN, 0};
     if (poll(&poller, 1, 0) != 1 || !(poller.revents & POLLIN) || !received_memory(file.fd))
         return {};
@@ -104,12 +104,7 @@ Result<void> dump_datagrams(const OpenFile &file, img::inet_sk_entry *entry) {
         return base::fail(base::Error(base::ErrorKind::Unsupported, "an error waits to be read on a UDP socket")
                               .hint("try again a moment later"));
     const Endpoint own = TRY(local_endpoint(file.fd));
-    int offset = -1;
-    get_int_option(file.fd, SOL_SOCKET, SO_PEEK_OFF, &offset);
-    TRY(set_int_option(file.fd, SOL_SOCKET, SO_PEEK_OFF, 0, "SO_PEEK_OFF"));
-    auto peeked = peek_all(file.fd, own, entry);
-    TRY(set_int_option(file.fd, SOL_SOCKET, SO_PEEK_OFF, offset, "SO_PEEK_OFF"));
-    return peeked;
+    return context.states.of<PeekGuard>().walk(file.fd, [&] { return peek_all(file.fd, own, entry); });
 }
 
 Result<void> refuse_corked(int fd) {

@@ -1,5 +1,6 @@
 // What waits in a unix socket, read without taking it out. Each image entry is one packet; of a stream, what one call
 // returns: the kernel does not read past descriptors, nor past a change of credentials, nor past an out-of-band byte.
+#include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/unix_socket.hh"
 #include "sk-packet.pb.h"
 
@@ -31,7 +32,7 @@ struct Packet {
 class QueueReader {
 public:
     QueueReader(int fd, int type) : fd_(fd), type_(type), buffer_(kBuffer) {
-        credentials_ = int_option(fd, SOL_SOCKET, SO_PASSCRED, 0) == 1;
+        credentials_ = int_option(fd, SOL_SOCKET, SO_PASSCRED) == 1;
         int bytes = 0;
         if (ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0) // of datagrams: those of the first
             buffer_.resize(std::max(buffer_.size(), static_cast<size_t>(bytes)));

@@ -48,12 +48,6 @@ std::string show_unix_name(std::string_view name) {
     return out;
 }
 
-int int_option(int fd, int level, int option, int otherwise) {
-    int value = 0;
-    socklen_t size = sizeof value;
-    return getsockopt(fd, level, option, &value, &size) < 0 ? otherwise : value;
-}
-
 bool peer_credentials(int fd, img::ext_credentials *credentials) {
     ucred peer{};
     socklen_t size = sizeof peer;

@@ -5,7 +5,7 @@
 // unix_socket_bind.cc (names), unix_queue_restore.cc (contents), peer_identity.cc (for SO_PEERCRED).
 #pragma once
 
-#include "criu/kernel/sock_diag.hh"
+#include "criu/kernel/unix_diag.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/file/peek_guard.hh"
 
@@ -40,8 +40,6 @@ inline bool is_path(std::string_view name) {
 }
 /// A name for people.
 std::string show_unix_name(std::string_view name);
-
-int int_option(int fd, int level, int option, int otherwise);
 
 // ---- dump ----------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 // Unix sockets, as they are saved. What getsockopt does not tell (peers, clients that wait to be accepted) comes from
 // one list of all unix sockets of the machine.
+#include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/unix_socket.hh"
 #include "criu/resource/file/unix_socket_verbs.hh"

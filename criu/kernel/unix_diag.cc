@@ -1,4 +1,4 @@
-#include "criu/kernel/sock_diag.hh"
+#include "criu/kernel/unix_diag.hh"
 
 #include "criu/kernel/netlink.hh"
 
@@ -53,7 +53,7 @@ Result<std::unordered_map<uint32_t, UnixSocket>> unix_sockets() {
     request.body.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
     auto visit = [&](std::string_view body) -> Result<void> {
         if (body.size() < sizeof(unix_diag_msg))
-            return base::fail_sys(EBADMSG, "sock_diag");
+            return base::fail_sys(EBADMSG, "list of unix sockets");
         const auto head = value_of<unix_diag_msg>(body);
         UnixSocket sk{.inode = head.udiag_ino, .type = head.udiag_type, .state = head.udiag_state};
         TRY(for_each_attribute(body.substr(sizeof head),

@@ -1,4 +1,4 @@
-// What the kernel tells of sockets by netlink (sock_diag): lists of all sockets of a family in our network namespace.
+// Unix sockets as the kernel lists them (SOCK_DIAG): names, peers and queues, which getsockopt(2) does not tell.
 #pragma once
 
 #include "base/result.hh"
