@@ -14,10 +14,6 @@
 namespace dump {
 namespace {
 
-Result<std::string> read_fdinfo(Pid holder, int number) {
-    return kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", holder.value, number).c_str());
-}
-
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
     long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
     return r == 0 ? 0 : r == 1 ? -1 : 1;
@@ -60,6 +56,16 @@ Result<base::UniqueFd> FileTable::borrow(const tree::TaskFacts &task, int number
     return fd;
 }
 
+// Thousands of descriptors are looked up: the way to their directory is gone once.
+Result<std::string> FileTable::read_fdinfo(Pid holder, int number) {
+    if (infos_of_ != holder) {
+        infos_ = TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/fdinfo", holder.value).c_str(),
+                                     O_PATH | O_DIRECTORY));
+        infos_of_ = holder;
+    }
+    return kernel::read_file(infos_.get(), std::to_string(number).c_str());
+}
+
 Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd) {
     resource::OpenFile file;
     if (fstat(fd, &file.stat) < 0)
@@ -76,7 +82,9 @@ Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd)
             TRY(resource::dump_locks(*context_, TRY(read_fdinfo(holder, number)), holder, number, false));
         return known;
     }
-    file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd).c_str()));
+    if (!own_links_)
+        own_links_ = TRY(kernel::open_at(AT_FDCWD, "/proc/self/fd", O_PATH | O_DIRECTORY));
+    file.link = TRY(kernel::read_link(own_links_.get(), std::to_string(fd).c_str()));
     file.fdinfo = TRY(read_fdinfo(holder, number));
     // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));

@@ -38,6 +38,7 @@ private:
         uint64_t device, inode, mode;
         auto operator<=>(const Key &) const = default;
     };
+    Result<std::string> read_fdinfo(Pid holder, int number);
     Result<Known> find_or_dump(Pid holder, int number, int fd);
     Result<FileId> add_passed(base::UniqueFd fd);
     Result<base::UniqueFd> borrow(const tree::TaskFacts &task, int number);
@@ -49,6 +50,9 @@ private:
     std::map<Key, FileId> paths_;
     std::set<uint32_t> late_;          ///< ids of files that a restore opens last, in a task that has them
     base::UniqueFd pidfd_;             ///< of the task whose table is being added
+    base::UniqueFd own_links_;         ///< /proc/self/fd
+    base::UniqueFd infos_;             ///< /proc/PID/fdinfo of `infos_of_`
+    std::optional<Pid> infos_of_;
     std::vector<base::UniqueFd> kept_; ///< passed descriptions, held for comparison
 };
 

@@ -54,7 +54,7 @@ Result<void> set(int fd, const SocketOption &option, const img::ext_socket_optio
 
 Result<void> dump_option_list(int fd, std::span<const SocketOption> table, OptionList *list) {
     for (const SocketOption &option : table) {
-        char buffer[kMaxBytes] = {};
+        char buffer[kMaxBytes];
         auto length = static_cast<socklen_t>(std::min(option.bytes, kMaxBytes));
         if (getsockopt(fd, option.level, option.name, buffer, &length) < 0)
             continue; // not of this kind of socket, or not in this kernel

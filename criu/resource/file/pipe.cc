@@ -27,11 +27,21 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
-const img::ext_pipe *packets_of(const FileOpenContext &context, uint32_t pipe_id) {
-    for (auto &[id, file] : context.files)
-        if (file.has_pipe() && file.pipe().pipe_id() == pipe_id && file.pipe().has_ext())
-            return &file.pipe().ext();
-    return nullptr;
+/// Boundaries of packets, which only one of a pipe's ends may have.
+struct PipePackets {
+    bool loaded = false;
+    std::map<uint32_t, const img::ext_pipe *> by_pipe;
+};
+
+const img::ext_pipe *packets_of(FileOpenContext &context, uint32_t pipe_id) {
+    auto &packets = context.states.of<PipePackets>();
+    if (!packets.loaded)
+        for (auto &[id, file] : context.files)
+            if (file.has_pipe() && file.pipe().has_ext())
+                packets.by_pipe.emplace(file.pipe().pipe_id(), &file.pipe().ext());
+    packets.loaded = true;
+    auto found = packets.by_pipe.find(pipe_id);
+    return found == packets.by_pipe.end() ? nullptr : found->second;
 }
 
 /// Creates the pipe; its two ends wait in the context for the descriptions that they belong to.
