@@ -202,6 +202,8 @@ Result<WaitStatus> wait(Pid tid, int timeout_ms) {
     if (TRY(look(tid, status, WNOHANG)))
         return status;
     HoldSigchld hold;
+    if (TRY(look(tid, status, WNOHANG))) // it stopped between the two lines, and its signal has gone by
+        return status;
     // The signal may have been for an earlier stop, and several may have become one: look again now and then.
     constexpr int64_t kLongestMs = 50;
     for (const int64_t end = now_ms() + timeout_ms;;) {

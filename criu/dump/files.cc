@@ -59,8 +59,8 @@ Result<base::UniqueFd> FileTable::borrow(const tree::TaskFacts &task, int number
 // Thousands of descriptors are looked up: the way to their directory is gone once.
 Result<std::string> FileTable::read_fdinfo(Pid holder, int number) {
     if (infos_of_ != holder) {
-        infos_ = TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/fdinfo", holder.value).c_str(),
-                                     O_PATH | O_DIRECTORY));
+        infos_ =
+            TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/fdinfo", holder.value).c_str(), O_PATH | O_DIRECTORY));
         infos_of_ = holder;
     }
     return kernel::read_file(infos_.get(), std::to_string(number).c_str());

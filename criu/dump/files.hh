@@ -48,10 +48,10 @@ private:
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order
     std::map<Key, FileId> paths_;
-    std::set<uint32_t> late_;          ///< ids of files that a restore opens last, in a task that has them
-    base::UniqueFd pidfd_;             ///< of the task whose table is being added
-    base::UniqueFd own_links_;         ///< /proc/self/fd
-    base::UniqueFd infos_;             ///< /proc/PID/fdinfo of `infos_of_`
+    std::set<uint32_t> late_;  ///< ids of files that a restore opens last, in a task that has them
+    base::UniqueFd pidfd_;     ///< of the task whose table is being added
+    base::UniqueFd own_links_; ///< /proc/self/fd
+    base::UniqueFd infos_;     ///< /proc/PID/fdinfo of `infos_of_`
     std::optional<Pid> infos_of_;
     std::vector<base::UniqueFd> kept_; ///< passed descriptions, held for comparison
 };

@@ -101,7 +101,12 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
     // From here on our own low descriptors, the log among them, may be replaced by the task's.
     context.log.set_level(base::LogLevel::None);
     TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
-    prctl(PR_SET_PDEATHSIG, SIGKILL); // children of helpers have their lasting parent now: it has collected the helper
+    if (context.rendezvous.watches_coordinator()) {
+        // The child of a helper has its lasting parent now: it has collected the helper.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (context.rendezvous.coordinator_has_died())
+            _exit(1); // perhaps the parent has as well, before it could end us
+    }
     if (!borrows_table(context, node)) {
         TRY(place_files(context, node, around.proc_fd));
         close_foreign(context, task);

@@ -1,9 +1,12 @@
 #include "criu/restore/rendezvous.hh"
 
+#include "base/unique_fd.hh"
+
 #include <algorithm>
 #include <climits>
 #include <ctime>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,7 +39,10 @@ Result<Rendezvous> Rendezvous::create(const plan::Arena &arena) {
                       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (page == MAP_FAILED)
         return base::fail_sys("map the rendezvous");
-    return Rendezvous(static_cast<Page *>(page));
+    base::UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    if (!self)
+        return base::fail_sys("pidfd_open");
+    return Rendezvous(static_cast<Page *>(page), self.release());
 }
 
 void Rendezvous::expect(uint32_t count) {
@@ -74,8 +80,17 @@ void Rendezvous::arrive() {
 }
 
 void Rendezvous::wait_open(uint32_t stage) {
-    for (uint32_t now; (now = load(page_->meet.stage)) < stage && !given_up();)
-        sleep_on(page_->meet.stage, now, nullptr);
+    const timespec now_and_then{0, 200'000'000};
+    for (uint32_t now; (now = load(page_->meet.stage)) < stage && !given_up();) {
+        sleep_on(page_->meet.stage, now, watches_ ? &now_and_then : nullptr);
+        if (watches_ && coordinator_has_died())
+            abort();
+    }
+}
+
+bool Rendezvous::coordinator_has_died() const {
+    pollfd death{coordinator_, POLLIN, 0};
+    return poll(&death, 1, 0) == 1;
 }
 
 Result<void> Rendezvous::pass(uint32_t stage) {

@@ -37,6 +37,11 @@ public:
     /// Arrives without waiting.
     void arrive();
     void wait_open(uint32_t stage);
+    /// For a task that the kernel does not end with the coordinator: from now on a coordinator that has died counts as
+    /// giving up. Until the task places its own files.
+    void watch_coordinator() { watches_ = true; }
+    bool watches_coordinator() const { return watches_; }
+    bool coordinator_has_died() const;
     bool given_up() const;
     /// Adds to the counters of stats-restore.
     void count(uint64_t compared, uint64_t skipped_cow, uint64_t restored);
@@ -63,10 +68,12 @@ private:
         uint32_t text_length, hint_length;
         char text[3000], hint[900];
     };
-    explicit Rendezvous(Page *page) : page_(page) {}
+    Rendezvous(Page *page, int coordinator) : page_(page), coordinator_(coordinator) {}
     bool wait_some();
 
     Page *page_;
+    int coordinator_; ///< pidfd; lives as long as the coordinator, and is closed with all that is foreign to a task
+    bool watches_ = false;
 };
 
 template <class Alive> Result<void> Rendezvous::wait_all(Alive alive) {

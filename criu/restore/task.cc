@@ -89,11 +89,11 @@ Result<void> spawn(RestoreContext &context, int index) {
 }
 
 /// Dies with its parent, so that nothing outlives a restore that is killed.
-void tie_to_parent(const RestoreContext &context, const Node &node) {
+void tie_to_parent(RestoreContext &context, const Node &node) {
     if (node.parent < 0 && !context.root_is_child())
         return; // it is held: hold.hh
     if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
-        return; // its first parent is to die soon: see launch()
+        return context.rendezvous.watch_coordinator(); // its first parent is to die soon: see launch()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const pid_t parent = node.parent < 0
                              ? context.coordinator

@@ -15,7 +15,8 @@ namespace resource {
 namespace {
 
 constexpr std::string_view kDeleted = " (deleted)";
-constexpr size_t kBuildIdPrefix = 1u << 20;
+// Where CRIU looks for it, and where it mostly is.
+constexpr size_t kBuildIdPrefix = 1u << 20, kUsualBuildIdPrefix = 4096;
 
 // /dev/{mem,kmem,null,port,zero,full,random,urandom,kmsg}: major 1.
 bool is_plain_device(const struct stat &st) {
@@ -51,10 +52,17 @@ std::string path_of(const OpenFile &file) {
 }
 
 std::vector<uint8_t> build_id_of(int fd) {
-    std::string prefix(kBuildIdPrefix, '\0');
-    ssize_t n = pread(fd, prefix.data(), prefix.size(), 0);
-    prefix.resize(n > 0 ? static_cast<size_t>(n) : 0);
-    return parse::parse_build_id(prefix);
+    std::string prefix;
+    std::vector<uint8_t> id;
+    for (size_t size : {kUsualBuildIdPrefix, kBuildIdPrefix}) {
+        prefix.resize(size);
+        const ssize_t n = pread(fd, prefix.data(), size, 0);
+        prefix.resize(n > 0 ? static_cast<size_t>(n) : 0);
+        id = parse::parse_build_id(prefix);
+        if (!id.empty() || prefix.size() < size)
+            break;
+    }
+    return id;
 }
 
 // The image keeps it as 32-bit words in the byte order of the machine, zero-padded.

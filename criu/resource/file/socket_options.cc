@@ -29,7 +29,13 @@ constexpr int kInq = 84;             // SO_INQ
 // Order matters: the peek offset and the lock of the filter come last. What is lenient is a hint, or needs a privilege
 // that the restoring user may lack without harm.
 constexpr SocketOption kOptions[] = {
-    // Of packets that a device sends or receives: sockets without a device need not be asked.
+    {SOL_SOCKET, SO_DEBUG, "SO_DEBUG", 0, 4, true},
+    {SOL_SOCKET, SO_TIMESTAMP_OLD, "SO_TIMESTAMP", 0},
+    {SOL_SOCKET, SO_TIMESTAMP_NEW, "SO_TIMESTAMP_NEW", 0},
+    {SOL_SOCKET, SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 0},
+    {SOL_SOCKET, SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS_NEW", 0},
+    {SOL_SOCKET, SO_TIMESTAMPING_OLD, "SO_TIMESTAMPING", 0, 12},
+    {SOL_SOCKET, SO_TIMESTAMPING_NEW, "SO_TIMESTAMPING_NEW", 0, 12},
     {SOL_SOCKET, SO_RXQ_OVFL, "SO_RXQ_OVFL", 0},
     {SOL_SOCKET, SO_WIFI_STATUS, "SO_WIFI_STATUS", 0},
     {SOL_SOCKET, SO_NOFCS, "SO_NOFCS", 0},
@@ -43,23 +49,13 @@ constexpr SocketOption kOptions[] = {
     {SOL_SOCKET, kTxRehash, "SO_TXREHASH", 1, 4, true},
     {SOL_SOCKET, kReceiveMark, "SO_RCVMARK", 0},
     {SOL_SOCKET, kReceivePriority, "SO_RCVPRIORITY", 0},
-    {SOL_SOCKET, SO_INCOMING_CPU, "SO_INCOMING_CPU", -1, 4, true},
-    // Of all sockets.
-    {SOL_SOCKET, SO_DEBUG, "SO_DEBUG", 0, 4, true},
-    {SOL_SOCKET, SO_TIMESTAMP_OLD, "SO_TIMESTAMP", 0},
-    {SOL_SOCKET, SO_TIMESTAMP_NEW, "SO_TIMESTAMP_NEW", 0},
-    {SOL_SOCKET, SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 0},
-    {SOL_SOCKET, SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS_NEW", 0},
-    {SOL_SOCKET, SO_TIMESTAMPING_OLD, "SO_TIMESTAMPING", 0, 12},
-    {SOL_SOCKET, SO_TIMESTAMPING_NEW, "SO_TIMESTAMPING_NEW", 0, 12},
     {SOL_SOCKET, kPassPidfd, "SO_PASSPIDFD", 0},
     {SOL_SOCKET, kPassRights, "SO_PASSRIGHTS", 1},
     {SOL_SOCKET, kInq, "SO_INQ", 0},
+    {SOL_SOCKET, SO_INCOMING_CPU, "SO_INCOMING_CPU", -1, 4, true},
     {SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF", -1},
     {SOL_SOCKET, SO_LOCK_FILTER, "SO_LOCK_FILTER", 0},
 };
-constexpr size_t kDeviceOptions = 14;
-static_assert(kOptions[kDeviceOptions].name == SO_DEBUG);
 
 int value_of(int fd, int name, int otherwise = 0) {
     return int_option(fd, SOL_SOCKET, name, otherwise);
@@ -111,7 +107,7 @@ void drop_observed_cpu(const img::sk_opts_entry &opts, OptionList *list) {
 
 } // namespace
 
-Result<void> dump_socket_options(int fd, img::sk_opts_entry *opts, SocketReach reach) {
+Result<void> dump_socket_options(int fd, img::sk_opts_entry *opts) {
     auto number = [&](int name) { return static_cast<uint32_t>(value_of(fd, name)); };
     opts->set_so_sndbuf(number(SO_SNDBUF));
     opts->set_so_rcvbuf(number(SO_RCVBUF));
@@ -142,12 +138,10 @@ Result<void> dump_socket_options(int fd, img::sk_opts_entry *opts, SocketReach r
         opts->set_so_linger(static_cast<uint32_t>(lingering.l_linger));
     if (int lock = value_of(fd, kBufLock, -1); lock >= 0)
         opts->set_so_buf_lock(static_cast<uint32_t>(lock));
+    dump_device(fd, opts);
     TRY(dump_filter(fd, opts));
-    const bool devices = reach == SocketReach::Devices;
-    if (devices)
-        dump_device(fd, opts);
     img::ext_sk_opts more;
-    TRY(dump_option_list(fd, std::span(kOptions).subspan(devices ? 0 : kDeviceOptions), more.mutable_options()));
+    TRY(dump_option_list(fd, kOptions, more.mutable_options()));
     drop_observed_cpu(*opts, more.mutable_options());
     if (more.options_size())
         *opts->mutable_ext() = more;

@@ -8,12 +8,9 @@ namespace resource {
 
 using base::Result;
 
-/// Whether packets of the socket go over network devices: then it has more options.
-enum class SocketReach { Devices, Local };
-
 /// Reads all options. Changes nothing, and works on sockets of tasks that are stopped.
 /// Errors: Unsupported for a filter that cannot be read (extended BPF).
-Result<void> dump_socket_options(int fd, img::sk_opts_entry *opts, SocketReach reach = SocketReach::Devices);
+Result<void> dump_socket_options(int fd, img::sk_opts_entry *opts);
 
 /// Those that decide about bind(2) and connect(2): reuse, device, mark, priority. Doing it is up to the family;
 /// restore_socket_options() sets them again.

@@ -279,7 +279,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     usk->set_uflags(0);
     write_kernel_facts(state, sk, usk);
     TRY(dump_owner(file, usk->mutable_fown()));
-    TRY(dump_socket_options(file.fd, usk->mutable_opts(), SocketReach::Local));
+    TRY(dump_socket_options(file.fd, usk->mutable_opts()));
     TRY(dump_unix_name(context, file, sk, usk));
     TRY(dump_details(file.fd, sk, usk));
     if (!sk.waiting.empty())
