@@ -23,6 +23,7 @@ int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
 
 FileTable::FileTable(resource::FileDumpContext &context) : context_(&context) {
     context.dump_passed = [this](base::UniqueFd fd) { return add_passed(std::move(fd)); };
+    context.find_open = [this](uint64_t device, uint64_t inode) { return find_open(device, inode); };
 }
 
 Result<const resource::FileKind *> FileTable::kind_of(const resource::OpenFile &file) {
@@ -129,12 +130,14 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
     return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
 }
 
-Result<FileId> FileTable::find_socket(uint64_t device, uint64_t inode) const {
-    auto found = descriptions_.lower_bound({device, inode, 0});
-    if (found == descriptions_.end() || found->first.device != device || found->first.inode != inode ||
-        found->second.empty())
-        return base::unsupported(fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", inode));
-    return found->second.front().id;
+std::optional<FileId> FileTable::find_open(uint64_t device, uint64_t inode) const {
+    const Pid ourselves(getpid());
+    for (auto found = descriptions_.lower_bound({device, inode, 0});
+         found != descriptions_.end() && found->first.device == device && found->first.inode == inode; ++found)
+        for (const Known &known : found->second)
+            if (known.holder != ourselves)
+                return known.id;
+    return std::nullopt;
 }
 
 Result<void> FileTable::finish() {

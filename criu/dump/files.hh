@@ -22,8 +22,8 @@ public:
     /// A file that is open in no descriptor: a mapping, the program, the working directory. `path` opens it, through
     /// /proc; the same file in the same mode is written once for the whole tree.
     Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags);
-    /// The socket of that inode, which must be open in a table added so far: a mapping of it cannot be opened.
-    Result<FileId> find_socket(uint64_t device, uint64_t inode) const;
+    /// What is open on that inode in a table added so far.
+    std::optional<FileId> find_open(uint64_t device, uint64_t inode) const;
     /// All tables are added: lets every kind look whether something is missing.
     Result<void> finish();
 

@@ -49,11 +49,20 @@ Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFact
     return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get());
 }
 
+/// A mapping of a socket cannot be opened.
+Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma &vma) {
+    const auto file = context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode);
+    if (!file)
+        return base::unsupported(
+            fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", vma.inode));
+    return file->value;
+}
+
 Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
                          MappingClass kind, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
     if (kind == MappingClass::SocketRing)
-        entry.set_shmid(TRY(context.files.find_socket(makedev(vma.dev_major, vma.dev_minor), vma.inode)).value);
+        entry.set_shmid(TRY(file_of_ring(context, vma)));
     else if (resource::needs_file(kind))
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
     if (kind == MappingClass::SharedAnonymous)

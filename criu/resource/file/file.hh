@@ -73,13 +73,16 @@ struct FileDumpContext {
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
     std::map<std::pair<uint64_t, uint64_t>, uint32_t>
         link_remaps;                         ///< ... that still has a name -> id of the file of that name
-    std::vector<std::string> links;          ///< hard links made; removed when the dump fails
+    std::vector<std::string> links;          ///< hard links that this dump has made
     std::set<uint64_t> pipes_done;           ///< pipes whose contents are written
     std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
     /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
     std::vector<std::function<Result<void>()>> before_kill;
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
+    /// The file of the tree that is open on this object in some descriptor of a task. For finish(): before, not all of
+    /// them are known.
+    std::function<std::optional<FileId>(uint64_t device, uint64_t inode)> find_open;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
     /// Runs the user's action scripts at a hook. Null: none.
@@ -155,6 +158,8 @@ struct LatePlan {
 struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
+    /// Shares the description of another file, whose first holder has it open.
+    std::function<Result<base::UniqueFd>(uint32_t id)> borrow;
     KindStates states;
 };
 
@@ -206,6 +211,8 @@ extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
+extern const FileKind kInotify;
+extern const FileKind kFanotify;
 extern const FileKind kMemfd;
 extern const FileKind kNamespaceFile;
 extern const FileKind kPidfd;

@@ -5,8 +5,9 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,  &kFifo,       &kEventfd,    &kSignalfd,     &kTimerfd,       &kEventpoll, &kPidfd,         &kNamespaceFile,
-    &kMemfd, &kInetSocket, &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,       &kRefusedSocket, &kRegularFile,
+    &kPipe,       &kFifo,         &kEventfd,       &kSignalfd,      &kTimerfd,       &kEventpoll,
+    &kInotify,    &kFanotify,     &kPidfd,         &kNamespaceFile, &kMemfd,         &kInetSocket,
+    &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,           &kRefusedSocket, &kRegularFile,
 };
 
 } // namespace
