@@ -3,10 +3,11 @@
 #include "zdtm.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
 
-static volatile bool stop;
+static volatile bool running, stop;
 
 static int64_t by_syscall(clockid_t clock) {
     struct timespec time;
@@ -17,6 +18,7 @@ static int64_t by_syscall(clockid_t clock) {
 static void *body(void *argument) {
     static const clockid_t kClocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE};
     int64_t last[ARRAY_SIZE(kClocks)] = {0};
+    running = true;
     while (!stop) {
         for (size_t i = 0; i < ARRAY_SIZE(kClocks); i++) {
             int64_t now = now_ns(kClocks[i]);
@@ -34,6 +36,8 @@ int main(int argc, char **argv) {
     pthread_t thread;
     unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
     must(pthread_create(&thread, NULL, body, NULL) ? -1 : 0);
+    while (!running)
+        sched_yield(); /* a thread that is being started changes its mask on the way */
     test_daemon();
     while (test_go())
         now_ns(CLOCK_MONOTONIC);
