@@ -21,6 +21,13 @@ size_t Batch::call_with_result(long nr, std::initializer_list<uint64_t> args, un
     return index;
 }
 
+size_t Batch::call_with_word(long nr, std::initializer_list<uint64_t> args, unsigned position, uint64_t address) {
+    size_t index = call(nr, args);
+    ops_[index].arg[position] = address;
+    ops_[index].memory_refs = static_cast<uint8_t>(1u << position);
+    return index;
+}
+
 uint64_t Batch::in(std::span<const std::byte> bytes) {
     uint64_t address = out(bytes.size());
     std::copy(bytes.begin(), bytes.end(), data_.begin() + static_cast<ptrdiff_t>(address - base_));

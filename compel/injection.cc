@@ -1,6 +1,7 @@
 #include "compel/injection.hh"
 
 #include "compel/blob.hh"
+#include "compel/patience.hh"
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -207,6 +208,9 @@ Result<void> Injection::connect() {
 Result<int64_t> Injection::read_reply() {
     agent::Reply reply{};
     pollfd poller{socket_.get(), POLLIN, 0};
+    for (Patience patience; patience.lasts();)
+        if (recv(socket_.get(), &reply, sizeof reply, MSG_DONTWAIT) == static_cast<ssize_t>(sizeof reply))
+            return reply.value;
     int ready;
     do
         ready = poll(&poller, 1, kTimeoutMs);
@@ -240,28 +244,16 @@ Result<int64_t> Injection::command(agent::Command command, int fd) {
     return read_reply();
 }
 
-Result<void> Injection::run(Batch &batch) {
+Result<void> Injection::run(Batch &batch, int fd) {
     if (!batch.fits())
         return base::fail(base::ErrorKind::Bug, "a batch does not fit into the agent's memory");
     auto image = batch.image();
     TRY(memory_->write(batch.base_, image));
     agent::OpList list{batch.ops_address(), static_cast<uint32_t>(batch.calls()), agent::kNoFailure};
     TRY(memory_->write_value(base::RemotePtr<agent::OpList>(control_ + offsetof(agent::Control, list)), list));
-    TRY(command(agent::Command::Run, -1));
+    TRY(command(agent::Command::Run, fd));
     TRY(memory_->read(batch.base_, image));
     batch.read_back(image);
-    return {};
-}
-
-Result<int> Injection::give_fd(int fd) {
-    int64_t number = TRY(command(agent::Command::TakeFd, fd));
-    if (number < 0)
-        return base::fail_sys(EMFILE, "pass a descriptor to the task");
-    return static_cast<int>(number);
-}
-
-Result<void> Injection::drop_fd() {
-    TRY(command(agent::Command::DropFd, -1));
     return {};
 }
 
@@ -356,7 +348,7 @@ Result<void> Injection::close_descriptors() {
     auto control = memory_->read_value(base::RemotePtr<agent::Control>(control_));
     if (!control || !started_)
         return {};
-    for (int32_t fd : {control->agent_socket, control->passed_fd, control->tool_socket})
+    for (int32_t fd : {control->agent_socket, static_cast<int32_t>(control->passed_fd), control->tool_socket})
         if (fd >= 0)
             TRY(remote_syscall(SYS_close, {static_cast<uint64_t>(fd)}));
     started_ = false;

@@ -36,6 +36,8 @@ public:
     size_t call(long nr, std::initializer_list<uint64_t> args);
     /// As call(), with argument `position` replaced by the result of call `earlier`.
     size_t call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier);
+    /// As call(), with argument `position` replaced by the 64-bit word at `address` in the process.
+    size_t call_with_word(long nr, std::initializer_list<uint64_t> args, unsigned position, uint64_t address);
     /// Copies `bytes` into the process; returns their address there.
     uint64_t in(std::span<const std::byte> bytes);
     /// Room for `size` bytes of results; returns its address there.
@@ -85,12 +87,10 @@ public:
     /// Batch for the `index`th of the other threads (0-based).
     Batch thread_batch(size_t index) const;
 
-    /// Executes the batch; results are in it afterwards.
-    Result<void> run(Batch &batch);
-    /// Copies a descriptor of ours into the process, one at a time; returns its number there. It is closed by
-    /// drop_fd(), or by the agent if the tool dies.
-    Result<int> give_fd(int fd);
-    Result<void> drop_fd();
+    /// Executes the batch; results are in it afterwards. With `fd` the process has a copy of that descriptor of ours
+    /// meanwhile, whose number is the word at passed_fd(); the agent closes it, also if the tool dies.
+    Result<void> run(Batch &batch, int fd = -1);
+    uint64_t passed_fd() const { return control_ + offsetof(agent::Control, passed_fd); }
 
     /// One thread and what it is to execute.
     struct ThreadRun {

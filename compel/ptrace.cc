@@ -1,5 +1,7 @@
 #include "compel/ptrace.hh"
 
+#include "compel/patience.hh"
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -199,8 +201,9 @@ Result<WaitStatus> wait(Pid tid, int timeout_ms) {
         TRY(look(tid, status, 0));
         return status;
     }
-    if (TRY(look(tid, status, WNOHANG)))
-        return status;
+    for (Patience patience; patience.lasts();)
+        if (TRY(look(tid, status, WNOHANG)))
+            return status;
     HoldSigchld hold;
     if (TRY(look(tid, status, WNOHANG))) // it stopped between the two lines, and its signal has gone by
         return status;

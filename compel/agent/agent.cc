@@ -184,12 +184,8 @@ void drop_fd(Control *c) {
 int64_t serve(Control *c, Command command, int32_t passed) {
     switch (command) {
     case Command::Run:
-        run(&c->list);
-        return 0;
-    case Command::TakeFd:
         c->passed_fd = passed;
-        return passed;
-    case Command::DropFd:
+        run(&c->list);
         drop_fd(c);
         return 0;
     case Command::WaitThreads:

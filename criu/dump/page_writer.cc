@@ -54,8 +54,8 @@ Result<void> copy_from_outside(Piece piece, int fd, const compel::RemoteMemory &
 /// Pieces on their way through the agent, one batch at a time.
 class AgentWriter {
 public:
-    AgentWriter(compel::Injection &agent, int remote_fd, int fd, const compel::RemoteMemory &memory)
-        : agent_(agent), remote_fd_(remote_fd), fd_(fd), memory_(memory) {}
+    AgentWriter(compel::Injection &agent, int fd, const compel::RemoteMemory &memory)
+        : agent_(agent), fd_(fd), memory_(memory) {}
 
     Result<void> add(Piece piece) {
         while (piece.bytes) {
@@ -90,12 +90,12 @@ public:
             }
             uint64_t at = batch.in(std::as_bytes(std::span(vectors)));
             size_t index =
-                batch.call(SYS_pwritev, {static_cast<uint64_t>(remote_fd_), at, count, pieces_[first].file_offset, 0});
+                batch.call_with_word(SYS_pwritev, {0, at, count, pieces_[first].file_offset, 0}, 0, agent_.passed_fd());
             calls.push_back({index, first, count, bytes});
             first += count;
         }
         TRY(kernel::check_interrupted());
-        TRY(agent_.run(batch));
+        TRY(agent_.run(batch, fd_));
         for (const Call &call : calls)
             TRY(complete(call.first, call.count, std::max<int64_t>(0, batch.result(call.index))));
         pieces_.clear();
@@ -119,7 +119,7 @@ private:
     }
 
     compel::Injection &agent_;
-    int remote_fd_, fd_;
+    int fd_;
     const compel::RemoteMemory &memory_;
     std::vector<Piece> pieces_;
     uint64_t bytes_ = 0;
@@ -139,22 +139,15 @@ Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::
         }
         return {};
     }
-    int remote = TRY(agent->give_fd(fd));
-    AgentWriter writer(*agent, remote, fd, memory);
-    Result<void> outcome;
+    AgentWriter writer(*agent, fd, memory);
     for (const PageRun &run : runs) {
         Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
-        outcome = run.readable ? writer.add(piece) : writer.flush();
-        if (outcome && !run.readable)
-            outcome = copy_from_outside(piece, fd, memory, buffer);
-        if (!outcome)
-            break;
+        TRY(run.readable ? writer.add(piece) : writer.flush());
+        if (!run.readable)
+            TRY(copy_from_outside(piece, fd, memory, buffer));
     }
-    if (outcome)
-        outcome = writer.flush();
-    TRY(agent->drop_fd()); // also after a failure: the task must not keep our descriptor
-    return outcome;
+    return writer.flush();
 }
 
 namespace {

@@ -73,22 +73,52 @@ struct MmQuestions {
     }
 };
 
-Result<std::vector<bool>> ask_close_on_exec(compel::Injection &agent, const std::vector<int> &fds) {
-    constexpr size_t kPerBatch = 1000;
-    std::vector<bool> flags;
-    for (size_t at = 0; at < fds.size(); at += kPerBatch) {
-        compel::Batch batch = agent.batch();
-        const size_t count = std::min(kPerBatch, fds.size() - at);
-        for (size_t i = 0; i < count; i++)
-            batch.call(SYS_fcntl, {static_cast<uint64_t>(fds[at + i]), F_GETFD});
-        TRY(agent.run(batch));
-        for (size_t i = 0; i < count; i++) {
+/// The close-on-exec flags of a table, asked for in one batch or another.
+class CloseOnExec {
+public:
+    /// A few come along with all other questions.
+    void ask_few(compel::Batch &batch, std::span<const int> fds) {
+        constexpr size_t kFew = 200;
+        if (fds.size() > kFew)
+            return;
+        first_ = batch.calls();
+        ask(batch, fds);
+        asked_ = true;
+    }
+
+    Result<std::vector<bool>> take(compel::Injection &agent, const compel::Batch &few, std::span<const int> fds) const {
+        std::vector<bool> flags;
+        if (asked_) {
+            TRY(read(few, first_, fds.size(), flags));
+            return flags;
+        }
+        constexpr size_t kPerBatch = 1000;
+        for (; !fds.empty(); fds = fds.subspan(std::min(kPerBatch, fds.size()))) {
+            compel::Batch batch = agent.batch();
+            const auto some = fds.first(std::min(kPerBatch, fds.size()));
+            ask(batch, some);
+            TRY(agent.run(batch));
+            TRY(read(batch, 0, some.size(), flags));
+        }
+        return flags;
+    }
+
+private:
+    static void ask(compel::Batch &batch, std::span<const int> fds) {
+        for (int fd : fds)
+            batch.call(SYS_fcntl, {static_cast<uint64_t>(fd), F_GETFD});
+    }
+    static Result<void> read(const compel::Batch &batch, size_t first, size_t count, std::vector<bool> &flags) {
+        for (size_t i = first; i < first + count; i++) {
             TRY(resource::must(batch, i, "fcntl(F_GETFD)"));
             flags.push_back(batch.result(i) & FD_CLOEXEC);
         }
+        return {};
     }
-    return flags;
-}
+
+    size_t first_ = 0;
+    bool asked_ = false;
+};
 
 Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry &core) {
     TRY(context.images.add(image::ImageKind::Core, static_cast<uint64_t>(tid.value), core));
@@ -149,6 +179,10 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
     for (const resource::TaskResource *kind : resource::task_resources())
         leader.answers.push_back(kind->ask(batch, task));
     MmQuestions mm = MmQuestions::ask(batch);
+    const bool new_table = context.tables.files.insert(task.ids.files).second;
+    CloseOnExec flags;
+    if (new_table)
+        flags.ask_few(batch, task.fds);
     TRY(agent.run(batch));
     TRY(resource::write_registers(task.threads.front(), leader.core));
     TRY(complete(leader, batch));
@@ -160,8 +194,8 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
     TRY(dump_threads(context, task, agent));
     TRY(dump_ids(context, task));
     TRY(dump_fs(context, task));
-    if (context.tables.files.insert(task.ids.files).second)
-        TRY(context.files.add_table(task, TRY(ask_close_on_exec(agent, task.fds))));
+    if (new_table)
+        TRY(context.files.add_table(task, TRY(flags.take(agent, batch, task.fds))));
     PageRuns runs = TRY(scan_pages(task, classes));
     TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
     return dump_pages(context.memory, task, runs, agent, memory);

@@ -52,9 +52,7 @@ static_assert(sizeof(OpList) == 16);
 // ---- dump: the agent serves commands that arrive on a socket -------------------------------------------------------
 
 enum class Command : uint32_t {
-    Run = 1,     ///< run Control::list
-    TakeFd,      ///< one descriptor comes along (SCM_RIGHTS); the reply is its number in the task
-    DropFd,      ///< close that descriptor
+    Run = 1,     ///< run Control::list; a descriptor that comes along (SCM_RIGHTS) is closed behind it
     WaitThreads, ///< reply when all other threads have finished their lists
 };
 
@@ -74,12 +72,13 @@ struct Control {
     uint32_t threads;     ///< threads that are inside the agent, the serving one excluded
     uint32_t pending;     ///< threads that have not finished their list yet (futex)
     uint32_t release;     ///< 1: threads leave (futex)
-    int32_t passed_fd;    ///< descriptor of TakeFd, -1 if none
+    uint32_t reserved;
+    int64_t passed_fd; ///< descriptor that came with Run, -1 if none; operations may refer to this word
     OpList list;
     uint64_t leave;        ///< address of the boot code's `heal` label: where the serving thread goes when it is done
-    uint64_t thread_leave; ///< the same for the other threads
+    uint64_t thread_leave; ///< the same for the other threads; entry.S knows its place
 };
-static_assert(sizeof(Control) == 56);
+static_assert(sizeof(Control) == 64 && offsetof(Control, thread_leave) == 56);
 
 /// One thread's run in a dump. `stack` of the thread ends right below this structure.
 struct ThreadSlot {

@@ -32,7 +32,7 @@ agent_thread_entry:
 	call agent_thread		# returns Control*
 	mov rsp, rbp
 	lea rbx, [rax + 8]		# &Control::threads
-	jmp [rax + 48]			# Control::thread_leave
+	jmp [rax + 56]			# Control::thread_leave
 
 # Restore: rdi = RestoreStart*, rsp = the agent's own stack. Never returns.
 agent_restore_entry:

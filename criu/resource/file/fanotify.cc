@@ -77,12 +77,13 @@ Result<void> write_mark(FileDumpContext &context, const parse::FanotifyMark &mar
     if (mark.target == parse::FanotifyTarget::Inode) {
         entry->set_type(img::INODE);
         entry->mutable_ie()->set_i_ino(mark.inode);
-        return dump_watched(
-            context, {.device = mark.sdev, .inode = mark.inode, .handle = mark.handle ? &*mark.handle : nullptr},
-            entry->mutable_ie()->mutable_f_handle());
+        return dump_watched(context,
+                            {.device = mark.sdev, .inode = mark.inode, .handle = mark.handle ? &*mark.handle : nullptr},
+                            entry->mutable_ie()->mutable_f_handle());
     }
     const bool whole = mark.target == parse::FanotifyTarget::Superblock;
-    const auto mount = whole ? TRY(mount_of_device(context.states, mark.sdev)) : TRY(mount_of(context.states, mark.mnt_id));
+    const auto mount =
+        whole ? TRY(mount_of_device(context.states, mark.sdev)) : TRY(mount_of(context.states, mark.mnt_id));
     if (!mount)
         return base::unsupported("it watches a mount that is not visible here");
     entry->set_type(img::MOUNT);
@@ -104,8 +105,8 @@ Result<void> finish_one(FileDumpContext &context, Postponed::One &one) {
 
 Result<void> finish(FileDumpContext &context) {
     for (Postponed::One &one : context.states.of<Postponed>().files)
-        TRY_CTX(finish_one(context, one), fmt::format("fd {} of task {} (fanotify)", one.file.number,
-                                                      one.file.holder.value));
+        TRY_CTX(finish_one(context, one),
+                fmt::format("fd {} of task {} (fanotify)", one.file.number, one.file.holder.value));
     return {};
 }
 
@@ -131,13 +132,14 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
         if (!mark.ie().f_handle().has_file())
             TRY(open_target(context.states, mark, {}));
     if (group.unread())
-        context.log.warn(fmt::format("file {}: events of fanotify that were not read at the dump are not there",
-                                     entry.id()));
+        context.log.warn(
+            fmt::format("file {}: events of fanotify that were not read at the dump are not there", entry.id()));
     base::UniqueFd fd(fanotify_init(group.faflags(), group.evflags()));
     if (!fd)
         return base::fail_sys("fanotify_init");
     // Not FAN_CLOEXEC: the group remembers what it was made with.
-    if (fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd.get(), F_SETFL, static_cast<int>(group.flags() & O_NONBLOCK)) < 0)
+    if (fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(fd.get(), F_SETFL, static_cast<int>(group.flags() & O_NONBLOCK)) < 0)
         return base::fail_sys("fcntl(F_SETFL)");
     return fd;
 }

@@ -93,12 +93,11 @@ Result<void> finish_one(FileDumpContext &context, Postponed::One &one) {
         watch->set_ignored_mask(mark.ignored_mask);
         watch->set_s_dev(static_cast<uint32_t>(mark.sdev));
         watch->set_wd(static_cast<uint32_t>(mark.wd));
-        TRY_CTX(dump_watched(context,
-                             {.device = mark.sdev,
-                              .inode = mark.inode,
-                              .handle = mark.handle ? &*mark.handle : nullptr},
-                             watch->mutable_f_handle()),
-                fmt::format("watch {}", mark.wd));
+        TRY_CTX(
+            dump_watched(context,
+                         {.device = mark.sdev, .inode = mark.inode, .handle = mark.handle ? &*mark.handle : nullptr},
+                         watch->mutable_f_handle()),
+            fmt::format("watch {}", mark.wd));
     }
     TRY(count_unread(context, one, one.entry.mutable_ify()));
     return context.images.add(image::ImageKind::Files, 0, one.entry);
@@ -106,8 +105,8 @@ Result<void> finish_one(FileDumpContext &context, Postponed::One &one) {
 
 Result<void> finish(FileDumpContext &context) {
     for (Postponed::One &one : context.states.of<Postponed>().files)
-        TRY_CTX(finish_one(context, one), fmt::format("fd {} of task {} (inotify)", one.file.number,
-                                                      one.file.holder.value));
+        TRY_CTX(finish_one(context, one),
+                fmt::format("fd {} of task {} (inotify)", one.file.number, one.file.holder.value));
     return {};
 }
 

@@ -94,8 +94,8 @@ std::string descriptor_path(int fd) {
 
 Result<void> dump_watched(FileDumpContext &context, const WatchedObject &object, img::fh_entry *entry) {
     if (!object.handle)
-        return base::unsupported(fmt::format("it watches {}, whose file system has no file handles",
-                                             describe(object.device, object.inode)));
+        return base::unsupported(
+            fmt::format("it watches {}, whose file system has no file handles", describe(object.device, object.inode)));
     const auto &bytes = object.handle->bytes;
     entry->set_bytes(static_cast<uint32_t>(bytes.size()));
     entry->set_type(static_cast<uint32_t>(object.handle->type));
@@ -104,11 +104,11 @@ Result<void> dump_watched(FileDumpContext &context, const WatchedObject &object,
     entry->mutable_handle()->Assign(words, words + kWords);
     base::UniqueFd fd = TRY(open_handle(context.states, object.device, object.handle->type, bytes));
     if (!fd)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("it watches {}, which cannot be opened by its handle",
-                                                  describe(object.device, object.inode)))
-                              .hint("this takes CAP_DAC_READ_SEARCH, and a mount of that file system that is visible "
-                                    "here; overlayfs needs nfs_export=on"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, fmt::format("it watches {}, which cannot be opened by its handle",
+                                                                  describe(object.device, object.inode)))
+                .hint("this takes CAP_DAC_READ_SEARCH, and a mount of that file system that is visible "
+                      "here; overlayfs needs nfs_export=on"));
     return write_place(context, fd.get(), entry);
 }
 

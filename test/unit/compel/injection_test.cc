@@ -128,17 +128,17 @@ TEST_CASE("a batch runs inside a sleeping process, which never notices") {
         CHECK(batch.result(bad) == -EBADF);
         int fd[2];
         REQUIRE(pipe(fd) == 0);
-        auto remote = agent->give_fd(fd[1]);
-        REQUIRE_OK(remote);
         Batch second = agent->batch();
         std::string_view text = "hello";
         uint64_t at = second.in(std::as_bytes(std::span(text)));
-        second.call(SYS_write, {uint64_t(*remote), at, text.size()});
-        second.call(SYS_close, {uint64_t(*remote)});
-        REQUIRE_OK(agent->run(second));
+        second.call_with_word(SYS_write, {0, at, text.size()}, 0, agent->passed_fd());
+        REQUIRE_OK(agent->run(second, fd[1]));
+        close(fd[1]);
         char got[6] = {};
         CHECK(read(fd[0], got, 5) == 5);
         CHECK(std::string(got) == "hello");
+        CHECK(read(fd[0], got, 1) == 0); // the process does not have it any more
+        close(fd[0]);
         REQUIRE_OK(agent->leave());
     }
     child.until_state('S');
