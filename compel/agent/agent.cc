@@ -68,6 +68,20 @@ int64_t barrier(Rendezvous *meet, uint32_t stage) {
     }
 }
 
+int64_t submit_empty(const SubmitEmptyArgs *args, uint64_t fd) {
+    auto *sq_tail = ptr<uint32_t>(args->sq_tail), *cq_head = ptr<uint32_t>(args->cq_head);
+    for (uint32_t left = args->count; left;) {
+        const uint32_t some = left < args->batch ? left : args->batch;
+        __atomic_store_n(sq_tail, *sq_tail + some, __ATOMIC_RELEASE);
+        const int64_t taken = raw_syscall(__NR_io_uring_enter, fd, some, 0, 0, 0, 0);
+        if (taken != some)
+            return taken < 0 ? taken : -kEagain;
+        __atomic_store_n(cq_head, __atomic_load_n(ptr<uint32_t>(args->cq_tail), __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+        left -= some;
+    }
+    return 0;
+}
+
 [[noreturn]] void park() {
     uint32_t never = 0;
     for (;;)
@@ -93,6 +107,8 @@ int64_t execute(const Op *list, const Op &op) {
         return copy(a[0], a[1], a[2]);
     case OpKind::TimerCreate:
         return timer_create(a[0], a[1], a[2]);
+    case OpKind::SubmitEmpty:
+        return submit_empty(ptr<SubmitEmptyArgs>(a[0]), a[1]);
     case OpKind::Park:
         park();
     }

@@ -63,7 +63,9 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
     img::vma_entry entry = resource::describe(vma, kind);
     if (kind == MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of_ring(context, vma)));
-    else if (resource::needs_file(kind))
+    if (kind == MappingClass::IoUring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        return base::unsupported("an io_uring instance whose descriptor was closed");
+    if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
     if (kind == MappingClass::SharedAnonymous)
         TRY(dump_shared_memory(context, task, vma));
@@ -117,12 +119,12 @@ void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
 
 bool has_own_pages(MappingClass kind) {
     return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
-           kind == MappingClass::Memfd || kind == MappingClass::AioRing;
+           kind == MappingClass::Memfd || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
 }
 
 /// What the program and the kernel share is saved whole: no page table tells what matters.
 bool saved_whole(MappingClass kind) {
-    return kind == MappingClass::Vdso || kind == MappingClass::AioRing;
+    return kind == MappingClass::Vdso || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
 }
 
 /// The request count with which io_setup() makes a ring of the same size.

@@ -75,7 +75,7 @@ private:
     }
 
     LatePlan context(const img::fdinfo_entry &entry) {
-        return {plan_, proc_fd_, checkpoint_.files, checkpoint_.remaps, table_, static_cast<int>(entry.fd())};
+        return {plan_, proc_fd_, checkpoint_.files, checkpoint_.remaps, table_, task_.mm, static_cast<int>(entry.fd())};
     }
 
     ThreadPlan &plan_;

@@ -17,6 +17,7 @@ enum class OpKind : uint16_t {
     Barrier,     ///< arg0 = Rendezvous*, arg1 = stage: arrive, then wait until the coordinator has opened that stage
     Copy,        ///< arg0 = destination, arg1 = source, arg2 = bytes
     TimerCreate, ///< arg0 = clock, arg1 = sigevent*, arg2 = wanted id: create and delete until the kernel hands it out
+    SubmitEmpty, ///< arg0 = SubmitEmptyArgs*, arg1 = io_uring descriptor: submit and complete requests that do nothing
     Park,        ///< wait for the tracer, for ever
 };
 
@@ -40,6 +41,13 @@ struct Op {
 static_assert(sizeof(Op) == 80 && offsetof(Op, arg) == 8 && offsetof(Op, result) == 64);
 
 inline constexpr uint32_t kNoFailure = ~0u;
+
+/// Where an io_uring instance keeps its counters. All its requests are IORING_OP_NOP.
+struct SubmitEmptyArgs {
+    uint64_t sq_tail, cq_head, cq_tail; ///< addresses of the 32-bit words
+    uint32_t count, batch;              ///< how many in all, and at once
+};
+static_assert(sizeof(SubmitEmptyArgs) == 32);
 
 /// A list of operations and how far it came.
 struct OpList {

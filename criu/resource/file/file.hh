@@ -150,7 +150,8 @@ struct LatePlan {
     const ImageFiles &files;
     const Remaps &remaps;
     const std::map<int, uint32_t> &table; ///< number in this task -> file id
-    int number;                           ///< of the file at hand
+    const img::mm_entry &mm;
+    int number; ///< of the file at hand
     bool is_late(uint32_t id) const;
 };
 
@@ -212,6 +213,7 @@ extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
 extern const FileKind kInotify;
+extern const FileKind kIoUring;
 extern const FileKind kFanotify;
 extern const FileKind kMemfd;
 extern const FileKind kNamespaceFile;

@@ -40,6 +40,8 @@ Result<MappingClass> classify_file(const Vma &vma) {
         return MappingClass::AioRing;
     if (vma.name.starts_with("/SYSV"))
         return refuse(vma, "a System V segment of the host's IPC namespace is not supported yet");
+    if (vma.name == "anon_inode:[io_uring]")
+        return MappingClass::IoUring;
     if (vma.name.starts_with("anon_inode:") || vma.name.starts_with("/anon_inode:"))
         return refuse(vma, "memory of a kernel object that cannot be saved");
     if (vma.name.starts_with("/secretmem"))
@@ -64,6 +66,8 @@ uint32_t map_flags(const Vma &vma, MappingClass kind) {
         flags |= MAP_ANONYMOUS;
     if (kind == MappingClass::SharedAnonymous)
         flags = MAP_SHARED | MAP_ANONYMOUS;
+    if (kind == MappingClass::IoUring)
+        flags = MAP_PRIVATE | MAP_ANONYMOUS;
     if (vma.flags.has(VmFlag::Gd))
         flags |= MAP_GROWSDOWN;
     if (vma.flags.has(VmFlag::Lo))
@@ -113,6 +117,8 @@ uint32_t status_of(const Vma &vma, MappingClass kind) {
         return kVmaVsyscall | kVmaAnonPrivate;
     case MappingClass::AioRing:
         return kVmaRegular | kVmaAioRing | kVmaAnonPrivate;
+    case MappingClass::IoUring: // a restored instance lies in memory of the program
+        return kVmaRegular | kVmaAnonPrivate;
     }
     return 0;
 }

@@ -19,6 +19,7 @@ enum class MappingClass {
     Vvar,
     Vsyscall,
     AioRing,
+    IoUring, ///< queues or requests of an io_uring instance
 };
 
 /// Errors: Unsupported, naming the mapping and why it cannot be saved.

@@ -33,6 +33,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"sk_packet_entry", "1000", "ext_sk_packet", "ext"},
     {"tty_info_entry", "1000", "ext_tty", "ext"},
     {"eventfd_file_entry", "1000", "bool", "semaphore"},
+    {"ext_file_entry", "1000", "ext_io_uring", "io_uring"},
     {"fh_entry", "1000", "uint32", "file"},
     {"inotify_file_entry", "1000", "uint32", "unread"},
     {"fanotify_file_entry", "1000", "uint32", "unread"},

@@ -1,6 +1,7 @@
 // fdinfo, locks, mountinfo, cgroup: files and where they are.
 #include "criu/parse/cgroup.hh"
 #include "criu/parse/fdinfo.hh"
+#include "criu/parse/io_uring.hh"
 #include "criu/parse/mountinfo.hh"
 
 #include <catch2/catch.hpp>
@@ -102,6 +103,33 @@ TEST_CASE("fdinfo: terminals, tun, BPF maps, rings, unknown keys", "[parse]") {
     REQUIRE(ring);
     CHECK(ring->io_uring.size() == 4);
     CHECK_FALSE(ring->pidfd);
+    const std::vector<std::string> lines{"SqMask:\t0x7",
+                                         "SqHead:\t3",
+                                         "SqTail:\t4",
+                                         "CachedSqHead:\t3",
+                                         "CqMask:\t0xf",
+                                         "CachedCqTail:\t2",
+                                         "CQEs:\t1",
+                                         "    0: user_data:100, res:0, flag:0",
+                                         "SqThread:\t-1",
+                                         "UserFiles:\t0",
+                                         "UserBufs:\t2",
+                                         "    0: 0x7f00001000/8192",
+                                         "    1: <none>",
+                                         "PollList:",
+                                         "  op=22, task_works=0",
+                                         "CqOverflowList:",
+                                         "NAPI:\tdisabled"};
+    auto uring = parse_io_uring(lines);
+    REQUIRE(uring);
+    CHECK(*uring == IoUringInfo{.sq_mask = 7,
+                                .cq_mask = 15,
+                                .sq_tail = 4,
+                                .submitted = 3,
+                                .completed = 2,
+                                .polls = 1,
+                                .buffers = {{0x7f00001000, 8192}, {}}});
+    CHECK_FALSE(parse_io_uring(std::vector<std::string>{"UserBufs:\t1", "    0: x"}));
     auto other = parse_fdinfo("pos:\t0\nbrand-new:\t17\n");
     REQUIRE(other);
     CHECK(other->other.at(0) == std::pair<std::string, std::string>{"brand-new", "17"});
