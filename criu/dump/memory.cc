@@ -2,6 +2,7 @@
 
 #include "criu/dump/page_writer.hh"
 #include "criu/pages/scan.hh"
+#include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
@@ -58,6 +59,18 @@ Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma
     return file->value;
 }
 
+/// A System V segment, once for all tasks. Its contents share the numbers of anonymous memory, as in CRIU's images.
+Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    if (context.shared_done.contains(vma.inode) && !context.segments_done.contains(vma.inode))
+        return base::unsupported("its id is the number of other shared memory of the tree");
+    constexpr uint64_t kHostIpc = 3; // ipc_ns_id in ids-N.img
+    if (!context.segments_done.insert(vma.inode).second)
+        return {};
+    auto entry = TRY(resource::describe_segment(vma));
+    TRY(context.images.add(image::ImageKind::IpcnsShm, kHostIpc, entry));
+    return dump_shared_memory(context, task, vma);
+}
+
 Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
                          MappingClass kind, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
@@ -67,6 +80,10 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
         return base::unsupported("an io_uring instance whose descriptor was closed");
     if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
+    if (kind == MappingClass::SysvSegment)
+        TRY(dump_segment(context, task, vma));
+    if (kind == MappingClass::SharedAnonymous && context.segments_done.contains(vma.inode))
+        return base::unsupported("its number is the id of a System V segment of the tree");
     if (kind == MappingClass::SharedAnonymous)
         TRY(dump_shared_memory(context, task, vma));
     // Newer kernels split the vvar area in two; images have one, as CRIU writes it.

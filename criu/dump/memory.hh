@@ -28,8 +28,9 @@ struct MemoryDumpContext {
     uint32_t next_pages_id = 1;
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
-    std::set<uint64_t> shared_done; ///< inodes of shared anonymous memory already written
-    bool agent_may_write = true;    ///< false: the task's memory is charged to another cgroup than ours
+    std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
+    std::set<uint64_t> segments_done; ///< ids of System V segments already written
+    bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;
 };
 

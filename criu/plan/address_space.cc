@@ -30,7 +30,9 @@ Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
         return Region::Kind::AioRing;
     if (status & kVmaSocket) // a ring: mapped like any shared file
         return Region::Kind::SharedFile;
-    if (status & (kVmaSysvIpc | kVmaShadowStack | kVmaUprobes | kVmaPlugin))
+    if (status & kVmaSysvIpc)
+        return Region::Kind::SysvSegment;
+    if (status & (kVmaShadowStack | kVmaUprobes | kVmaPlugin))
         return base::unsupported(
             fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
     if (status & kVmaAnonPrivate)

@@ -17,7 +17,8 @@ struct Region {
         SharedFile,
         SharedAnonymous,
         Memfd,
-        AioRing
+        AioRing,
+        SysvSegment
     } kind = Kind::Anonymous;
     uint64_t start = 0, end = 0; ///< where it belongs
     uint64_t at = 0;             ///< where it is in the arena

@@ -1,5 +1,6 @@
 #include "criu/restore/memory.hh"
 
+#include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
 
@@ -56,6 +57,9 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
         flags |= MAP_SHARED;
         fd = TRY(file_to_map(context, region, reopened));
         break;
+    case Region::Kind::SysvSegment:
+        return resource::attach_segment(static_cast<int>(region.object), region.pgoff, region.size(), region.at,
+                                        static_cast<int>(region.prot), region.may_write);
     case Region::Kind::SharedAnonymous:
         flags |= MAP_SHARED;
         fd = context.shared_memory.at(region.object);

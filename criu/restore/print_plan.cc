@@ -24,6 +24,8 @@ const char *kind_name(plan::Region::Kind kind) {
         return "shared anonymous";
     case plan::Region::Kind::AioRing:
         return "AIO ring";
+    case plan::Region::Kind::SysvSegment:
+        return "System V segment";
     case plan::Region::Kind::Memfd:
         return "memfd";
     }

@@ -10,6 +10,7 @@
 #include "criu/restore/print_plan.hh"
 #include "criu/restore/statistics.hh"
 #include "criu/restore/surroundings.hh"
+#include "criu/restore/sysv_keeper.hh"
 #include "criu/restore/task.hh"
 
 #include <fmt/format.h>
@@ -122,6 +123,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                            .stash_base = first_free_number(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, options, log), "restore");
     Coordinator coordinator(context);
+    SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
     TRY_CTX(rebuild(context, coordinator), "restore");
     clock.forked();
@@ -140,6 +142,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();
+    segments.done();
     clock.done();
     TRY_CTX(scripts.run("post-resume", root), "restore");
     TRY_CTX(write_statistics(clock, context.rendezvous.counters(), options.display_stats), "restore");

@@ -39,7 +39,7 @@ Result<MappingClass> classify_file(const Vma &vma) {
     if (vma.name.starts_with("/[aio]"))
         return MappingClass::AioRing;
     if (vma.name.starts_with("/SYSV"))
-        return refuse(vma, "a System V segment of the host's IPC namespace is not supported yet");
+        return MappingClass::SysvSegment;
     if (vma.name == "anon_inode:[io_uring]")
         return MappingClass::IoUring;
     if (vma.name.starts_with("anon_inode:") || vma.name.starts_with("/anon_inode:"))
@@ -64,7 +64,7 @@ uint32_t map_flags(const Vma &vma, MappingClass kind) {
     if (kind == MappingClass::PrivateAnonymous || kind == MappingClass::SharedAnonymous || kind == MappingClass::Vdso ||
         kind == MappingClass::Vvar || kind == MappingClass::Vsyscall)
         flags |= MAP_ANONYMOUS;
-    if (kind == MappingClass::SharedAnonymous)
+    if (kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment)
         flags = MAP_SHARED | MAP_ANONYMOUS;
     if (kind == MappingClass::IoUring)
         flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -105,6 +105,8 @@ uint32_t status_of(const Vma &vma, MappingClass kind) {
         return kVmaRegular | kVmaFileShared;
     case MappingClass::SharedAnonymous:
         return kVmaRegular | kVmaAnonShared;
+    case MappingClass::SysvSegment:
+        return kVmaRegular | kVmaAnonShared | kVmaSysvIpc;
     case MappingClass::Memfd:
         return kVmaRegular | kVmaMemfd | (vma.shared ? kVmaFileShared : kVmaFilePrivate);
     case MappingClass::SocketRing:
@@ -149,16 +151,17 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
     img::vma_entry entry;
     entry.set_start(vma.start);
     entry.set_end(vma.end);
-    const bool of_file = needs_file(kind) || kind == MappingClass::SharedAnonymous;
+    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment;
+    const bool of_file = needs_file(kind) || of_shared;
     entry.set_pgoff(of_file ? vma.pgoff : 0);
-    entry.set_shmid(kind == MappingClass::SharedAnonymous ? vma.inode : 0);
+    entry.set_shmid(of_shared ? vma.inode : 0);
     entry.set_prot(vma.prot);
     entry.set_flags(map_flags(vma, kind));
     entry.set_status(status_of(vma, kind));
     entry.set_fd(-1);
     if (uint64_t bits = advice(vma))
         entry.set_madv(bits);
-    if (needs_file(kind))
+    if (needs_file(kind) || kind == MappingClass::SysvSegment)
         entry.set_fdflags(vma.shared && vma.flags.has(VmFlag::Mw) ? O_RDWR : O_RDONLY);
     describe_extension(vma, entry);
     return entry;

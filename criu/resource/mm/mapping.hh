@@ -14,6 +14,7 @@ enum class MappingClass {
     SharedFile,
     SharedAnonymous, ///< MAP_SHARED | MAP_ANONYMOUS, /dev/zero
     Memfd,
+    SysvSegment,
     SocketRing, ///< of a packet socket
     Vdso,
     Vvar,

@@ -218,7 +218,7 @@ class Cycle(Hostility):
                 time.sleep(0.001)
         # Tasks that came after the observation have ended too; their pids must be free.
         for pid in isolate.descendants(os.getpid()):
-            if state_of(pid) == "Z" and not (self.keeper and pid == self.keeper.pid):
+            if state_of(pid) == "Z" and pid not in self._own():
                 try:
                     os.waitpid(pid, 0)
                 except ChildProcessError:
@@ -229,8 +229,12 @@ class Cycle(Hostility):
 
     def _strays(self):
         """Living tasks below us that are not the runner's own."""
-        own = self.keeper.pid if self.keeper else 0
-        return [pid for pid in isolate.descendants(os.getpid()) if pid != own and state_of(pid) not in ("Z", "gone")]
+        own = self._own()
+        return [pid for pid in isolate.descendants(os.getpid()) if pid not in own and state_of(pid) not in ("Z", "gone")]
+
+    def _own(self):
+        """Processes beside the tree that belong there."""
+        return {self.keeper.pid if self.keeper else 0, *(self.real.clients() if self.real else ())}
 
     def _decode(self, images):
         if self.options.no_crit:

@@ -47,6 +47,10 @@ class Driver:
         """Last check; ends the program."""
         self.end(root)
 
+    def clients(self):
+        """Pids of processes of the driver outside of the tree."""
+        return []
+
     # What subclasses use.
 
     def launch(self, command, **settings):

@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 from . import cycle, description
+from .postgres import Postgres
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite
 
 
@@ -162,7 +163,7 @@ class Tmux(Driver):
         self.wait_end(root)
 
 
-DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Tmux)
+DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux)
 
 
 def tests():
