@@ -23,12 +23,12 @@ deps-%:
 demo: build
 	@scripts/demo $(BUILD)/criu/criu
 
-test: deps-test everything
+test: deps-test everything fault
 	@scripts/test $(BUILD)
 
 # The tool once more, with every step ready to fail: for the walk of test/zdtm/run --walk.
 fault: $(BUILD)/build.ninja
-	@test -e $(BUILD)/fault/build.ninja || meson setup $(BUILD)/fault -Dfault_injection=true >/dev/null
+	@test -e $(BUILD)/fault/build.ninja || meson setup $(BUILD)/fault -Dfault_injection=true -Doptimization=0 >/dev/null
 	@ninja -C $(BUILD)/fault -j$(JOBS) criu/criu
 
 lint: deps-lint everything
