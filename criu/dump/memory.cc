@@ -118,6 +118,8 @@ void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm
             mm.add_mm_saved_auxv(word);
     mm.set_dumpable(answers.dumpable);
     mm.set_thp_disabled(answers.thp_disabled);
+    if (answers.pkeys && *answers.pkeys > 1)
+        mm.mutable_ext()->set_pkeys(*answers.pkeys);
     if (answers.locks_future || answers.locks_future_on_fault)
         mm.mutable_ext()->set_mcl_flags(MCL_FUTURE | (answers.locks_future_on_fault ? MCL_ONFAULT : 0));
 }

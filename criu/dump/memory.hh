@@ -42,6 +42,7 @@ struct MmAnswers {
     uint32_t thp_flags = 0;
     bool locks_future = false; ///< mlockall(MCL_FUTURE)
     bool locks_future_on_fault = false;
+    std::optional<uint32_t> pkeys; ///< allocated protection keys, a bit each; nothing where it could not be found out
 };
 
 /// Classes of all mappings. Errors: Unsupported, naming the first that cannot be saved.

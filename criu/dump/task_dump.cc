@@ -55,6 +55,7 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
 struct MmQuestions {
     size_t brk, dumpable, thp, mincore;
     uint64_t resident;
+    std::array<size_t, 15> keys;
     static MmQuestions ask(compel::Batch &batch) {
         MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
                               batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
@@ -63,13 +64,27 @@ struct MmQuestions {
             batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
         questions.mincore = batch.call_with_result(SYS_mincore, {0, base::kPageSize, questions.resident}, 0, probe);
         batch.call_with_result(SYS_munmap, {0, base::kPageSize}, 0, probe);
+        // Which protection keys are free shows by allocating them.
+        for (size_t &key : questions.keys)
+            key = batch.call(SYS_pkey_alloc, {0, 0});
+        for (size_t key : questions.keys)
+            batch.call_with_result(SYS_pkey_free, {0}, 0, key);
         return questions;
     }
     MmAnswers answers(const compel::Batch &done) const {
         const int64_t disabled = done.result(thp);
         return {static_cast<uint64_t>(done.result(brk)), static_cast<int32_t>(done.result(dumpable)), disabled > 0,
                 disabled > 0 ? static_cast<uint32_t>(disabled) : 0,
-                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1)};
+                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1), false, keys_in_use(done)};
+    }
+
+    /// Nothing where no key is free, which is also so on processors without keys.
+    std::optional<uint32_t> keys_in_use(const compel::Batch &done) const {
+        uint32_t free = 0;
+        for (size_t key : keys)
+            if (done.result(key) > 0 && done.result(key) <= 15)
+                free |= 1u << done.result(key);
+        return free ? std::optional(0xffffu & ~free) : std::nullopt;
     }
 };
 

@@ -79,6 +79,8 @@ void scan_flags(Scan &s, Vma &vma) {
         std::string_view code = s.word();
         if (int index = flag_index(code); index >= 0) {
             vma.flags.set(static_cast<VmFlag>(index));
+        } else if (code == "??" && vma.flags.has(VmFlag::Lo)) {
+            vma.flags.set(VmFlag::Lf); // kernels before 6.6 have no letters for it, and this is its place
         } else {
             if (!vma.unknown_flags.empty())
                 vma.unknown_flags += ' ';

@@ -66,10 +66,16 @@ bool may_write(const vma_entry &vma) {
     return vma.has_fdflags() ? (vma.fdflags() & O_ACCMODE) == O_RDWR : (vma.prot() & PROT_WRITE) != 0;
 }
 
+bool wants_small_pages(const vma_entry &vma) {
+    return vma.madv() >> MADV_NOHUGEPAGE & 1;
+}
+
 /// Mappings of glibc's arenas alternate between small writable pieces and gigantic reserved ones: only small ones join.
 bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
     constexpr uint32_t kAlone = MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | kMapDroppable;
     const bool alike = vma.prot() == region.prot;
+    if (region.small_pages != wants_small_pages(vma))
+        return false;
     return kind == Region::Kind::Anonymous && region.kind == kind && region.end == vma.start() &&
            region.flags == vma.flags() && !(vma.flags() & kAlone) && !vma.has_ext() &&
            (alike || vma.end() - vma.start() < kSmall);
@@ -96,7 +102,8 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings 
                       .flags = vma.flags(),
                       .pgoff = vma.pgoff(),
                       .object = vma.shmid(),
-                      .may_write = may_write(vma)};
+                      .may_write = may_write(vma),
+                      .small_pages = wants_small_pages(vma)};
         if (kind == Region::Kind::AioRing) // its contents wait in ordinary memory for the kernel's new ring
             region.flags = MAP_PRIVATE | MAP_ANONYMOUS;
         region.prot = region.holds_pages() ? arena_prot(task, vma) : vma.prot();

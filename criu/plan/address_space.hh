@@ -28,6 +28,7 @@ struct Region {
     uint64_t object = 0;         ///< id of the file, or of the shared memory
     bool may_write = false;      ///< shared: of a file that was open for writing, whatever `prot` is now
     bool inherited = false;      ///< the parent has it at the same address: shared until written
+    bool small_pages = false;    ///< MADV_NOHUGEPAGE: has to be known before it is filled
     bool passed_on = false;      ///< a child inherits it: must be filled before forking
 
     uint64_t size() const { return end - start; }

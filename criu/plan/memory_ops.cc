@@ -54,9 +54,15 @@ uint32_t region_prot(const AddressSpace &space, const img::vma_entry &vma) {
     return it == space.regions.end() ? 0 : it->prot;
 }
 
+/// The kernel gives such memory a key of its own, which it takes back when the protection changes: only where it has
+/// chosen the key itself.
+bool is_execute_only(const img::vma_entry &vma) {
+    return vma.prot() == PROT_EXEC;
+}
+
 void plan_mapping(ThreadPlan &plan, const AddressSpace &space, const img::vma_entry &vma) {
     const uint64_t start = vma.start(), size = vma.end() - vma.start();
-    if (vma.ext().pkey())
+    if (vma.ext().pkey() && !is_execute_only(vma))
         plan.call(Stage::Memory, "pkey_mprotect", SYS_pkey_mprotect, {start, size, vma.prot(), vma.ext().pkey()});
     else if (vma.prot() != region_prot(space, vma) || (vma.status() & kVmaVdso))
         plan.call(Stage::Memory, "mprotect", SYS_mprotect, {start, size, vma.prot()});
@@ -75,13 +81,29 @@ void plan_mapping(ThreadPlan &plan, const AddressSpace &space, const img::vma_en
         plan.call(Stage::Reap, "mseal", kMseal, {start, size, 0});
 }
 
-// Keys are handed out in ascending order from 1.
+// Keys are handed out in ascending order from 1, the kernel's own for execute-only memory as well. Those that mappings
+// have though they were freed, and those in between, are freed in the end.
 void plan_keys(ThreadPlan &plan, const TaskImage &task) {
-    uint32_t highest = 0;
-    for (const img::vma_entry &vma : task.mm.vmas())
-        highest = std::max(highest, std::min(vma.ext().pkey(), 15u));
-    for (uint32_t key = 1; key <= highest; key++)
-        plan.expect_call(Stage::Memory, "pkey_alloc", key, SYS_pkey_alloc, {0, 0});
+    constexpr uint32_t kMost = 15;
+    uint32_t used = task.mm.ext().pkeys() & ~1u;
+    const img::vma_entry *execute_only = nullptr;
+    for (const img::vma_entry &vma : task.mm.vmas()) {
+        if (vma.ext().pkey())
+            used |= 1u << std::min(vma.ext().pkey(), kMost);
+        if (vma.ext().pkey() && is_execute_only(vma))
+            execute_only = &vma;
+    }
+    for (uint32_t key = 1; key <= kMost && used >> key; key++)
+        if (execute_only && execute_only->ext().pkey() == key)
+            plan.call(Stage::Memory, "mprotect, execute only", SYS_mprotect,
+                      {execute_only->start(), execute_only->end() - execute_only->start(), PROT_EXEC});
+        else
+            plan.expect_call(Stage::Memory, "pkey_alloc", key, SYS_pkey_alloc, {0, 0});
+    if (!task.mm.ext().has_pkeys())
+        return;
+    for (uint32_t key = 1; key <= kMost && used >> key; key++)
+        if (!(task.mm.ext().pkeys() >> key & 1))
+            plan.call(Stage::Reap, "pkey_free", SYS_pkey_free, {key});
 }
 
 /// struct prctl_mm_map of prctl(2).

@@ -22,8 +22,11 @@ Result<base::Error> explain(const RestoreContext &context, const Rendezvous::Age
     if (task_index >= context.checkpoint.tasks.size())
         return base::Error(base::ErrorKind::System, "a task failed");
     const plan::TaskImage &task = context.checkpoint.tasks[task_index];
-    // Compiled again: the tasks' own plans have gone with them.
-    auto program = TRY(plan::compile(context.checkpoint, task, context.spaces[task_index], context.around, 0));
+    // Compiled again: the tasks' own plans have gone with them. With descriptors, whichever, as the tasks had them: the
+    // operations that close them count.
+    plan::Surroundings around = context.around;
+    around.exe_fd = around.null_fd = around.proc_fd = 0;
+    auto program = TRY(plan::compile(context.checkpoint, task, context.spaces[task_index], around, 0));
     if (thread >= program.listings.size() || failure.op >= program.listings[thread].ops.size())
         return base::Error(base::ErrorKind::System, fmt::format("task {} failed", task.pid));
     auto error = base::Error::sys(failure.code, plan::describe(program.listings[thread].ops[failure.op]));

@@ -69,6 +69,8 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     if (mmap(pointer(region.at), region.size(), static_cast<int>(region.prot), static_cast<int>(flags), fd, offset) ==
         MAP_FAILED)
         return base::fail_sys(fmt::format("map {} bytes for {:#x}", region.size(), region.start));
+    if (region.small_pages)
+        madvise(pointer(region.at), region.size(), MADV_NOHUGEPAGE);
     return {};
 }
 

@@ -90,6 +90,19 @@ Result<void> check_idle(const parse::IoUringInfo &info) {
     return {};
 }
 
+/// Without it nothing that was dumped could be restored here.
+Result<void> check_kernel() {
+    io_uring_params params{};
+    params.flags = kNoMmap;
+    const auto made = syscall(SYS_io_uring_setup, 1, &params); // no memory is named: EFAULT where the flag is known
+    if (made < 0 && errno == EINVAL)
+        return base::fail(base::Error(base::ErrorKind::Unsupported, "this kernel could not restore it")
+                              .hint("it takes Linux 6.5 (IORING_SETUP_NO_MMAP)"));
+    if (made >= 0)
+        close(static_cast<int>(made));
+    return {};
+}
+
 /// What calls that change nothing tell.
 Result<void> check_by_calls(int fd) {
     if (syscall(SYS_io_uring_enter, fd, 0, 0, 0, nullptr, 0) < 0 && errno == EBADFD)
@@ -213,6 +226,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const auto info = TRY(parse::parse_io_uring(TRY(parse::parse_fdinfo(file.fdinfo)).io_uring));
     TRY(check_idle(info));
     TRY(check_by_calls(file.fd));
+    TRY(check_kernel());
     const tree::TaskFacts *task = find_task(context, file.holder);
     Place place = TRY(find_mappings(context, file));
     if (task && !place.rings)

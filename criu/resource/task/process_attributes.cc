@@ -27,6 +27,7 @@ namespace {
 
 constexpr uint64_t kQueryPersonality = 0xffffffff;
 constexpr uint64_t kMembarrierGetRegistrations = 1 << 9; // MEMBARRIER_CMD_GET_REGISTRATIONS
+constexpr uint32_t kMembarrierPrivate = 1 << 4 | 1 << 6;  // ..._REGISTER_PRIVATE_EXPEDITED, ..._SYNC_CORE
 constexpr uint32_t kTscDefault = 1;                      // PR_TSC_ENABLE
 constexpr uint32_t kMceKillDefault = 2;                  // PR_MCE_KILL_DEFAULT
 constexpr uint64_t kMceKillSet = 1;
@@ -48,8 +49,11 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
         img::ext_task_core *ext = task->mutable_ext();
         task->set_child_subreaper(done.value<uint32_t>(subreaper) != 0);
         task->set_personality(static_cast<uint32_t>(done.result(personality)));
-        if (done.result(membarrier) > 0)
-            task->set_membarrier_registration_mask(static_cast<uint32_t>(done.result(membarrier)));
+        // Kernels before 6.3 do not tell: there all processes are registered, which is harmless, while one that is and
+        // should be fails on its next barrier.
+        if (done.result(membarrier) != 0)
+            task->set_membarrier_registration_mask(
+                done.result(membarrier) < 0 ? kMembarrierPrivate : static_cast<uint32_t>(done.result(membarrier)));
         task->set_oom_score_adj(facts.oom_score_adj);
         if (facts.loginuid)
             task->set_loginuid(*facts.loginuid);
