@@ -237,8 +237,10 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
 
 resource::FileSettleContext settle_context(const RestoreContext &context, const plan::TaskImage &task,
                                            const std::map<int, uint32_t> &table) {
-    return {.log = context.log,
+    return {.images = context.checkpoint.images,
+            .log = context.log,
             .files = context.checkpoint.files,
+            .remaps = context.checkpoint.remaps,
             .opened = context.stash,
             .table = table,
             .pid = task.pid,
@@ -294,7 +296,8 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
 }
 
 Result<void> release_files(const RestoreContext &context) {
-    resource::FileReleaseContext release{.images = context.checkpoint.images, .log = context.log, .states = {}};
+    resource::FileReleaseContext release{
+        .images = context.checkpoint.images, .log = context.log, .remaps = context.checkpoint.remaps, .states = {}};
     std::map<pid_t, base::UniqueFd> pidfds;
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = TRY(kind_of(file));

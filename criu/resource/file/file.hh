@@ -131,13 +131,16 @@ struct FileOpenContext {
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
 /// their groups.
 struct FileSettleContext {
+    const image::ImageDir &images;
     base::Log &log;
     const ImageFiles &files;
+    const Remaps &remaps;
     const std::map<uint32_t, int> &opened; ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;  ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;             ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
+    bool is_held(uint32_t id) const; ///< whether this task has the file as a descriptor
 };
 
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
@@ -155,6 +158,7 @@ struct LatePlan {
 struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
+    const Remaps &remaps;
     KindStates states;
 };
 
@@ -206,6 +210,8 @@ extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;
 extern const FileKind kEventpoll;
+extern const FileKind kInotify;
+extern const FileKind kFanotify;
 extern const FileKind kMemfd;
 extern const FileKind kNamespaceFile;
 extern const FileKind kPidfd;

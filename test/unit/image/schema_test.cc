@@ -28,6 +28,8 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"fifo_entry", "1000", "ext_pipe", "ext"},
     {"eventpoll_tfd_entry", "1000", "uint32", "target"},
     {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
+    {"inotify_file_entry", "1000", "ext_inotify", "ext"},
+    {"fanotify_mark_entry", "1000", "bool", "file_system"},
     {"unix_sk_entry", "1000", "ext_unix_sk", "ext"},
     {"netlink_sk_entry", "1000", "ext_netlink_sk", "ext"},
     {"sk_packet_entry", "1000", "ext_sk_packet", "ext"},
