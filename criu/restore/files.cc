@@ -209,6 +209,7 @@ Result<void> open_files(RestoreContext &context) {
     if (outcome)
         outcome = opener.complete();
     resource::remove_ghosts(files);
+    context.file_states = std::move(files.states);
     return outcome;
 }
 
@@ -237,14 +238,13 @@ Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const 
 
 resource::FileSettleContext settle_context(const RestoreContext &context, const plan::TaskImage &task,
                                            const std::map<int, uint32_t> &table) {
-    return {.images = context.checkpoint.images,
-            .log = context.log,
+    return {.log = context.log,
             .files = context.checkpoint.files,
-            .remaps = context.checkpoint.remaps,
             .opened = context.stash,
             .table = table,
             .pid = task.pid,
-            .sid = task.sid};
+            .sid = task.sid,
+            .states = context.file_states};
 }
 
 } // namespace

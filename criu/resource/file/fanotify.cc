@@ -61,9 +61,9 @@ Result<parse::FanotifyInfo> info_of(const OpenFile &file) {
     if (!info.fanotify)
         return base::unsupported("its marks are not in fdinfo");
     if ((info.fanotify->flags & kDecides) && unread_bytes_of(file.fd))
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      "a task outside waits for it to decide about the use of a file")
-                              .hint("dump again when the program has answered"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, "a task outside waits for it to decide about the use of a file")
+                .hint("dump again when the program has answered"));
     TRY(examine_marks(*info.fanotify));
     return std::move(*info.fanotify);
 }
@@ -93,7 +93,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const parse::FanotifyInfo info = TRY(info_of(file));
     if (const size_t bytes = unread_bytes_of(file.fd))
         context.log.warn(fmt::format("fd {} (fanotify) holds {} unread events: they will be lost", file.number,
-                                        bytes / FAN_EVENT_METADATA_LEN));
+                                     bytes / FAN_EVENT_METADATA_LEN));
     img::fanotify_file_entry *fanotify = entry.mutable_ffy();
     fanotify->set_id(file.id.value);
     fanotify->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
@@ -118,11 +118,8 @@ Result<void> examine(const OpenFile &file, const FileOptions &options) {
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
-Result<std::optional<uint32_t>> ghost_of(const image::ImageDir &images, const Remaps &remaps,
-                                         const img::fanotify_mark_entry &mark) {
-    if (mark.type() != img::INODE)
-        return std::nullopt;
-    return find_watched_ghost(images, remaps, mark.ie().i_ino(), mark.s_dev());
+std::optional<uint32_t> ghost_of(const WatchedGhosts &ghosts, const img::fanotify_mark_entry &mark) {
+    return mark.type() == img::INODE ? ghosts.find(mark.ie().i_ino(), mark.s_dev()) : std::nullopt;
 }
 
 Result<base::UniqueFd> open_target(const img::fanotify_mark_entry &mark) {
@@ -135,11 +132,12 @@ Result<base::UniqueFd> open_target(const img::fanotify_mark_entry &mark) {
 }
 
 Result<void> validate(FileOpenContext &context, const img::fanotify_file_entry &fanotify) {
+    auto &ghosts = context.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
     for (const img::fanotify_mark_entry &mark : fanotify.mark()) {
         if (mark.type() == img::INODE ? !mark.has_ie() : !mark.has_me() || !mark.me().path().starts_with('/'))
             return base::bad_image("a mark of fanotify that does not say where it is");
-        if (TRY(ghost_of(context.images, context.remaps, mark)) ||
-            (mark.has_ie() && is_watched_late(mark.ie().f_handle())))
+        if (ghost_of(ghosts, mark) || (mark.has_ie() && is_watched_late(mark.ie().f_handle())))
             continue;
         TRY(open_target(mark));
     }
@@ -149,7 +147,8 @@ Result<void> validate(FileOpenContext &context, const img::fanotify_file_entry &
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::fanotify_file_entry &fanotify = entry.ffy();
     TRY(validate(context, fanotify));
-    base::UniqueFd fd(fanotify_init(fanotify.faflags() | FAN_CLOEXEC, fanotify.evflags()));
+    // Exactly as it was: close-on-exec belongs to the numbers, but fdinfo shows this flag for ever.
+    base::UniqueFd fd(fanotify_init(fanotify.faflags(), fanotify.evflags()));
     if (!fd)
         return base::fail_sys("fanotify_init");
     if (fcntl(fd.get(), F_SETFL, static_cast<int>(fanotify.flags() & O_NONBLOCK)) < 0)
@@ -160,7 +159,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
     std::vector<FileId> ids;
     for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
-        if (auto id = TRY(ghost_of(context.images, context.remaps, mark)))
+        if (auto id = ghost_of(context.states.of<WatchedGhosts>(), mark))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -182,11 +181,10 @@ Result<void> mark_target(int fd, const img::fanotify_mark_entry &mark, int targe
 }
 
 /// The kernel lists the newest first.
-Result<void> mark_rest(const image::ImageDir &images, const Remaps &remaps, int fd,
-                       const img::fanotify_file_entry &fanotify) {
+Result<void> mark_rest(const WatchedGhosts &ghosts, int fd, const img::fanotify_file_entry &fanotify) {
     for (int i = fanotify.mark_size() - 1; i >= 0; i--) {
         const img::fanotify_mark_entry &mark = fanotify.mark(i);
-        if (TRY(ghost_of(images, remaps, mark)))
+        if (ghost_of(ghosts, mark))
             continue;
         const auto target = TRY(open_target(mark));
         TRY(mark_target(fd, mark, target.get()));
@@ -197,20 +195,22 @@ Result<void> mark_rest(const image::ImageDir &images, const Remaps &remaps, int 
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
     if (context.first_holder) {
         for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
-            if (auto id = TRY(ghost_of(context.images, context.remaps, mark))) {
+            if (auto id = ghost_of(context.states.of<WatchedGhosts>(), mark)) {
                 auto target = context.opened.find(*id);
                 if (target == context.opened.end())
                     return base::bad_image(fmt::format("the watched file {} is missing", *id));
                 TRY(mark_target(fd, mark, target->second));
             }
         if (!context.is_held(entry.id())) // it is on its way through a socket: nobody will have it at hand later
-            TRY(mark_rest(context.images, context.remaps, fd, entry.ffy()));
+            TRY(mark_rest(context.states.of<WatchedGhosts>(), fd, entry.ffy()));
     }
     return restore_owner(fd, entry.ffy().fown(), entry.ffy().flags());
 }
 
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
-    return mark_rest(context.images, context.remaps, fd, entry.ffy());
+    auto &ghosts = context.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
+    return mark_rest(ghosts, fd, entry.ffy());
 }
 
 } // namespace
@@ -218,7 +218,8 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
 const FileKind kFanotify{
     .name = "fanotify",
     .type = img::FANOTIFY,
-    .about = {.saved = "flags, marks on inodes (deleted ones too), mounts and file systems, their masks and ignore masks",
+    .about = {.saved =
+                  "flags, marks on inodes (deleted ones too), mounts and file systems, their masks and ignore masks",
               .restored = "marks are set right before the tree runs",
               .limits = "events that were not read are lost, with a warning, and refused where a task waits for the "
                         "answer; marks on mount namespaces, and decisions about whole mounts, are refused; a group of "

@@ -131,15 +131,14 @@ struct FileOpenContext {
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
 /// their groups.
 struct FileSettleContext {
-    const image::ImageDir &images;
     base::Log &log;
     const ImageFiles &files;
-    const Remaps &remaps;
     const std::map<uint32_t, int> &opened; ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;  ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;             ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
+    KindStates states;         ///< what was remembered while the files were opened
     bool is_held(uint32_t id) const; ///< whether this task has the file as a descriptor
 };
 

@@ -52,9 +52,9 @@ Result<void> leave_events(FileDumpContext &context, const OpenFile &file, img::i
     if (!bytes)
         return {};
     context.log.warn(fmt::format("fd {} (inotify) holds {} bytes of unread events, which a dump cannot save without "
-                                    "ending the tree: a restore will tell the program that events are lost "
-                                    "(IN_Q_OVERFLOW)",
-                                    file.number, bytes));
+                                 "ending the tree: a restore will tell the program that events are lost "
+                                 "(IN_Q_OVERFLOW)",
+                                 file.number, bytes));
     inotify.mutable_ext()->set_lost(true);
     return {};
 }
@@ -66,8 +66,7 @@ Result<void> plan_queue(FileDumpContext &context, const OpenFile &file, const im
     constexpr size_t kGrowth = 4; // of an event in the image, at most
     context.postponed = true;
     context.last_bytes += entry.ByteSizeLong() + unread_bytes(file.fd) * kGrowth + 64;
-    context.last_steps.emplace_back(
-        [&context, kept, entry] { return dump_queue(context, kept->get(), entry); });
+    context.last_steps.emplace_back([&context, kept, entry] { return dump_queue(context, kept->get(), entry); });
     return {};
 }
 
@@ -99,17 +98,18 @@ Result<void> examine(const OpenFile &file, const FileOptions &options) {
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
-Result<std::optional<uint32_t>> ghost_of(const image::ImageDir &images, const Remaps &remaps,
-                                         const img::inotify_wd_entry &watch) {
-    return find_watched_ghost(images, remaps, watch.i_ino(), watch.s_dev());
+std::optional<uint32_t> ghost_of(const WatchedGhosts &ghosts, const img::inotify_wd_entry &watch) {
+    return ghosts.find(watch.i_ino(), watch.s_dev());
 }
 
 /// Everything that can be wrong shows before anything is created.
 Result<void> validate(FileOpenContext &context, const img::inotify_file_entry &inotify) {
+    auto &ghosts = context.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
     for (const img::inotify_wd_entry &watch : inotify.wd()) {
         if (watch.wd() < 1 || watch.wd() >= INT_MAX || !(watch.mask() & kKept & IN_ALL_EVENTS))
             return base::bad_image(fmt::format("watch {} with the mask {:#x}", watch.wd(), watch.mask()));
-        if (is_watched_late(watch.f_handle()) || TRY(ghost_of(context.images, context.remaps, watch)))
+        if (is_watched_late(watch.f_handle()) || ghost_of(ghosts, watch))
             continue;
         TRY_CTX(open_watched(watch.f_handle(), watch.i_ino(), watch.s_dev()), name_of(static_cast<int>(watch.wd())));
     }
@@ -141,7 +141,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     if (put)
         return fd;
     context.log.warn(fmt::format("file {} (inotify): {} unread events cannot be put back: {}", entry.id(),
-                                    events.size(), put.error().message()));
+                                 events.size(), put.error().message()));
     fd = TRY(create(inotify));
     if (const Result<void> told = put_events(fd.get(), {}, true); !told) {
         context.log.warn(
@@ -155,7 +155,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
     std::vector<FileId> ids;
     for (const img::inotify_wd_entry &watch : entry.ify().wd())
-        if (auto id = TRY(ghost_of(context.images, context.remaps, watch)))
+        if (auto id = ghost_of(context.states.of<WatchedGhosts>(), watch))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -167,11 +167,11 @@ Result<void> watch_descriptor(int fd, const img::inotify_wd_entry &watch, int ta
 }
 
 /// Watches what has a name, and sets the number of the watch that will be added next.
-Result<void> watch_rest(const image::ImageDir &images, const Remaps &remaps, int fd, const img::file_entry &entry) {
+Result<void> watch_rest(const WatchedGhosts &ghosts, int fd, const img::file_entry &entry) {
     uint32_t next = 1;
     for (const img::inotify_wd_entry &watch : entry.ify().wd()) {
         next = std::max(next, watch.wd() + 1);
-        if (TRY(ghost_of(images, remaps, watch)))
+        if (ghost_of(ghosts, watch))
             continue;
         const auto target = TRY_CTX(open_watched(watch.f_handle(), watch.i_ino(), watch.s_dev()),
                                     name_of(static_cast<int>(watch.wd())));
@@ -184,7 +184,7 @@ Result<void> watch_rest(const image::ImageDir &images, const Remaps &remaps, int
 
 Result<void> watch_ghosts(FileSettleContext &context, int fd, const img::file_entry &entry) {
     for (const img::inotify_wd_entry &watch : entry.ify().wd()) {
-        const auto id = TRY(ghost_of(context.images, context.remaps, watch));
+        const auto id = ghost_of(context.states.of<WatchedGhosts>(), watch);
         if (!id)
             continue;
         auto target = context.opened.find(*id);
@@ -200,13 +200,15 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
         TRY(watch_ghosts(context, fd, entry));
         // On its way through a socket: nobody will have it at hand later.
         if (!context.is_held(entry.id()))
-            TRY(watch_rest(context.images, context.remaps, fd, entry));
+            TRY(watch_rest(context.states.of<WatchedGhosts>(), fd, entry));
     }
     return restore_owner(fd, entry.ify().fown(), entry.ify().flags());
 }
 
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
-    return watch_rest(context.images, context.remaps, fd, entry);
+    auto &ghosts = context.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
+    return watch_rest(ghosts, fd, entry);
 }
 
 } // namespace
@@ -214,14 +216,15 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
 const FileKind kInotify{
     .name = "inotify",
     .type = img::INOTIFY,
-    .about =
-        {.saved = "watches with their numbers and masks, by path and by file handle; the number of the next watch; "
+    .about = {.saved =
+                  "watches with their numbers and masks, by path and by file handle; the number of the next watch; "
                   "events that were not read, if the dump ends the tree; deleted files that are watched",
-         .restored = "watches are added right before the tree runs; events happen again on files that nobody else "
-                     "sees, with other cookies",
-         .limits = "of a dump that lets the tree live, the restored program gets IN_Q_OVERFLOW in place of events that "
-                   "were not read, as it does for what cannot happen again (IN_UNMOUNT); watched files that neither a "
-                   "handle nor a path leads to are refused (`--irmap-scan-path`)"},
+              .restored = "watches are added right before the tree runs; events happen again on files that nobody else "
+                          "sees, with other cookies",
+              .limits =
+                  "of a dump that lets the tree live, the restored program gets IN_Q_OVERFLOW in place of events that "
+                  "were not read, as it does for what cannot happen again (IN_UNMOUNT); watched files that neither a "
+                  "handle nor a path leads to are refused (`--irmap-scan-path`)"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

@@ -58,7 +58,8 @@ private:
     std::string path(const std::string &name) const { return fmt::format("/proc/self/fd/{}/{}", scratch_, name); }
 
     Result<void> create(const std::string &name, bool directory) {
-        if ((directory ? mkdirat(scratch_, name.c_str(), 0700) : mknodat(scratch_, name.c_str(), S_IFREG | 0600, 0)) < 0)
+        if ((directory ? mkdirat(scratch_, name.c_str(), 0700) : mknodat(scratch_, name.c_str(), S_IFREG | 0600, 0)) <
+            0)
             return base::fail_sys("create a scratch file");
         if (directory)
             return {};

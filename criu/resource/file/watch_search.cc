@@ -12,12 +12,13 @@ namespace fs = std::filesystem;
 
 /// What services watch: configuration, logs, spools. CRIU looks in much the same places.
 constexpr const char *kUsualPlaces[] = {
-    "/etc",         "/var/spool", "/var/log", "/usr/share/dbus-1/system-services", "/usr/share/polkit-1/actions",
-    "/lib/udev",    "/run",
+    "/etc",      "/var/spool", "/var/log", "/usr/share/dbus-1/system-services", "/usr/share/polkit-1/actions",
+    "/lib/udev", "/run",
 };
 constexpr size_t kMostEntries = 200'000; ///< below one place; a wrong place must not take minutes
 
-/// The device number that stat tells is not always that of the super block (btrfs, overlayfs): the handle decides there.
+/// The device number that stat tells is not always that of the super block (btrfs, overlayfs): the handle decides
+/// there.
 bool has_handle(const std::string &path, const parse::FileHandle &handle) {
     union {
         file_handle head;

@@ -183,23 +183,27 @@ Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, 
             return std::move(*fd);
     if (named)
         return named;
-    return base::fail(
-        base::Error(base::ErrorKind::Unsupported, entry.has_path()
-                                                      ? fmt::format("the watched {} does not exist", entry.path())
-                                                      : fmt::format("the watched inode {} does not exist", inode))
-            .hint("it was there at the checkpoint: put it back"));
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  entry.has_path() ? fmt::format("the watched {} does not exist", entry.path())
+                                                   : fmt::format("the watched inode {} does not exist", inode))
+                          .hint("it was there at the checkpoint: put it back"));
 }
 
-Result<std::optional<uint32_t>> find_watched_ghost(const image::ImageDir &images, const Remaps &remaps, uint64_t inode,
-                                                   uint64_t device) {
+std::optional<uint32_t> WatchedGhosts::find(uint64_t inode, uint64_t device) const {
+    auto found = ids.find({device, inode});
+    return found == ids.end() ? std::nullopt : std::optional(found->second);
+}
+
+Result<void> load_watched_ghosts(WatchedGhosts &ghosts, const image::ImageDir &images, const Remaps &remaps) {
+    if (std::exchange(ghosts.loaded, true))
+        return {};
     for (auto &[id, remap] : remaps) {
         if (remap.remap_type() != img::GHOST)
             continue;
-        const auto ghost = TRY(images.read_ghost(remap.remap_id()));
-        if (ghost && ghost->entry.ino() == inode && ghost->entry.dev() == device)
-            return id;
+        if (const auto ghost = TRY(images.read_ghost(remap.remap_id())))
+            ghosts.ids.try_emplace({ghost->entry.dev(), ghost->entry.ino()}, id);
     }
-    return std::nullopt;
+    return {};
 }
 
 } // namespace resource

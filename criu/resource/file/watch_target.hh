@@ -1,6 +1,6 @@
 // What inotify and fanotify watch: an inode that need not be open, nor have a name that we know. The kernel tells its
-// file handle. A dump looks for a path as well: handles do not survive a move to another file system, paths survive less
-// on this one.
+// file handle. A dump looks for a path as well: handles do not survive a move to another file system, paths survive
+// less on this one.
 #pragma once
 
 #include "criu/parse/fdinfo.hh"
@@ -35,9 +35,14 @@ Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, 
 /// Whether that can only be found out when the tree exists: what lies in /proc.
 bool is_watched_late(const img::fh_entry &entry);
 
-/// Id of the file that stands for a deleted inode. Nothing: it is not a deleted one.
-Result<std::optional<uint32_t>> find_watched_ghost(const image::ImageDir &images, const Remaps &remaps, uint64_t inode,
-                                                   uint64_t device);
+/// Files of the image that stand for deleted inodes, by device and inode. A FileOpenContext's states carry them on to
+/// the tasks, which cannot read images any more when their descriptors are in place.
+struct WatchedGhosts {
+    bool loaded = false;
+    std::map<std::pair<uint64_t, uint64_t>, uint32_t> ids;
+    std::optional<uint32_t> find(uint64_t inode, uint64_t device) const;
+};
+Result<void> load_watched_ghosts(WatchedGhosts &ghosts, const image::ImageDir &images, const Remaps &remaps);
 
 /// How to name a descriptor of ours to a system call that takes a path.
 std::string path_of_descriptor(int fd);
