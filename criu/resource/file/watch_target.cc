@@ -90,10 +90,11 @@ struct Found {
     bool deleted = false;
 };
 
-Result<Found> find(const FileOptions &options, const WatchedInode &watched) {
+Result<Found> find(const FileOptions &options, const Mounts &mounts, const WatchedInode &watched) {
     Found found;
     if (watched.handle)
-        if (auto fd = open_watched_handle(watched.device, *watched.handle); fd && is_inode(fd->get(), watched.inode))
+        if (auto fd = open_watched_handle(mounts, watched.device, *watched.handle);
+            fd && is_inode(fd->get(), watched.inode))
             found.fd = std::move(*fd);
     struct stat st {};
     if (found.fd && fstat(found.fd.get(), &st) == 0) {
@@ -122,7 +123,7 @@ std::string path_of_descriptor(int fd) {
     return fmt::format("/proc/self/fd/{}", fd);
 }
 
-Result<std::vector<parse::Mount>> own_mounts() {
+Result<Mounts> own_mounts() {
     std::ifstream file("/proc/self/mountinfo");
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     return parse::parse_mountinfo(text);
@@ -132,7 +133,7 @@ uint64_t device_of(const parse::Mount &mount) {
     return uint64_t{mount.dev_major} << 20 | mount.dev_minor;
 }
 
-Result<base::UniqueFd> open_watched_handle(uint64_t device, const parse::FileHandle &handle) {
+Result<base::UniqueFd> open_watched_handle(const Mounts &mounts, uint64_t device, const parse::FileHandle &handle) {
     if (handle.bytes.size() > kMaxHandle)
         return base::bad_image("a file handle of an impossible length");
     HandleBuffer buffer{};
@@ -140,7 +141,7 @@ Result<base::UniqueFd> open_watched_handle(uint64_t device, const parse::FileHan
     buffer.handle.handle_type = handle.type;
     memcpy(buffer.bytes + sizeof(file_handle), handle.bytes.data(), handle.bytes.size());
     int error = ENODEV;
-    for (const parse::Mount &mount : TRY(own_mounts())) {
+    for (const parse::Mount &mount : mounts) {
         if (device_of(mount) != device)
             continue;
         Visit visit(mount.mount_point);
@@ -156,7 +157,11 @@ Result<base::UniqueFd> open_watched_handle(uint64_t device, const parse::FileHan
 }
 
 Result<void> dump_watched(FileDumpContext &context, const WatchedInode &watched, img::fh_entry *entry) {
-    Found found = TRY(find(context.options, watched));
+    // Read once: programs watch thousands of directories, and hosts of containers have as many mounts.
+    auto &mounts = context.states.of<std::optional<Mounts>>();
+    if (!mounts)
+        mounts = TRY(own_mounts());
+    Found found = TRY(find(context.options, *mounts, watched));
     write_handle(watched.handle, entry);
     if (!found.path.empty())
         entry->set_path(found.path);
@@ -166,7 +171,7 @@ Result<void> dump_watched(FileDumpContext &context, const WatchedInode &watched,
 }
 
 Result<void> examine_watched(const FileOptions &options, const WatchedInode &watched) {
-    TRY(find(options, watched));
+    TRY(find(options, TRY(own_mounts()), watched));
     return {};
 }
 
@@ -179,7 +184,7 @@ Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, 
     if (named && is_inode(named.get(), inode))
         return named;
     if (auto handle = TRY(read_handle(entry)))
-        if (auto fd = open_watched_handle(device, *handle); fd && is_inode(fd->get(), inode))
+        if (auto fd = open_watched_handle(TRY(own_mounts()), device, *handle); fd && is_inode(fd->get(), inode))
             return std::move(*fd);
     if (named)
         return named;

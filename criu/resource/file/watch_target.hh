@@ -16,11 +16,12 @@ struct WatchedInode {
 };
 
 /// Mounts of our own namespace.
-Result<std::vector<parse::Mount>> own_mounts();
+using Mounts = std::vector<parse::Mount>;
+Result<Mounts> own_mounts();
 uint64_t device_of(const parse::Mount &mount);
 
 /// Opens (O_PATH, which nobody who watches can notice) what a handle leads to. Errors: Sys.
-Result<base::UniqueFd> open_watched_handle(uint64_t device, const parse::FileHandle &handle);
+Result<base::UniqueFd> open_watched_handle(const Mounts &mounts, uint64_t device, const parse::FileHandle &handle);
 
 /// Finds how a restore will reach the inode. The contents of a deleted one go into the image, as a ghost.
 /// Errors: Unsupported if neither its handle nor a path leads to it.
