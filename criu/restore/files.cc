@@ -209,7 +209,7 @@ Result<void> open_files(RestoreContext &context) {
     if (outcome)
         outcome = opener.complete();
     resource::remove_ghosts(files);
-    context.file_states = std::move(files.states);
+    context.kept_by_files = std::move(files.kept);
     return outcome;
 }
 
@@ -244,7 +244,7 @@ resource::FileSettleContext settle_context(const RestoreContext &context, const 
             .table = table,
             .pid = task.pid,
             .sid = task.sid,
-            .states = context.file_states};
+            .kept = context.kept_by_files};
 }
 
 } // namespace

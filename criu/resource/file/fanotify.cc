@@ -132,7 +132,7 @@ Result<base::UniqueFd> open_target(const img::fanotify_mark_entry &mark) {
 }
 
 Result<void> validate(FileOpenContext &context, const img::fanotify_file_entry &fanotify) {
-    auto &ghosts = context.states.of<WatchedGhosts>();
+    auto &ghosts = context.kept.of<WatchedGhosts>();
     TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
     for (const img::fanotify_mark_entry &mark : fanotify.mark()) {
         if (mark.type() == img::INODE ? !mark.has_ie() : !mark.has_me() || !mark.me().path().starts_with('/'))
@@ -159,7 +159,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
     std::vector<FileId> ids;
     for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
-        if (auto id = ghost_of(context.states.of<WatchedGhosts>(), mark))
+        if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), mark))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -195,14 +195,14 @@ Result<void> mark_rest(const WatchedGhosts &ghosts, int fd, const img::fanotify_
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
     if (context.first_holder) {
         for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
-            if (auto id = ghost_of(context.states.of<WatchedGhosts>(), mark)) {
+            if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), mark)) {
                 auto target = context.opened.find(*id);
                 if (target == context.opened.end())
                     return base::bad_image(fmt::format("the watched file {} is missing", *id));
                 TRY(mark_target(fd, mark, target->second));
             }
         if (!context.is_held(entry.id())) // it is on its way through a socket: nobody will have it at hand later
-            TRY(mark_rest(context.states.of<WatchedGhosts>(), fd, entry.ffy()));
+            TRY(mark_rest(context.kept.of<WatchedGhosts>(), fd, entry.ffy()));
     }
     return restore_owner(fd, entry.ffy().fown(), entry.ffy().flags());
 }

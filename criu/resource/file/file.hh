@@ -126,6 +126,7 @@ struct FileOpenContext {
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
     KindStates states; ///< what a kind remembers from one file to the next
+    KindStates kept;   ///< the same for settle(): nothing that has to end when the files are open
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
@@ -138,7 +139,7 @@ struct FileSettleContext {
     uint32_t pid = 0, sid = 0;             ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
-    KindStates states;         ///< what was remembered while the files were opened
+    KindStates kept;           ///< of FileOpenContext
     bool is_held(uint32_t id) const; ///< whether this task has the file as a descriptor
 };
 

@@ -33,10 +33,21 @@ std::string name_of(int number) {
     return fmt::format("watch {}", number);
 }
 
+/// Takes out the new names that --link-remap has made in watched directories. The IN_ATTRIB of the file stays: it may
+/// be one with an event of the program's.
+void forget_own(const FileDumpContext &context, std::vector<WatchEvent> &events) {
+    for (auto &[object, id] : context.link_remaps) {
+        const std::string name = fmt::format("link_remap.{}", id);
+        std::erase_if(events, [&](const WatchEvent &event) { return event.mask == IN_CREATE && event.name == name; });
+    }
+}
+
 /// Takes the events out, and writes the entry: the tree is about to end.
 Result<void> dump_queue(FileDumpContext &context, int fd, img::file_entry entry) {
     img::ext_inotify *ext = entry.mutable_ify()->mutable_ext();
-    for (const WatchEvent &event : TRY(take_events(fd))) {
+    std::vector<WatchEvent> events = TRY(take_events(fd));
+    forget_own(context, events);
+    for (const WatchEvent &event : events) {
         img::ext_inotify_event *unread = ext->add_unread();
         unread->set_wd(event.watch);
         unread->set_mask(event.mask);
@@ -104,7 +115,7 @@ std::optional<uint32_t> ghost_of(const WatchedGhosts &ghosts, const img::inotify
 
 /// Everything that can be wrong shows before anything is created.
 Result<void> validate(FileOpenContext &context, const img::inotify_file_entry &inotify) {
-    auto &ghosts = context.states.of<WatchedGhosts>();
+    auto &ghosts = context.kept.of<WatchedGhosts>();
     TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
     for (const img::inotify_wd_entry &watch : inotify.wd()) {
         if (watch.wd() < 1 || watch.wd() >= INT_MAX || !(watch.mask() & kKept & IN_ALL_EVENTS))
@@ -155,7 +166,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
     std::vector<FileId> ids;
     for (const img::inotify_wd_entry &watch : entry.ify().wd())
-        if (auto id = ghost_of(context.states.of<WatchedGhosts>(), watch))
+        if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), watch))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -184,7 +195,7 @@ Result<void> watch_rest(const WatchedGhosts &ghosts, int fd, const img::file_ent
 
 Result<void> watch_ghosts(FileSettleContext &context, int fd, const img::file_entry &entry) {
     for (const img::inotify_wd_entry &watch : entry.ify().wd()) {
-        const auto id = ghost_of(context.states.of<WatchedGhosts>(), watch);
+        const auto id = ghost_of(context.kept.of<WatchedGhosts>(), watch);
         if (!id)
             continue;
         auto target = context.opened.find(*id);
@@ -200,7 +211,7 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
         TRY(watch_ghosts(context, fd, entry));
         // On its way through a socket: nobody will have it at hand later.
         if (!context.is_held(entry.id()))
-            TRY(watch_rest(context.states.of<WatchedGhosts>(), fd, entry));
+            TRY(watch_rest(context.kept.of<WatchedGhosts>(), fd, entry));
     }
     return restore_owner(fd, entry.ify().fown(), entry.ify().flags());
 }

@@ -36,7 +36,7 @@ Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, 
 /// Whether that can only be found out when the tree exists: what lies in /proc.
 bool is_watched_late(const img::fh_entry &entry);
 
-/// Files of the image that stand for deleted inodes, by device and inode. A FileOpenContext's states carry them on to
+/// Files of the image that stand for deleted inodes, by device and inode. What FileOpenContext keeps carries them on to
 /// the tasks, which cannot read images any more when their descriptors are in place.
 struct WatchedGhosts {
     bool loaded = false;
