@@ -23,7 +23,6 @@ constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kServiceLater = "the RPC service";
 constexpr std::string_view kPluginsLater = "plugins";
 constexpr std::string_view kSocketsLater = "sockets";
-constexpr std::string_view kWatchesLater = "inotify and fanotify";
 
 // What an option is on the first lines, what it does on the last.
 // clang-format off
@@ -132,11 +131,11 @@ constexpr std::array kOptions{
               .where = kDump | kRestore, .set = flag<&Options::file_locks>,
               .help = "Save and restore file locks and leases; without it they refuse the dump."},
     OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
-              .support = kLater, .reason = kWatchesLater, .set = flag<&Options::force_irmap>,
+              .set = flag<&Options::force_irmap>,
               .help = "Search paths of watched inodes even where their handles can be opened."},
     OptionRow{.name = "irmap-scan-path", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects,
               .where = kDump | kPreDump,
-              .support = kLater, .reason = kWatchesLater, .set = texts<&Options::irmap_scan_paths>,
+              .set = texts<&Options::irmap_scan_paths>,
               .help = "A further place for that search. Repeatable."},
     OptionRow{.name = "file-validation", .arg = kNeeds, .metavar = "HOW", .group = Group::Objects,
               .where = kDump | kRestore, .set = file_validation,

@@ -23,7 +23,6 @@ int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
 
 FileTable::FileTable(resource::FileDumpContext &context) : context_(&context) {
     context.dump_passed = [this](base::UniqueFd fd) { return add_passed(std::move(fd)); };
-    context.find_open = [this](uint64_t device, uint64_t inode) { return find_open(device, inode); };
 }
 
 Result<const resource::FileKind *> FileTable::kind_of(const resource::OpenFile &file) {

@@ -73,9 +73,13 @@ struct MmQuestions {
     }
     MmAnswers answers(const compel::Batch &done) const {
         const int64_t disabled = done.result(thp);
-        return {static_cast<uint64_t>(done.result(brk)), static_cast<int32_t>(done.result(dumpable)), disabled > 0,
+        return {static_cast<uint64_t>(done.result(brk)),
+                static_cast<int32_t>(done.result(dumpable)),
+                disabled > 0,
                 disabled > 0 ? static_cast<uint32_t>(disabled) : 0,
-                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1), false, keys_in_use(done)};
+                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1),
+                false,
+                keys_in_use(done)};
     }
 
     /// Nothing where no key is free, which is also so on processors without keys.

@@ -31,6 +31,8 @@ struct RestoreContext {
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     int stash_base = 0;                    ///< lowest number of a stashed descriptor
 
+    resource::KindStates kept_by_files; ///< what kinds of files remember from opening them
+
     /// Numbers from here on are above the stash: for descriptors that outlive close_foreign().
     int keep_base() const {
         int last = stash_base;

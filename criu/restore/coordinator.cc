@@ -25,7 +25,9 @@ Result<base::Error> explain(const RestoreContext &context, const Rendezvous::Age
     // Compiled again: the tasks' own plans have gone with them. With descriptors, whichever, as the tasks had them: the
     // operations that close them count.
     plan::Surroundings around = context.around;
-    around.exe_fd = around.null_fd = around.proc_fd = 0;
+    around.exe_fd = around.proc_fd = 0;
+    if (task.mm.aios_size())
+        around.null_fd = 0;
     auto program = TRY(plan::compile(context.checkpoint, task, context.spaces[task_index], around, 0));
     if (thread >= program.listings.size() || failure.op >= program.listings[thread].ops.size())
         return base::Error(base::ErrorKind::System, fmt::format("task {} failed", task.pid));

@@ -209,6 +209,7 @@ Result<void> open_files(RestoreContext &context) {
     if (outcome)
         outcome = opener.complete();
     resource::remove_ghosts(files);
+    context.kept_by_files = std::move(files.kept);
     return outcome;
 }
 
@@ -242,7 +243,8 @@ resource::FileSettleContext settle_context(const RestoreContext &context, const 
             .opened = context.stash,
             .table = table,
             .pid = task.pid,
-            .sid = task.sid};
+            .sid = task.sid,
+            .kept = context.kept_by_files};
 }
 
 } // namespace
@@ -293,47 +295,26 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
     return {};
 }
 
-namespace {
-
-/// Descriptors of ours that share those of the restored tasks.
-class Borrower {
-public:
-    explicit Borrower(const RestoreContext &context) : context_(context) {}
-
-    /// Of the first holder. Files that no task has as a descriptor cannot be borrowed.
-    Result<base::UniqueFd> borrow(uint32_t id) {
-        auto holder = context_.checkpoint.first_holders.find(id);
-        if (holder == context_.checkpoint.first_holders.end())
-            return base::bad_image(fmt::format("files.img: file {} is not open in any task", id));
-        const auto pid = static_cast<pid_t>(context_.checkpoint.tasks[holder->second.task].pid);
-        base::UniqueFd &pidfd = pidfds_[pid];
-        if (!pidfd)
-            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-        base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
-        if (!fd)
-            return base::fail_sys(fmt::format("borrow fd {} of task {}", holder->second.number, pid));
-        return fd;
-    }
-
-private:
-    const RestoreContext &context_;
-    std::map<pid_t, base::UniqueFd> pidfds_;
-};
-
-} // namespace
-
 Result<void> release_files(const RestoreContext &context) {
-    Borrower borrower(context);
-    resource::FileReleaseContext release{.images = context.checkpoint.images,
-                                         .log = context.log,
-                                         .borrow = [&](uint32_t id) { return borrower.borrow(id); },
-                                         .states = {}};
+    resource::FileReleaseContext release{
+        .images = context.checkpoint.images, .log = context.log, .remaps = context.checkpoint.remaps, .states = {}};
+    std::map<pid_t, base::UniqueFd> pidfds;
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = TRY(kind_of(file));
-        if (!kind->release || !context.checkpoint.first_holders.contains(id))
+        auto holder = context.checkpoint.first_holders.find(id);
+        if (!kind->release || holder == context.checkpoint.first_holders.end())
             continue;
-        const base::UniqueFd fd = TRY(borrower.borrow(id));
-        TRY_CTX(kind->release(release, fd.get(), file), fmt::format("file {} ({})", id, kind->name));
+        const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
+        base::UniqueFd &pidfd = pidfds[pid];
+        if (!pidfd)
+            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        const base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
+        auto text = [&, number = holder->second.number] {
+            return fmt::format("task {}: fd {} ({})", pid, number, kind->name);
+        };
+        if (!fd)
+            return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
+        TRY_CTX(kind->release(release, fd.get(), file), text());
     }
     return {};
 }

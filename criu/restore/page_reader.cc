@@ -121,7 +121,8 @@ public:
         if (region.inherited && parent_)
             return add_inherited(at, fill);
         counters_.restored += fill.bytes / base::kPageSize;
-        for (const Fill &rest : region.kind == Region::Kind::Anonymous && !region.small_pages ? huge_.take(fill) : std::vector{fill})
+        for (const Fill &rest :
+             region.kind == Region::Kind::Anonymous && !region.small_pages ? huge_.take(fill) : std::vector{fill})
             TRY(gatherer_.add(rest.to, rest.bytes, rest.offset));
         return {};
     }

@@ -1,75 +1,77 @@
-// fanotify(7): groups with marks on objects, mounts and file systems, which the coordinator sets as the last thing
-// before the tree runs. A mark has two masks; the one of what is ignored takes a call of its own.
-#include "criu/resource/file/watched_object.hh"
+// fanotify(7): marks on inodes, mounts and file systems. They are set as late as can be, like watches of inotify.
+//
+// Events that nobody has read cannot be kept: they come with the process that has caused them, and often with a
+// descriptor.
+#include "criu/resource/file/file.hh"
+#include "criu/resource/file/watch_target.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#ifndef FAN_MARK_EVICTABLE
-#define FAN_MARK_EVICTABLE 0x200
-#endif
-#ifndef FAN_MARK_IGNORE
-#define FAN_MARK_IGNORE 0x400
-#endif
-
 namespace resource {
 namespace {
 
-constexpr uint64_t kPermissionEvents = FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM | 0x100000; // PRE_ACCESS
+constexpr uint32_t kPermissionEvents = FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM;
+constexpr uint32_t kEvictable = 0x200; // FAN_MARK_EVICTABLE
+constexpr uint32_t kIgnore = 0x400;    // FAN_MARK_IGNORE
 
 bool matches(const OpenFile &file) {
     return file.link == "anon_inode:[fanotify]";
 }
 
+size_t unread_bytes_of(int fd) {
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
+}
+
 // ---- dump ----------------------------------------------------------------------------------------------------------
 
-struct Postponed {
-    struct One {
-        OpenFile file;
-        parse::FanotifyInfo info;
-        img::file_entry entry;
-    };
-    std::vector<One> files;
-};
+WatchedInode watched_of(const parse::FanotifyMark &mark) {
+    return {mark.inode, mark.sdev, mark.handle};
+}
 
-Result<void> check(const parse::FanotifyInfo &info) {
+/// Where the mount, or the file system, is.
+Result<parse::Mount> mount_of(const parse::FanotifyMark &mark) {
+    for (const parse::Mount &mount : TRY(own_mounts()))
+        if (mark.target == parse::FanotifyTarget::Mount ? mount.id == mark.mnt_id : device_of(mount) == mark.sdev)
+            return mount;
+    return base::unsupported(mark.target == parse::FanotifyTarget::Mount
+                                 ? fmt::format("it watches the mount {}, which is not in this namespace", mark.mnt_id)
+                                 : fmt::format("it watches the file system {}:{}, which is not mounted here",
+                                               mark.sdev >> 20, mark.sdev & 0xfffff));
+}
+
+Result<void> examine_marks(const parse::FanotifyInfo &info) {
     for (const parse::FanotifyMark &mark : info.marks) {
-        if (mark.mask & kPermissionEvents)
-            return base::fail(
-                base::Error(base::ErrorKind::Unsupported, "it decides about the file accesses of other processes")
-                    .hint("whoever waits for its answer would wait for as long as it is frozen: stop the service"));
         if (mark.target == parse::FanotifyTarget::MountNamespace)
-            return base::unsupported("it watches a whole mount namespace");
+            return base::unsupported("it watches what is mounted in a namespace (FAN_MARK_MNTNS)");
+        // Whatever is opened there would wait for an answer of a task that is stopped.
+        if (mark.target != parse::FanotifyTarget::Inode && (mark.mask & kPermissionEvents))
+            return base::unsupported("it decides about the use of files of a whole mount or file system");
     }
     return {};
 }
 
-Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+Result<parse::FanotifyInfo> info_of(const OpenFile &file) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
     if (!info.fanotify)
         return base::unsupported("its marks are not in fdinfo");
-    TRY(check(*info.fanotify));
-    img::fanotify_file_entry *group = entry.mutable_ffy();
-    group->set_id(file.id.value);
-    group->set_flags(file.flags);
-    TRY(dump_owner(file, group->mutable_fown()));
-    group->set_faflags(info.fanotify->flags);
-    group->set_evflags(info.fanotify->event_flags);
-    int unread = 0;
-    if (ioctl(file.fd, FIONREAD, &unread) == 0 && unread) {
-        context.log.warn(fmt::format("fd {} of task {}: events of fanotify that were not read ({} bytes) are not kept",
-                                     file.number, file.holder.value, unread));
-        group->set_unread(static_cast<uint32_t>(unread));
-    }
-    context.states.of<Postponed>().files.push_back({file, std::move(*info.fanotify), entry});
-    context.postponed = true;
-    return {};
+    const bool decides = std::ranges::any_of(
+        info.fanotify->marks, [](const parse::FanotifyMark &mark) { return (mark.mask & kPermissionEvents) != 0; });
+    if (decides && unread_bytes_of(file.fd))
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, "a task outside waits for it to decide about the use of a file")
+                .hint("dump again when the program has answered"));
+    TRY(examine_marks(*info.fanotify));
+    return std::move(*info.fanotify);
 }
 
-Result<void> write_mark(FileDumpContext &context, const parse::FanotifyMark &mark, img::fanotify_mark_entry *entry) {
+Result<void> dump_mark(FileDumpContext &context, const parse::FanotifyMark &mark, img::fanotify_mark_entry *entry) {
+    entry->set_id(0);
     entry->set_mflags(mark.mflags);
     entry->set_mask(mark.mask);
     entry->set_ignored_mask(mark.ignored_mask);
@@ -77,111 +79,140 @@ Result<void> write_mark(FileDumpContext &context, const parse::FanotifyMark &mar
     if (mark.target == parse::FanotifyTarget::Inode) {
         entry->set_type(img::INODE);
         entry->mutable_ie()->set_i_ino(mark.inode);
-        return dump_watched(context,
-                            {.device = mark.sdev, .inode = mark.inode, .handle = mark.handle ? &*mark.handle : nullptr},
-                            entry->mutable_ie()->mutable_f_handle());
+        return dump_watched(context, watched_of(mark), entry->mutable_ie()->mutable_f_handle());
     }
-    const bool whole = mark.target == parse::FanotifyTarget::Superblock;
-    const auto mount =
-        whole ? TRY(mount_of_device(context.states, mark.sdev)) : TRY(mount_of(context.states, mark.mnt_id));
-    if (!mount)
-        return base::unsupported("it watches a mount that is not visible here");
+    const parse::Mount mount = TRY(mount_of(mark));
     entry->set_type(img::MOUNT);
-    entry->mutable_me()->set_mnt_id(static_cast<uint32_t>(mount->id));
-    entry->mutable_me()->set_path(mount->path);
-    if (whole)
-        entry->set_superblock(true);
+    entry->set_s_dev(static_cast<uint32_t>(device_of(mount)));
+    entry->mutable_me()->set_mnt_id(static_cast<uint32_t>(mount.id));
+    entry->mutable_me()->set_path(mount.mount_point);
+    if (mark.target == parse::FanotifyTarget::Superblock)
+        entry->set_file_system(true);
     return {};
 }
 
-Result<void> finish_one(FileDumpContext &context, Postponed::One &one) {
-    for (const parse::FanotifyMark &mark : one.info.marks) {
-        img::fanotify_mark_entry *entry = one.entry.mutable_ffy()->add_mark();
-        entry->set_id(one.file.id.value);
-        TRY(write_mark(context, mark, entry));
-    }
-    return context.images.add(image::ImageKind::Files, 0, one.entry);
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const parse::FanotifyInfo info = TRY(info_of(file));
+    if (const size_t bytes = unread_bytes_of(file.fd))
+        context.log.warn(fmt::format("fd {} (fanotify) holds {} unread events: they will be lost", file.number,
+                                     bytes / FAN_EVENT_METADATA_LEN));
+    img::fanotify_file_entry *fanotify = entry.mutable_ffy();
+    fanotify->set_id(file.id.value);
+    fanotify->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    TRY(dump_owner(file, fanotify->mutable_fown()));
+    fanotify->set_faflags(info.flags);
+    fanotify->set_evflags(info.event_flags);
+    for (const parse::FanotifyMark &mark : info.marks)
+        TRY(dump_mark(context, mark, fanotify->add_mark()));
+    return {};
 }
 
-Result<void> finish(FileDumpContext &context) {
-    for (Postponed::One &one : context.states.of<Postponed>().files)
-        TRY_CTX(finish_one(context, one),
-                fmt::format("fd {} of task {} (fanotify)", one.file.number, one.file.holder.value));
+Result<void> examine(const OpenFile &file, const FileOptions &options) {
+    const parse::FanotifyInfo info = TRY(info_of(file));
+    for (const parse::FanotifyMark &mark : info.marks) {
+        if (mark.target == parse::FanotifyTarget::Inode)
+            TRY(examine_watched(options, watched_of(mark)));
+        else
+            TRY(mount_of(mark));
+    }
     return {};
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
-/// An O_PATH descriptor of what the mark is on.
-Result<base::UniqueFd> open_target(KindStates &states, const img::fanotify_mark_entry &mark, const Borrow &borrow) {
+std::optional<uint32_t> ghost_of(const WatchedGhosts &ghosts, const img::fanotify_mark_entry &mark) {
+    return mark.type() == img::INODE ? ghosts.find(mark.ie().i_ino(), mark.s_dev()) : std::nullopt;
+}
+
+Result<base::UniqueFd> open_target(const img::fanotify_mark_entry &mark) {
     if (mark.type() == img::INODE)
-        return open_watched(states, mark.ie().f_handle(), mark.s_dev(), mark.ie().i_ino(), borrow);
-    std::string path = mark.me().path();
-    if (path.empty())
-        if (auto mount = TRY(mount_of(states, static_cast<int32_t>(mark.me().mnt_id()))))
-            path = mount->path;
-    base::UniqueFd fd(open(path.c_str(), O_PATH | O_CLOEXEC));
+        return open_watched(mark.ie().f_handle(), mark.ie().i_ino(), mark.s_dev());
+    base::UniqueFd fd(open(mark.me().path().c_str(), O_PATH | O_CLOEXEC));
     if (!fd)
-        return base::fail_sys(fmt::format("open the watched mount {}", path));
+        return base::fail_sys(fmt::format("open the watched mount \"{}\"", mark.me().path()));
     return fd;
 }
 
+Result<void> validate(FileOpenContext &context, const img::fanotify_file_entry &fanotify) {
+    auto &ghosts = context.kept.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
+    for (const img::fanotify_mark_entry &mark : fanotify.mark()) {
+        if (mark.type() == img::INODE ? !mark.has_ie() : !mark.has_me() || !mark.me().path().starts_with('/'))
+            return base::bad_image("a mark of fanotify that does not say where it is");
+        if (ghost_of(ghosts, mark) || (mark.has_ie() && is_watched_late(mark.ie().f_handle())))
+            continue;
+        TRY(open_target(mark));
+    }
+    return {};
+}
+
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
-    const img::fanotify_file_entry &group = entry.ffy();
-    for (const img::fanotify_mark_entry &mark : group.mark())
-        if (!mark.ie().f_handle().has_file())
-            TRY(open_target(context.states, mark, {}));
-    if (group.unread())
-        context.log.warn(
-            fmt::format("file {}: events of fanotify that were not read at the dump are not there", entry.id()));
-    base::UniqueFd fd(fanotify_init(group.faflags(), group.evflags()));
+    const img::fanotify_file_entry &fanotify = entry.ffy();
+    TRY(validate(context, fanotify));
+    // Exactly as it was: close-on-exec belongs to the numbers, but fdinfo shows this flag for ever.
+    base::UniqueFd fd(fanotify_init(fanotify.faflags(), fanotify.evflags()));
     if (!fd)
         return base::fail_sys("fanotify_init");
-    // Not FAN_CLOEXEC: the group remembers what it was made with.
-    if (fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0 ||
-        fcntl(fd.get(), F_SETFL, static_cast<int>(group.flags() & O_NONBLOCK)) < 0)
+    if (fcntl(fd.get(), F_SETFL, static_cast<int>(fanotify.flags() & O_NONBLOCK)) < 0)
         return base::fail_sys("fcntl(F_SETFL)");
     return fd;
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
+Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
+    std::vector<FileId> ids;
+    for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
+        if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), mark))
+            ids.push_back(FileId(*id));
+    return ids;
+}
+
+Result<void> mark_path(int fd, const img::fanotify_mark_entry &mark, uint32_t flags, uint32_t mask, int target) {
+    const uint32_t where = mark.type() == img::INODE ? FAN_MARK_INODE
+                           : mark.file_system()      ? FAN_MARK_FILESYSTEM
+                                                     : FAN_MARK_MOUNT;
+    if (mask && fanotify_mark(fd, FAN_MARK_ADD | where | flags | (mark.mflags() & kEvictable), mask, AT_FDCWD,
+                              path_of_descriptor(target).c_str()) < 0)
+        return base::fail_sys(fmt::format("fanotify_mark, mask {:#x}", mask));
+    return {};
+}
+
+Result<void> mark_target(int fd, const img::fanotify_mark_entry &mark, int target) {
+    TRY(mark_path(fd, mark, 0, mark.mask(), target));
+    const uint32_t ignores = mark.mflags() & kIgnore ? kIgnore : FAN_MARK_IGNORED_MASK;
+    return mark_path(fd, mark, ignores | (mark.mflags() & FAN_MARK_IGNORED_SURV_MODIFY), mark.ignored_mask(), target);
+}
+
+/// The kernel lists the newest first.
+Result<void> mark_rest(const WatchedGhosts &ghosts, int fd, const img::fanotify_file_entry &fanotify) {
+    for (int i = fanotify.mark_size() - 1; i >= 0; i--) {
+        const img::fanotify_mark_entry &mark = fanotify.mark(i);
+        if (ghost_of(ghosts, mark))
+            continue;
+        const auto target = TRY(open_target(mark));
+        TRY(mark_target(fd, mark, target.get()));
+    }
+    return {};
+}
+
+Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
+    if (context.first_holder) {
+        for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
+            if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), mark)) {
+                auto target = context.opened.find(*id);
+                if (target == context.opened.end())
+                    return base::bad_image(fmt::format("the watched file {} is missing", *id));
+                TRY(mark_target(fd, mark, target->second));
+            }
+        if (!context.is_held(entry.id())) // it is on its way through a socket: nobody will have it at hand later
+            TRY(mark_rest(context.kept.of<WatchedGhosts>(), fd, entry.ffy()));
+    }
     return restore_owner(fd, entry.ffy().fown(), entry.ffy().flags());
 }
 
-Result<void> add_mark(KindStates &states, int fd, const img::fanotify_mark_entry &mark, const Borrow &borrow) {
-    const base::UniqueFd target = TRY(open_target(states, mark, borrow));
-    const std::string path = descriptor_path(target.get());
-    unsigned where = FAN_MARK_ADD;
-    if (mark.type() == img::MOUNT)
-        where |= mark.superblock() ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
-    where |= mark.mflags() & FAN_MARK_EVICTABLE;
-    if (mark.mask() && fanotify_mark(fd, where, mark.mask(), AT_FDCWD, path.c_str()) < 0)
-        return base::fail_sys("fanotify_mark");
-    if (!mark.ignored_mask())
-        return {};
-    // Two ways to ignore: the newer respects FAN_ONDIR and FAN_EVENT_ON_CHILD in the mask.
-    where |= mark.mflags() & FAN_MARK_IGNORE ? FAN_MARK_IGNORE : FAN_MARK_IGNORED_MASK;
-    where |= mark.mflags() & FAN_MARK_IGNORED_SURV_MODIFY;
-    if (fanotify_mark(fd, where, mark.ignored_mask(), AT_FDCWD, path.c_str()) < 0)
-        return base::fail_sys("fanotify_mark of what is ignored");
-    return {};
-}
-
-/// The kernel lists the newest mark first.
-Result<void> add_marks(KindStates &states, int fd, const img::fanotify_file_entry &group, const Borrow &borrow) {
-    for (int i = group.mark_size(); i-- > 0;)
-        TRY(add_mark(states, fd, group.mark(i), borrow));
-    return {};
-}
-
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
-    return add_marks(context.states, fd, entry.ffy(), context.borrow);
-}
-
-/// What no task has as a descriptor (it is on its way through a socket) is never released.
-Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry) {
-    return context.is_held(entry.id()) ? Result<void>{}
-                                       : add_marks(context.states, fd, entry.ffy(), borrow_from(context));
+    auto &ghosts = context.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
+    return mark_rest(ghosts, fd, entry.ffy());
 }
 
 } // namespace
@@ -189,16 +220,18 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &e
 const FileKind kFanotify{
     .name = "fanotify",
     .type = img::FANOTIFY,
-    .about = {.saved = "flags of the group, marks on objects, mounts and file systems with both masks",
-              .restored = "events of the restore itself are not seen",
-              .limits = "events that were not read are lost, with a warning; groups that decide about the accesses of "
-                        "others, and marks of mount namespaces, are refused"},
+    .about = {.saved =
+                  "flags, marks on inodes (deleted ones too), mounts and file systems, their masks and ignore masks",
+              .restored = "marks are set right before the tree runs",
+              .limits = "events that were not read are lost, with a warning, and refused where a task waits for the "
+                        "answer; marks on mount namespaces, and decisions about whole mounts, are refused; a group of "
+                        "an unprivileged user becomes one of root's"},
     .matches = matches,
     .dump = dump,
-    .finish = finish,
     .open = open_file,
-    .complete = complete,
+    .carries = carries,
     .settle = settle,
-    .release = release};
+    .release = release,
+    .examine = examine};
 
 } // namespace resource

@@ -73,16 +73,12 @@ struct FileDumpContext {
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
     std::map<std::pair<uint64_t, uint64_t>, uint32_t>
         link_remaps;                         ///< ... that still has a name -> id of the file of that name
-    std::vector<std::string> links;          ///< hard links that this dump has made
     std::set<uint64_t> pipes_done;           ///< pipes whose contents are written
     std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
     /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
     std::vector<std::function<Result<void>()>> before_kill;
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
-    /// The file of the tree that is open on this object in some descriptor of a task. For finish(): before, not all of
-    /// them are known.
-    std::function<std::optional<FileId>(uint64_t device, uint64_t inode)> find_open;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
     /// Runs the user's action scripts at a hook. Null: none.
@@ -129,6 +125,7 @@ struct FileOpenContext {
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
     KindStates states; ///< what a kind remembers from one file to the next
+    KindStates kept;   ///< the same for settle(): nothing that has to end when the files are open
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
@@ -141,6 +138,8 @@ struct FileSettleContext {
     uint32_t pid = 0, sid = 0;             ///< of this task
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
+    KindStates kept;           ///< of FileOpenContext
+    bool is_held(uint32_t id) const; ///< whether this task has the file as a descriptor
 };
 
 /// Operations of the first holder's agent, for files that need processes or threads to exist.
@@ -159,8 +158,7 @@ struct LatePlan {
 struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
-    /// Shares the description of another file, whose first holder has it open.
-    std::function<Result<base::UniqueFd>(uint32_t id)> borrow;
+    const Remaps &remaps;
     KindStates states;
 };
 

@@ -10,12 +10,13 @@
 // Neither fdinfo nor any call tells everything about an instance:
 //  - requests under way: an idle instance has completed as many as it has taken; one that differs is refused, also
 //    where the difference comes from requests with no completion or with several;
-//  - flags of io_uring_setup(2): sizes tell those for large entries, contents whether there is an array of indices. What
+//  - flags of io_uring_setup(2): sizes tell those for large entries, contents whether there is an array of indices.
+//  What
 //    only tunes (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, ...) is not set again;
 //  - where a restored instance has its memory: the 16 unused bytes behind the queues' heads say so, for the next dump.
+#include "criu/parse/io_uring.hh"
 #include "criu/pages/scan.hh"
 #include "criu/parse/fdinfo.hh"
-#include "criu/parse/io_uring.hh"
 #include "criu/resource/file/file.hh"
 
 #include <algorithm>
@@ -82,11 +83,11 @@ Result<void> check_idle(const parse::IoUringInfo &info) {
     if (info.personalities)
         return base::unsupported("it has registered credentials");
     if (info.polls || info.overflows)
-        return base::fail(busy(fmt::format("{} requests wait, {} completions have found no place", info.polls,
-                                           info.overflows)));
+        return base::fail(
+            busy(fmt::format("{} requests wait, {} completions have found no place", info.polls, info.overflows)));
     if (info.submitted != info.completed)
-        return base::fail(busy(fmt::format("{} requests have been submitted, {} completed", info.submitted,
-                                           info.completed)));
+        return base::fail(
+            busy(fmt::format("{} requests have been submitted, {} completed", info.submitted, info.completed)));
     return {};
 }
 
@@ -163,7 +164,8 @@ Place find_among(Pid pid, const std::vector<pages::Extent> &extents, const parse
         for (uint64_t at = extent.start; at < extent.end(); at += base::kPageSize)
             addresses.push_back(at);
     std::vector<Head> heads(kAtOnce);
-    for (std::span<const uint64_t> rest = addresses; !rest.empty(); rest = rest.subspan(std::min(kAtOnce, rest.size()))) {
+    for (std::span<const uint64_t> rest = addresses; !rest.empty();
+         rest = rest.subspan(std::min(kAtOnce, rest.size()))) {
         const auto some = rest.first(std::min(kAtOnce, rest.size()));
         std::vector<iovec> remote;
         for (uint64_t at : some)
@@ -195,8 +197,8 @@ Result<Place> find_in_memory(const tree::TaskFacts &task, const parse::IoUringIn
 Result<uint32_t> flags_by_size(const Place &place, uint32_t entries, uint32_t completions) {
     if (!place.rings_size)
         return 0;
-    for (uint32_t flags : {0u, kCqe32, kNoSqArray, kCqe32 | kNoSqArray, kSqe128, kSqe128 | kCqe32, kSqe128 | kNoSqArray,
-                           kKnownFlags}) {
+    for (uint32_t flags :
+         {0u, kCqe32, kNoSqArray, kCqe32 | kNoSqArray, kSqe128, kSqe128 | kCqe32, kSqe128 | kNoSqArray, kKnownFlags}) {
         const Layout layout = Layout::of(entries, completions, flags);
         if (base::page_up(layout.rings) == place.rings_size && base::page_up(layout.requests) == place.requests_size)
             return flags;
@@ -235,8 +237,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         return base::unsupported("its queues are not mapped by the task that has it open");
     const uint32_t entries = info.sq_mask + 1, completions = info.cq_mask + 1;
     uint32_t flags = TRY(flags_by_size(place, entries, completions));
-    if (!(flags & kNoSqArray) &&
-        !TRY(has_array(file.holder, place, Layout::of(entries, completions, flags), entries)))
+    if (!(flags & kNoSqArray) && !TRY(has_array(file.holder, place, Layout::of(entries, completions, flags), entries)))
         flags |= kNoSqArray;
     entry.mutable_ext()->set_id(file.id.value);
     TRY(dump_owner(file, entry.mutable_ext()->mutable_fown()));
@@ -332,9 +333,9 @@ void plan_buffers(plan::ThreadPlan &plan, const plan::OpRef &fd, const img::ext_
     for (const img::ext_io_uring_buffer &buffer : uring.buffers())
         buffers.push_back({reinterpret_cast<void *>(buffer.address()), buffer.length()});
     if (!buffers.empty())
-        plan.call(plan::Stage::LateOpen, "io_uring_register of buffers", SYS_io_uring_register,
-                  {fd.result(), IORING_REGISTER_BUFFERS, plan.data().add(std::as_bytes(std::span(buffers))),
-                   buffers.size()});
+        plan.call(
+            plan::Stage::LateOpen, "io_uring_register of buffers", SYS_io_uring_register,
+            {fd.result(), IORING_REGISTER_BUFFERS, plan.data().add(std::as_bytes(std::span(buffers))), buffers.size()});
 }
 
 Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {

@@ -24,8 +24,10 @@ struct FileOptions {
     bool tcp_established = false;
     bool tcp_close = false;
     bool skip_in_flight = false;
-    bool lock_network = true;  ///< --network-lock is not skip
-    std::string network_table; ///< of nf_tables, that locks the network
+    bool force_irmap = false;              ///< look for paths of watched inodes even where handles open them
+    std::vector<std::string> watch_places; ///< where else to look
+    bool lock_network = true;              ///< --network-lock is not skip
+    std::string network_table;             ///< of nf_tables, that locks the network
 };
 
 inline FileOptions file_options(const cli::Options &options) {
@@ -44,6 +46,8 @@ inline FileOptions file_options(const cli::Options &options) {
             .tcp_established = options.tcp_established,
             .tcp_close = options.tcp_close,
             .skip_in_flight = options.skip_in_flight,
+            .force_irmap = options.force_irmap,
+            .watch_places = options.irmap_scan_paths,
             .lock_network = options.network_lock != cli::NetworkLock::Skip,
             .network_table = {}};
 }

@@ -150,7 +150,6 @@ Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, co
     if (linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) < 0)
         return base::fail_sys(fmt::format("link {} to {}", file.link, name));
     context.undo.push_back([name] { unlink(name.c_str()); });
-    context.links.push_back(name);
     return name;
 }
 

@@ -1,6 +1,8 @@
 // The list of all kinds of descriptors. The first that matches takes the file.
 #include "criu/resource/file/file.hh"
 
+#include <algorithm>
+
 namespace resource {
 namespace {
 
@@ -26,6 +28,10 @@ const FileKind *find_file_kind(img::fd_types type) {
 bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps) {
     const FileKind *kind = find_file_kind(file.type());
     return kind && kind->late && kind->late(file, files, remaps);
+}
+
+bool FileSettleContext::is_held(uint32_t id) const {
+    return std::any_of(table.begin(), table.end(), [&](auto &held) { return held.second == id; });
 }
 
 bool LatePlan::is_late(uint32_t id) const {

@@ -27,7 +27,7 @@ namespace {
 
 constexpr uint64_t kQueryPersonality = 0xffffffff;
 constexpr uint64_t kMembarrierGetRegistrations = 1 << 9; // MEMBARRIER_CMD_GET_REGISTRATIONS
-constexpr uint32_t kMembarrierPrivate = 1 << 4 | 1 << 6;  // ..._REGISTER_PRIVATE_EXPEDITED, ..._SYNC_CORE
+constexpr uint32_t kMembarrierPrivate = 1 << 4 | 1 << 6; // ..._REGISTER_PRIVATE_EXPEDITED, ..._SYNC_CORE
 constexpr uint32_t kTscDefault = 1;                      // PR_TSC_ENABLE
 constexpr uint32_t kMceKillDefault = 2;                  // PR_MCE_KILL_DEFAULT
 constexpr uint64_t kMceKillSet = 1;

@@ -197,7 +197,6 @@ TEST_CASE("options of later parts are refused by name, wherever they stand", "[c
     CHECK_FALSE(load({"dump", "-t", "1", "--external", "mnt[]"}));
     CHECK_FALSE(load({"dump", "-t", "1", "--manage-cgroups=full"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
-    CHECK(error_of({"dump", "-t", "1", "--force-irmap"}) == "--force-irmap is not supported yet: inotify and fanotify");
     TempDir dir;
     std::string file = dir.write("c", "shell-job\ntrack-mem\n");
     CHECK(error_of({"dump", "-t", "1", "--config", file}) ==
