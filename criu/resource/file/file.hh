@@ -206,6 +206,7 @@ bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps 
 extern const FileKind kRegularFile;
 extern const FileKind kPipe;
 extern const FileKind kFifo;
+extern const FileKind kBpfMap;
 extern const FileKind kEventfd;
 extern const FileKind kSignalfd;
 extern const FileKind kTimerfd;

@@ -7,9 +7,9 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,         &kFifo,          &kEventfd, &kSignalfd,      &kTimerfd,     &kEventpoll,  &kInotify,
-    &kFanotify,     &kIoUring,       &kPidfd,   &kNamespaceFile, &kMemfd,       &kInetSocket, &kUnixSocket,
-    &kPacketSocket, &kNetlinkSocket, &kTty,     &kRefusedSocket, &kRegularFile,
+    &kPipe,       &kFifo,         &kEventfd,       &kBpfMap, &kSignalfd,      &kTimerfd,     &kEventpoll,
+    &kInotify,    &kFanotify,     &kIoUring,       &kPidfd,  &kNamespaceFile, &kMemfd,       &kInetSocket,
+    &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,    &kRefusedSocket, &kRegularFile,
 };
 
 } // namespace
