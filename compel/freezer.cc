@@ -143,17 +143,42 @@ Result<Registers> registers_to_go_on(const StoppedThread &thread) {
     return regs;
 }
 
+/// What follows a key of /proc/.../status; empty if it is not there.
+std::string_view field(std::string_view status, std::string_view key) {
+    const size_t at = status.find(key);
+    return at == std::string_view::npos ? std::string_view() : status.substr(at + key.size());
+}
+
+bool has_ended(const std::string &status) {
+    const std::string_view state = field(status, "State:\t");
+    return state.empty() || state[0] == 'Z' || state[0] == 'X';
+}
+
+// The kernel refuses with EPERM a thread that is just ending, and one whose tracer is. A dump that was killed a moment
+// ago is such a tracer: it is waited for.
 Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
-    auto r = seize(tid, options);
-    if (r || r.error().kind() == base::ErrorKind::Died)
-        return r;
-    base::Error error = std::move(r).error();
-    std::string status = slurp(fmt::format("/proc/{}/status", pid.value));
-    size_t at = status.find("TracerPid:\t");
-    if (int tracer = at == std::string::npos ? 0 : atoi(status.c_str() + at + 11); tracer > 0)
-        error.ctx(fmt::format("task {} is traced by task {} already", pid.value, tracer))
-            .hint("detach the debugger or tracer first");
-    return base::fail(std::move(error));
+    constexpr int kTries = 200, kPauseUs = 5000;
+    for (int tries = 0;; tries++) {
+        auto r = seize(tid, options);
+        if (r || r.error().kind() == base::ErrorKind::Died)
+            return r;
+        const std::string status = slurp(fmt::format("/proc/{}/task/{}/status", pid.value, tid.value));
+        if (has_ended(status))
+            return base::fail(base::ErrorKind::Died, fmt::format("thread {} has ended", tid.value));
+        const int tracer = atoi(std::string(field(status, "TracerPid:\t")).c_str());
+        if (r.error().code() == EPERM && tries < kTries &&
+            (tracer == 0 || has_ended(slurp(fmt::format("/proc/{}/status", tracer))))) {
+            if (tracer == 0 && tries > 2)
+                return r; // not allowed, as it seems
+            usleep(kPauseUs);
+            continue;
+        }
+        base::Error error = std::move(r).error();
+        if (tracer > 0)
+            error.ctx(fmt::format("task {} is traced by task {} already", pid.value, tracer))
+                .hint("detach the debugger or tracer first");
+        return base::fail(std::move(error));
+    }
 }
 
 } // namespace

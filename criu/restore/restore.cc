@@ -137,8 +137,10 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
-    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
     TRY_CTX(network.unlock(scripts, root), "restore");
+    // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
+    // see the names go.
+    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();
