@@ -6,6 +6,7 @@
 #include "criu/dump/charging.hh"
 #include "criu/dump/checks.hh"
 #include "criu/dump/collect.hh"
+#include "criu/dump/outlive.hh"
 #include "criu/dump/page_writer.hh"
 #include "criu/dump/seccomp_filters.hh"
 #include "criu/dump/statistics.hh"
@@ -110,6 +111,9 @@ Result<std::vector<tree::TaskFacts>> learn(compel::FrozenTree &tree, const cli::
 base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (options.tree <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
+    if (needs_living_tracer(base::Pid(options.tree)))
+        if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
+            return *ended;
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-dump", {}), "dump");
     kernel::HoldInterruption hold;

@@ -1,0 +1,23 @@
+// A dump whose tracer is not the process that the user sees, and may kill.
+//
+// Mostly the agent takes itself out when its tracer dies. Two kinds of tasks cannot let it: one that is stopped does not
+// run, and the seccomp filter of a sandbox, which the kernel suspends only for as long as the tracer lives, may kill for
+// the calls that this takes. For their sake the dump goes on in a child, which gives up in good order when its parent is
+// gone.
+#pragma once
+
+#include "base/ids.hh"
+#include "base/result.hh"
+
+#include <optional>
+
+namespace dump {
+
+/// Whether some task of the tree needs its tracer to get rid of the agent. A guess from /proc, of a running tree.
+bool needs_living_tracer(base::Pid root);
+
+/// Forks. Returns nothing in the child, who goes on, and the child's exit code in the parent, when that has ended.
+/// Signals that ask the parent to end are passed on.
+base::Result<std::optional<int>> go_on_in_child();
+
+} // namespace dump
