@@ -80,18 +80,27 @@ void append_numbers(const std::string &text, std::vector<Pid> &pids) {
     }
 }
 
-std::vector<Pid> children_of(Pid pid, const std::vector<Pid> &tids) {
+struct Child {
+    Pid pid;
+    Pid thread; ///< that has forked it; 0 where only the process is known
+};
+
+std::vector<Child> children_of(Pid pid, const std::vector<Pid> &tids) {
     static constexpr const char *kFormat = "/proc/{}/task/{}/children";
-    std::vector<Pid> children;
+    std::vector<Child> children;
     if (access(fmt::format(fmt::runtime(kFormat), pid.value, pid.value).c_str(), F_OK) != 0) {
         auto all = all_children();
         auto [from, to] = all.equal_range(pid);
         for (auto it = from; it != to; ++it)
-            children.push_back(it->second);
+            children.push_back({it->second, Pid(0)});
         return children;
     }
-    for (Pid tid : tids)
-        append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), children);
+    for (Pid tid : tids) {
+        std::vector<Pid> found;
+        append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), found);
+        for (Pid child : found)
+            children.push_back({child, tid});
+    }
     return children;
 }
 
@@ -185,6 +194,7 @@ Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
 
 // Finds processes and threads that are not stopped yet, and stops them. Converges when it adds nothing.
 Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
+    std::map<Pid, Pid> forked_by;
     std::set<Pid> known;
     std::map<Pid, size_t> index;
     for (size_t i = 0; i < processes_.size(); i++) {
@@ -215,6 +225,7 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         if (is_new)
             processes_.push_back({.pid = pid, .parent = stat.parent});
         FrozenProcess &process = processes_[it->second];
+        process.parent_thread = forked_by[pid];
         process.zombie = (stat.state == 'Z' || stat.state == 'X') && tids.size() <= 1;
         if (process.zombie) {
             process.threads.clear();
@@ -234,8 +245,10 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
             process.threads.push_back({.tid = tid, .registers = {}});
             added.push_back({it->second, tid});
         }
-        for (Pid child : children_of(pid, tids))
-            queue.push_back(child);
+        for (Child child : children_of(pid, tids)) {
+            queue.push_back(child.pid);
+            forked_by[child.pid] = child.thread == pid ? Pid(0) : child.thread;
+        }
     }
     for (auto &[process, tid] : added)
         (void)interrupt(tid); // one that died is noticed by the wait
@@ -259,6 +272,10 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
             process.stop_signal = stop.signal();
         }
         thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
+        if (auto dispatch = syscall_dispatch(tid)) {
+            TRY(set_syscall_dispatch(tid, {}));
+            thread->dispatch = dispatch;
+        }
     }
     // Zombies may have been collected by parents that still ran, and processes may have ended, since an earlier scan.
     std::erase_if(processes_, [&](auto &p) {
@@ -280,9 +297,12 @@ Result<FrozenTree> FrozenTree::freeze(Pid root, const FreezeOptions &options) {
 Result<void> FrozenTree::thaw() {
     Result<void> outcome;
     for (auto &process : processes_)
-        for (auto &thread : process.threads)
+        for (auto &thread : process.threads) {
+            if (thread.dispatch)
+                (void)set_syscall_dispatch(thread.tid, *thread.dispatch); // only one that died cannot have it
             if (auto r = StoppedThread(thread.tid).detach(); !r && r.error().kind() != base::ErrorKind::Died)
                 outcome = std::move(r);
+        }
     processes_.clear();
     return outcome;
 }

@@ -11,17 +11,21 @@
 #include "compel/ptrace.hh"
 
 #include <functional>
+#include <optional>
 
 namespace compel {
 
 struct FrozenThread {
     Pid tid;
     Registers registers; ///< as they must be when the thread goes on
+    /// Off while the tree is frozen: it would turn the agent's calls into signals. On again before the thread goes on.
+    std::optional<SyscallDispatch> dispatch{};
 };
 
 struct FrozenProcess {
     Pid pid;
     Pid parent;                        ///< as /proc says
+    Pid parent_thread;                 ///< that has forked it, 0 for the leader or where the kernel does not tell
     std::vector<FrozenThread> threads; ///< leader first
     bool zombie = false;               ///< no threads then
     bool group_stopped = false;        ///< by SIGSTOP and the like, before we came

@@ -137,6 +137,20 @@ Result<void> StoppedThread::detach(int signal) const {
     return call(PTRACE_DETACH, tid_, nullptr, number(static_cast<uint64_t>(signal)), "PTRACE_DETACH");
 }
 
+std::optional<SyscallDispatch> syscall_dispatch(Pid tid) {
+    constexpr unsigned kGetSyscallUserDispatchConfig = 0x4211;
+    SyscallDispatch dispatch;
+    if (raw(kGetSyscallUserDispatchConfig, tid, number(sizeof dispatch), &dispatch) < 0 || !dispatch.mode)
+        return std::nullopt;
+    return dispatch;
+}
+
+Result<void> set_syscall_dispatch(Pid tid, const SyscallDispatch &dispatch) {
+    constexpr unsigned kSetSyscallUserDispatchConfig = 0x4210;
+    SyscallDispatch copy = dispatch;
+    return call(kSetSyscallUserDispatchConfig, tid, number(sizeof copy), &copy, "set the syscall user dispatch");
+}
+
 Result<void> seize(Pid tid, uint64_t extra_options) {
     return call(PTRACE_SEIZE, tid, nullptr, number(PTRACE_O_TRACESYSGOOD | extra_options), "PTRACE_SEIZE");
 }

@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <sys/user.h>
+#include <optional>
 #include <vector>
 
 namespace compel {
@@ -29,6 +30,12 @@ struct WaitStatus {
     bool is_interrupt() const;      ///< PTRACE_INTERRUPT or group stop (PTRACE_EVENT_STOP)
     bool is_group_stop() const;     ///< stopped by SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
     int signal() const;
+};
+
+/// Syscall user dispatch: the kernel's struct ptrace_sud_config.
+struct SyscallDispatch {
+    uint64_t mode = 0; ///< 1: on
+    uint64_t selector = 0, offset = 0, len = 0;
 };
 
 /// A thread in ptrace stop. A value: the attachment itself belongs to the tracer (see freezer.hh) and ends with it.
@@ -59,6 +66,10 @@ public:
 private:
     Pid tid_;
 };
+
+/// Whether the thread has any: on. Since Linux 6.4; nothing on older ones, and where it is off.
+std::optional<SyscallDispatch> syscall_dispatch(Pid tid);
+Result<void> set_syscall_dispatch(Pid tid, const SyscallDispatch &);
 
 /// PTRACE_SEIZE; the thread keeps running. PTRACE_O_TRACESYSGOOD is always set.
 Result<void> seize(Pid tid, uint64_t extra_options = 0);

@@ -88,6 +88,8 @@ int64_t submit_empty(const SubmitEmptyArgs *args, uint64_t fd) {
         futex_wait(&never, 0);
 }
 
+[[noreturn]] void finish(OpList *list, Rendezvous *meet, uint32_t list_id);
+
 extern "C" int64_t agent_clone3(uint64_t args, uint64_t size, ThreadStart *start);
 
 int64_t execute(const Op *list, const Op &op) {
@@ -111,6 +113,10 @@ int64_t execute(const Op *list, const Op &op) {
         return submit_empty(ptr<SubmitEmptyArgs>(a[0]), a[1]);
     case OpKind::Park:
         park();
+    case OpKind::Continue: {
+        auto *start = ptr<ThreadStart>(a[0]);
+        finish(&start->list, ptr<Rendezvous>(start->rendezvous), start->list_id);
+    }
     }
     return -kEbade;
 }

@@ -132,6 +132,7 @@ Result<tree::ThreadFacts> collect_thread(ProcDir &proc, Pid pid, const compel::F
     facts.xstate = TRY(thread.xstate());
     facts.signal_mask = TRY(thread.signal_mask());
     facts.pending = TRY(thread.pending_signals(false));
+    facts.dispatch = frozen.dispatch;
     facts.rseq = rseq_of(frozen.tid);
     if (facts.rseq && facts.rseq->pointer) {
         constexpr uint64_t kCsField = 8;
@@ -182,6 +183,7 @@ Result<tree::TaskFacts> collect_task(const compel::FrozenProcess &process) {
     tree::TaskFacts facts;
     facts.pid = process.pid;
     facts.parent = process.parent;
+    facts.parent_thread = process.parent_thread;
     facts.zombie = process.zombie;
     facts.stopped = process.group_stopped;
     facts.stop_signal = process.stop_signal;

@@ -72,8 +72,12 @@ Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &tas
 }
 
 Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
-                         MappingClass kind, img::mm_entry &mm) {
+                         MappingClass kind, const MmAnswers &answers, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
+    if (auto policy = answers.policies.find(vma.start); policy != answers.policies.end()) {
+        entry.mutable_ext()->set_numa_mode(policy->second.mode);
+        entry.mutable_ext()->set_numa_nodes(policy->second.nodes);
+    }
     if (kind == MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of_ring(context, vma)));
     if (kind == MappingClass::IoUring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
@@ -227,7 +231,7 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     write_fields(task, answers, mm);
     mm.set_exe_file_id(TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.pid.value), O_RDONLY)).value);
     for (size_t i = 0; i < task.vmas.size(); i++)
-        TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], mm),
+        TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], answers, mm),
                 fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));
     for (size_t i = 0; i < task.vmas.size(); i++)
         if (classes[i] == MappingClass::AioRing)

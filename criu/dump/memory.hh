@@ -1,6 +1,7 @@
 // The memory of one task: its mappings (mm-N.img) and the contents that only it has (pagemap-N.img, pages-N.img).
 #pragma once
 
+#include "criu/dump/numa.hh"
 #include "compel/injection.hh"
 #include "criu/dump/files.hh"
 #include "criu/image/image_writer.hh"
@@ -42,6 +43,7 @@ struct MmAnswers {
     uint32_t thp_flags = 0;
     bool locks_future = false; ///< mlockall(MCL_FUTURE)
     bool locks_future_on_fault = false;
+    std::map<uint64_t, NumaPolicy> policies; ///< of single mappings, by their start
     std::optional<uint32_t> pkeys; ///< allocated protection keys, a bit each; nothing where it could not be found out
 };
 

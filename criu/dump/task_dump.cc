@@ -79,6 +79,7 @@ struct MmQuestions {
                 disabled > 0 ? static_cast<uint32_t>(disabled) : 0,
                 done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1),
                 false,
+                {},
                 keys_in_use(done)};
     }
 
@@ -207,6 +208,7 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
     TRY(complete(leader, batch));
     MmAnswers answers = mm.answers(batch);
     answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
+    answers.policies = TRY(ask_numa_policies(agent, task));
     if (answers.thp_flags > 1)
         leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
     TRY(write_core(context, task.pid, leader.core));
@@ -241,6 +243,8 @@ Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) 
     tc->set_exit_code(static_cast<uint32_t>(task.stat.exit_code));
     tc->set_personality(0), tc->set_flags(0), tc->set_blk_sigset(0);
     tc->set_comm(task.stat.comm);
+    if (task.parent_thread.value)
+        tc->mutable_ext()->set_parent_thread(static_cast<uint32_t>(task.parent_thread.value));
     if (task.stat.exit_signal != SIGCHLD)
         tc->mutable_ext()->set_exit_signal(static_cast<uint32_t>(task.stat.exit_signal));
     return write_core(context, task.pid, core);

@@ -15,9 +15,11 @@ using img::vma_entry;
 
 constexpr uint64_t kSmall = 1u << 20;
 constexpr uint32_t kMapDroppable = 0x08;
+constexpr size_t kMostNodeBytes = 128; // 1024 nodes
 
-bool is_special(const vma_entry &vma) {
-    return vma.status() & (kVmaVdso | kVmaVvar | kVmaVsyscall | kVmaGuard);
+bool is_special(const vma_entry &vma, bool vdso_as_memory) {
+    const uint32_t kinds = kVmaVvar | kVmaVsyscall | kVmaGuard | (vdso_as_memory ? 0 : kVmaVdso);
+    return vma.status() & kinds;
 }
 
 std::string name_of(const TaskImage &task, const vma_entry &vma) {
@@ -26,6 +28,8 @@ std::string name_of(const TaskImage &task, const vma_entry &vma) {
 
 Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
     const uint32_t status = vma.status();
+    if (vma.ext().numa_nodes().size() > kMostNodeBytes)
+        return base::bad_image(fmt::format("{} has too long a set of nodes", name_of(task, vma)));
     if (status & kVmaAioRing)
         return Region::Kind::AioRing;
     if (status & kVmaSocket) // a ring: mapped like any shared file
@@ -81,14 +85,14 @@ bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
            (alike || vma.end() - vma.start() < kSmall);
 }
 
-Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings &special) {
+Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings &special, bool vdso_as_memory) {
     std::vector<Region> regions;
     for (const vma_entry &vma : task.mm.vmas()) {
         if (vma.status() & kVmaVvar)
             special.vvar = {vma.start(), vma.end()};
         if (vma.status() & kVmaVdso)
             special.vdso = {vma.start(), vma.end()};
-        if (is_special(vma))
+        if (is_special(vma, vdso_as_memory))
             continue;
         Region::Kind kind = TRY(kind_of(task, vma));
         if (!regions.empty() && joins(regions.back(), vma, kind)) {
@@ -162,9 +166,9 @@ uint64_t place(const Region &region, uint64_t &cursor) {
 
 } // namespace
 
-Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent) {
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory) {
     AddressSpace space;
-    for (const Region &region : TRY(make_regions(task, space.special)))
+    for (const Region &region : TRY(make_regions(task, space.special, vdso_as_memory)))
         inherit(region, parent, space.regions);
     uint64_t cursor = parent ? parent->arena_used : 0;
     constexpr uint64_t kMost = 1ull << 46;

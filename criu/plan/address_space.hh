@@ -5,6 +5,7 @@
 #include "criu/plan/checkpoint.hh"
 #include "criu/plan/layout.hh"
 #include "criu/plan/ops.hh"
+#include "criu/plan/vdso.hh"
 
 namespace plan {
 
@@ -50,7 +51,8 @@ struct AddressSpace {
 
 /// Plans the regions of a task. `parent` is null for the root; its regions that this task inherits are marked.
 /// Addresses in the arena are relative to its memory until rebase(). Errors: Unsupported, BadImage naming the mapping.
-Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent);
+/// `vdso_as_memory`: the image's vdso is from another kernel (vdso.hh).
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory = false);
 
 /// Adds the arena's address to all regions.
 void rebase(AddressSpace &space, const Arena &arena);
@@ -59,8 +61,8 @@ void rebase(AddressSpace &space, const Arena &arena);
 struct Surroundings {
     Arena arena;
     std::vector<Range> special; ///< the current vvar and vdso mappings, ascending, contiguous
-    bool move_special_to_image =
-        false;        ///< their layout equals the image's: they go to its addresses, else they stay parked
+    uint64_t vdso_home = 0;       ///< where the vdso and its data go; 0: to where the image has its own
+    std::vector<VdsoPatch> vdso_patches; ///< for the image's vdso, which then is memory like any other
     int exe_fd = -1;  ///< descriptor of the program, closed by the agent
     int null_fd = -1; ///< /dev/null, closed by the agent
     int proc_fd = -1; ///< /proc, closed by the agent; only where files are opened late

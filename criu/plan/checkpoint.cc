@@ -1,10 +1,13 @@
 #include "criu/plan/checkpoint.hh"
 
+#include "criu/plan/forker.hh"
+
 #include "criu/resource/file/file.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
 #include <set>
+#include <span>
 
 namespace plan {
 namespace {
@@ -132,6 +135,31 @@ Result<void> order_tasks(std::vector<TaskImage> &tasks) {
     return {};
 }
 
+/// Errors: BadImage for a child of a thread that its parent does not have.
+Result<void> find_forkers(std::vector<TaskImage> &tasks) {
+    std::map<uint32_t, TaskImage *> by_pid;
+    for (TaskImage &task : tasks)
+        by_pid[task.pid] = &task;
+    for (const TaskImage &task : std::span(tasks).subspan(1)) {
+        const uint32_t thread = task.core().tc().ext().parent_thread();
+        TaskImage &parent = *by_pid.at(task.ppid);
+        if (!thread || thread == parent.pid)
+            continue;
+        if (std::ranges::find(parent.threads, thread, &ThreadImage::tid) == parent.threads.end())
+            return base::bad_image(
+                fmt::format("core-{}.img: its parent {} has no thread {}", task.pid, parent.pid, thread));
+        if (std::ranges::find(parent.forkers, thread) == parent.forkers.end())
+            parent.forkers.push_back(thread);
+    }
+    for (TaskImage &task : tasks) {
+        std::ranges::sort(task.forkers);
+        if (task.forkers.size() > kMostForkers)
+            return base::unsupported(
+                fmt::format("task {}: more than {} of its threads have children", task.pid, kMostForkers));
+    }
+    return {};
+}
+
 void find_holders(Checkpoint &checkpoint) {
     std::set<uint32_t> done;
     for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
@@ -163,6 +191,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
     for (auto &entry : TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree)))
         checkpoint.tasks.push_back(TRY(load_task(checkpoint.images, entry)));
     TRY(order_tasks(checkpoint.tasks));
+    TRY(find_forkers(checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY(check_task(checkpoint, task));

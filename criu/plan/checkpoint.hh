@@ -28,6 +28,7 @@ struct TaskImage {
     img::mm_entry mm;
     img::fs_entry fs;
     image::PagemapImage pagemap;
+    std::vector<uint32_t> forkers; ///< threads that have forked children, without the leader, ascending
 
     const img::core_entry &core() const { return threads.front().core; }
     bool dead() const { return core().tc().task_state() == 2; }

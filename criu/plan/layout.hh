@@ -31,6 +31,7 @@ struct Arena {
 
     static constexpr uint64_t kMemoryAt = 1u << 30;
     static constexpr uint64_t kParkingSize = 512u << 10;
+    static constexpr uint64_t kForkersAt = 640u << 10, kForkersEnd = 1u << 20; ///< forker.hh
 };
 
 /// Finds room for an arena with `memory` bytes of mappings. `taken`: all ranges in use by anybody, in any order.

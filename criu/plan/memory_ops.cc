@@ -32,19 +32,22 @@ void plan_unmap(ThreadPlan &plan, const Surroundings &around) {
     plan.call(Stage::Unmap, "unmap everything above", SYS_munmap, {around.arena.end(), kUserEnd - around.arena.end()});
 }
 
+/// This kernel's vdso goes to its place. A task that has none keeps none: what is parked goes with the arena.
 void plan_special(ThreadPlan &plan, const AddressSpace &space, const Surroundings &around) {
-    if (around.special.empty())
+    if (around.special.empty() || !space.special.vdso.end)
         return;
     uint64_t park = around.arena.parking();
-    if (!around.move_special_to_image)
-        return;
-    const uint64_t first = space.special.vvar.end ? space.special.vvar.start : space.special.vdso.start;
+    const uint64_t in_image = space.special.vvar.end ? space.special.vvar.start : space.special.vdso.start;
+    const uint64_t first = around.vdso_home ? around.vdso_home : in_image;
     for (const Range &range : around.special) {
         const uint64_t size = range.end - range.start;
         plan.call(Stage::Memory, "move the vdso", SYS_mremap,
                   {park, size, size, kMove, first + (range.start - around.special.front().start)});
         park += size;
     }
+    for (const VdsoPatch &patch : around.vdso_patches)
+        plan.op(Stage::Memory, "replace a function of the old vdso", agent::OpKind::Copy,
+                {space.special.vdso.start + patch.offset, plan.data().add(patch.code), patch.code.size()});
 }
 
 // A mapping's protection in the arena, where its region may be writable for the sake of its contents.
@@ -60,12 +63,25 @@ bool is_execute_only(const img::vma_entry &vma) {
     return vma.prot() == PROT_EXEC;
 }
 
+/// A machine may lack the nodes: the policy is a matter of speed only. What is there already moves.
+void plan_numa_policy(ThreadPlan &plan, const img::vma_entry &vma) {
+    constexpr uint64_t kMovePages = 1 << 1; // MPOL_MF_MOVE
+    std::string nodes = vma.ext().numa_nodes();
+    nodes.resize((nodes.size() + 7) / 8 * 8);
+    const uint64_t at = plan.data().add(std::as_bytes(std::span(nodes)));
+    plan.try_call(
+        Stage::Memory, "mbind", SYS_mbind,
+        {vma.start(), vma.end() - vma.start(), vma.ext().numa_mode(), at, nodes.size() * 8 + 1, kMovePages});
+}
+
 void plan_mapping(ThreadPlan &plan, const AddressSpace &space, const img::vma_entry &vma) {
     const uint64_t start = vma.start(), size = vma.end() - vma.start();
     if (vma.ext().pkey() && !is_execute_only(vma))
         plan.call(Stage::Memory, "pkey_mprotect", SYS_pkey_mprotect, {start, size, vma.prot(), vma.ext().pkey()});
     else if (vma.prot() != region_prot(space, vma) || (vma.status() & kVmaVdso))
         plan.call(Stage::Memory, "mprotect", SYS_mprotect, {start, size, vma.prot()});
+    if (vma.ext().has_numa_mode())
+        plan_numa_policy(plan, vma);
     for (uint64_t advice = 0; advice < 64; advice++)
         if (vma.madv() >> advice & 1)
             plan.call(Stage::Memory, "madvise", SYS_madvise, {start, size, advice});
@@ -163,7 +179,8 @@ Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const Addr
     plan_special(plan, space, around);
     plan_keys(plan, task);
     for (const img::vma_entry &vma : task.mm.vmas()) {
-        if (vma.status() & (kVmaVvar | kVmaVsyscall | kVmaVdso | kVmaAioRing))
+        const uint32_t not_ours = kVmaVvar | kVmaVsyscall | kVmaAioRing | (around.vdso_home ? 0 : kVmaVdso);
+        if (vma.status() & not_ours)
             continue;
         if (vma.status() & kVmaGuard)
             plan.try_call(Stage::Memory, "install guard pages", SYS_madvise,

@@ -1,5 +1,6 @@
 #include "criu/plan/program.hh"
 
+#include "criu/plan/forker.hh"
 #include "criu/plan/late_files.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
@@ -137,6 +138,10 @@ private:
     Result<void> add_thread(ThreadPlan &leader, size_t index) {
         const ThreadImage &image = task_.threads[index];
         ThreadPlan thread(data_);
+        const auto forker = std::ranges::find(task_.forkers, image.tid);
+        const bool exists = forker != task_.forkers.end();
+        if (exists)
+            resource::plan_inherited_attributes(thread, task_.core());
         TRY(plan_thread(thread, checkpoint_, task_, image.core, around_.arena));
         auto ops = arrange(thread.ops());
         CloneArgs args{};
@@ -151,9 +156,25 @@ private:
         start.list = emit(ops, data_);
         start.rendezvous = around_.arena.rendezvous();
         start.list_id = list_id_ + static_cast<uint32_t>(index);
-        leader.op(Stage::Threads, "clone3, a thread", agent::OpKind::SpawnThread, {data_.add_value(start)});
+        const uint64_t at = data_.add_value(start);
+        if (exists)
+            release_forker(leader, static_cast<size_t>(forker - task_.forkers.begin()), at);
+        else
+            leader.op(Stage::Threads, "clone3, a thread", agent::OpKind::SpawnThread, {at});
         program_.listings.push_back({image.tid, std::move(ops)});
         return {};
+    }
+
+    /// One that exists already gets its plan.
+    void release_forker(ThreadPlan &leader, size_t place, uint64_t start) {
+        const uint64_t forker = forker_address(around_.arena, place);
+        const uint64_t gate = forker + offsetof(Forker, gate) + offsetof(agent::Rendezvous, stage);
+        constexpr uint32_t kOpen = 1;
+        constexpr uint64_t kWake = 1; // FUTEX_WAKE
+        leader.op(Stage::Threads, "hand a thread its plan", agent::OpKind::Copy,
+                  {forker + offsetof(Forker, plan), data_.add_value(start), sizeof start});
+        leader.op(Stage::Threads, "open its gate", agent::OpKind::Copy, {gate, data_.add_value(kOpen), sizeof kOpen});
+        leader.call(Stage::Threads, "futex, wake it", SYS_futex, {gate, kWake, 1});
     }
 
     void write_start(agent::OpList list) {
@@ -198,6 +219,8 @@ Result<std::vector<ThreadFinish>> finishes(const TaskImage &task) {
         finish.xstate = TRY_CTX(resource::read_xstate(thread.core), fmt::format("thread {}", thread.tid));
         finish.signal_mask =
             thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();
+        if (const img::ext_thread_core &ext = thread.core.thread_core().ext(); ext.sud_mode())
+            finish.dispatch = {ext.sud_mode(), ext.sud_selector(), ext.sud_offset(), ext.sud_len()};
         all.push_back(std::move(finish));
     }
     return all;

@@ -25,6 +25,7 @@ struct ThreadFinish {
     compel::Registers registers{};
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
+    std::optional<compel::SyscallDispatch> dispatch;
 };
 
 /// Operations of one thread in their final order, for printing and validation.

@@ -40,6 +40,9 @@ private:
         if (!node.leads_session && image.sid != born)
             return base::unsupported(
                 fmt::format("no order of forks puts task {} into session {}", image.pid, image.sid));
+        if (parent >= 0 && topology_.nodes[static_cast<size_t>(parent)].pid == image.ppid &&
+            image.core().tc().ext().parent_thread() != image.ppid)
+            node.parent_thread = image.core().tc().ext().parent_thread();
         if (image.sid == foreign_sid_)
             node.sid = 0;
         if (image.pgid == foreign_pgid_)
@@ -62,7 +65,12 @@ private:
             return add(child, parent, now);
         if (node.leads_session && image.sid == parent_born) {
             TRY(add(child, parent, parent_born));
-            topology_.nodes[static_cast<size_t>(node_of(image.pid))].before_setsid = true;
+            Node &added = topology_.nodes[static_cast<size_t>(node_of(image.pid))];
+            added.before_setsid = true;
+            if (added.parent_thread)
+                return base::unsupported(
+                    fmt::format("task {} was forked by a thread of its parent before that became a session's leader",
+                                image.pid));
             return {};
         }
         return add(child, TRY(dead_leader(image.sid, parent, now)), image.sid);

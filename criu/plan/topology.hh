@@ -17,6 +17,7 @@ struct Node {
     int parent = -1;            ///< index of the node that forks it; -1: the coordinator
     bool before_setsid = false; ///< forked while the parent is still in the session that it was born into
     bool leads_session = false; ///< calls setsid
+    uint32_t parent_thread = 0; ///< thread of the parent that forks it, 0 for the leader
     std::vector<int> children;
     bool adopts = false; ///< subreaper while the tree is made: helpers' children fall to it
 };

@@ -72,6 +72,8 @@ Result<void> RestoredThreads::prepare() {
             TRY(thread.set_registers(finish.registers));
             TRY(thread.set_xstate(finish.xstate));
             TRY(thread.set_signal_mask(finish.signal_mask));
+            if (finish.dispatch)
+                TRY(compel::set_syscall_dispatch(thread.tid(), *finish.dispatch));
         }
     }
     return {};

@@ -31,17 +31,11 @@ void *map_at(uint64_t address, uint64_t size) {
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 }
 
-Result<void> map_agent(const plan::Arena &arena, const plan::Program &program) {
-    auto blob = compel::agent_blob();
-    const uint64_t code_size = base::page_up(blob.size());
-    void *code = map_at(arena.code(), code_size);
+Result<void> map_program(const plan::Program &program) {
     void *data = map_at(program.base, program.size);
-    if (code == MAP_FAILED || data == MAP_FAILED)
-        return base::fail_sys("map the agent");
-    std::memcpy(code, blob.data(), blob.size());
+    if (data == MAP_FAILED)
+        return base::fail_sys("map the agent's plan");
     std::memcpy(data, program.bytes.data(), program.bytes.size());
-    if (mprotect(code, code_size, PROT_READ | PROT_EXEC) < 0)
-        return base::fail_sys("make the agent executable");
     return {};
 }
 
@@ -81,6 +75,18 @@ Result<int> keep_open(const RestoreContext &context, const char *path) {
 
 } // namespace
 
+Result<void> map_agent(const plan::Arena &arena) {
+    auto blob = compel::agent_blob();
+    const uint64_t code_size = base::page_up(blob.size());
+    void *code = map_at(arena.code(), code_size);
+    if (code == MAP_FAILED)
+        return base::fail_sys("map the agent");
+    std::memcpy(code, blob.data(), blob.size());
+    if (mprotect(code, code_size, PROT_READ | PROT_EXEC) < 0)
+        return base::fail_sys("make the agent executable");
+    return {};
+}
+
 Result<void> launch(RestoreContext &context, const plan::Node &node) {
     const plan::TaskImage &task = context.task(node);
     TRY(restore_proc_files(task));
@@ -112,7 +118,9 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         close_foreign(context, task);
         TRY(restore_locks(context, task));
     }
-    TRY(map_agent(around.arena, program));
+    if (task.forkers.empty()) // who has forked waits in the agent already
+        TRY(map_agent(around.arena));
+    TRY(map_program(program));
     forget_libc_registrations();
     jump(around.arena.code() + compel::agent_header().restore, program.start, program.stack);
 }

@@ -19,7 +19,7 @@
 namespace restore {
 namespace {
 
-Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &checkpoint) {
+Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &checkpoint, bool vdso_as_memory) {
     std::vector<plan::AddressSpace> spaces(checkpoint.tasks.size());
     std::map<uint32_t, size_t> index;
     for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
@@ -28,7 +28,8 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
         if (task.dead())
             continue;
         auto parent = i ? index.find(task.ppid) : index.end();
-        spaces[i] = TRY_CTX(plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second]),
+        spaces[i] = TRY_CTX(plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second],
+                                                     vdso_as_memory),
                             fmt::format("task {}", task.pid));
     }
     return spaces;
@@ -36,9 +37,9 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
 
 /// Finds an arena that is free in every task and in us, and puts all regions into it.
 Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
-                                             std::vector<plan::AddressSpace> &spaces) {
+                                             std::vector<plan::AddressSpace> &spaces, const OwnMappings &own,
+                                             const VdsoFit &vdso) {
     plan::Surroundings around;
-    OwnMappings own = TRY(own_mappings());
     std::vector<plan::Range> taken = own.all;
     uint64_t memory = 0;
     for (size_t i = 0; i < spaces.size(); i++) {
@@ -46,14 +47,17 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
         for (const img::vma_entry &vma : checkpoint.tasks[i].mm.vmas())
             taken.push_back({vma.start(), vma.end()});
     }
-    around.arena = TRY(plan::place_arena(std::move(taken), memory));
+    const uint64_t room_for_vdso = vdso.in_place ? 0 : plan::Arena::kParkingSize;
+    around.arena = TRY(plan::place_arena(std::move(taken), memory + room_for_vdso));
     around.special = own.special;
     around.images = &checkpoint.images;
-    around.move_special_to_image = TRY(vdso_matches(checkpoint, spaces, own.special));
-    if (!around.move_special_to_image)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      "this kernel's vdso is laid out differently from the one at the checkpoint")
-                              .hint("restore under the same kernel version"));
+    if (!vdso.in_place) {
+        // Right behind the arena, which is as free in all tasks, and stays when the arena goes.
+        around.arena.size -= room_for_vdso;
+        around.vdso_home = around.arena.end();
+        around.vdso_patches =
+            TRY(plan::plan_vdso_patches(vdso.theirs, vdso.ours, around.vdso_home + vdso.ours_offset));
+    }
     for (plan::AddressSpace &space : spaces)
         plan::rebase(space, around.arena);
     return around;
@@ -100,8 +104,10 @@ Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
 base::Result<int> run(const cli::Options &options, base::Log &log) {
     auto checkpoint = TRY_CTX(plan::load_checkpoint(options.images_dir_fd), "restore");
     auto topology = TRY_CTX(plan::plan_topology(checkpoint, options.shell_job), "restore");
-    auto spaces = TRY_CTX(plan_spaces(checkpoint), "restore");
-    auto around = TRY_CTX(plan_surroundings(checkpoint, spaces), "restore");
+    const OwnMappings own = TRY_CTX(own_mappings(), "restore");
+    const VdsoFit vdso = TRY_CTX(compare_vdso(checkpoint, own.special), "restore");
+    auto spaces = TRY_CTX(plan_spaces(checkpoint, !vdso.in_place), "restore");
+    auto around = TRY_CTX(plan_surroundings(checkpoint, spaces, own, vdso), "restore");
     TRY_CTX(check_cpu(checkpoint), "restore");
     if (options.print_plan)
         return print_plan(checkpoint, topology, spaces, around);

@@ -5,6 +5,7 @@
 #include "criu/parse/maps.hh"
 #include "criu/parse/stat.hh"
 #include "criu/plan/program.hh"
+#include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
 #include <cerrno>
@@ -69,12 +70,25 @@ Result<std::string> vdso_bytes(const plan::Checkpoint &checkpoint, const plan::T
     return std::string();
 }
 
-bool same_functions(const parse::ElfImage &a, const parse::ElfImage &b) {
+bool same_functions(std::string_view a, std::string_view b) {
     auto sorted = [](std::vector<parse::ElfSymbol> symbols) {
         std::sort(symbols.begin(), symbols.end(), [](auto &x, auto &y) { return x.name < y.name; });
         return symbols;
     };
-    return sorted(a.symbols) == sorted(b.symbols);
+    auto x = parse::parse_elf_image(a), y = parse::parse_elf_image(b);
+    return x && y && sorted(x->symbols) == sorted(y->symbols);
+}
+
+/// Where a task has its vdso and the data of it.
+plan::SpecialMappings special_of(const plan::TaskImage &task) {
+    plan::SpecialMappings found;
+    for (const img::vma_entry &vma : task.mm.vmas()) {
+        if (vma.status() & resource::kVmaVvar)
+            found.vvar = {vma.start(), vma.end()};
+        if (vma.status() & resource::kVmaVdso)
+            found.vdso = {vma.start(), vma.end()};
+    }
+    return found;
 }
 
 uint64_t total(const std::vector<Range> &ranges) {
@@ -109,28 +123,61 @@ void prepare_heap_for_forks() {
     madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
 }
 
-Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<plan::AddressSpace> &spaces,
-                          const std::vector<Range> &special) {
-    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
-        const plan::SpecialMappings &image = spaces[i].special;
+namespace {
+
+bool fits_in_place(const plan::SpecialMappings &image, const std::vector<Range> &special) {
+    const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
+    return !special.empty() && contiguous &&
+           image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) == total(special) &&
+           image.vdso.end - image.vdso.start == special.back().end - special.back().start;
+}
+
+/// A thread in the middle of the old vdso's code would go on with data that are not there.
+Result<void> check_outside(const plan::TaskImage &task, const Range &vdso) {
+    for (const plan::ThreadImage &thread : task.threads) {
+        const uint64_t ip = thread.core.thread_info().gpregs().ip();
+        if (ip >= vdso.start && ip < vdso.end)
+            return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                          fmt::format("thread {} was in the middle of a function of its kernel's vdso",
+                                                      thread.tid))
+                                  .hint("restore under the kernel of the checkpoint, or take another checkpoint"));
+    }
+    return {};
+}
+
+} // namespace
+
+Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<Range> &special) {
+    VdsoFit fit;
+    if (!special.empty()) {
+        const Range &ours = special.back();
+        fit.ours = {reinterpret_cast<const char *>(ours.start), ours.end - ours.start};
+        fit.ours_offset = ours.start - special.front().start;
+    }
+    for (const plan::TaskImage &task : checkpoint.tasks) {
+        const plan::SpecialMappings image = special_of(task);
         if (!image.vdso.end)
             continue;
-        const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
-        if (special.empty() || !contiguous ||
-            image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) != total(special) ||
-            image.vdso.end - image.vdso.start != special.back().end - special.back().start)
-            return false;
-        std::string theirs = TRY(vdso_bytes(checkpoint, checkpoint.tasks[i], image.vdso));
-        const auto *ours = reinterpret_cast<const char *>(special.back().start);
-        std::string_view our_bytes(ours, special.back().end - special.back().start);
-        if (theirs.empty() || theirs == our_bytes)
+        if (image.vdso.end <= image.vdso.start || image.vdso.end - image.vdso.start > plan::Arena::kParkingSize)
+            return base::bad_image(fmt::format("mm-{}.img: the vdso has an impossible size", task.pid));
+        std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
+        const bool in_place = fits_in_place(image, special) &&
+                              (theirs.empty() || theirs == fit.ours || same_functions(theirs, fit.ours));
+        if (in_place)
             continue;
-        auto a = parse::parse_elf_image(theirs);
-        auto b = parse::parse_elf_image(our_bytes);
-        if (!a || !b || !same_functions(*a, *b))
-            return false;
+        if (theirs.empty())
+            return base::unsupported(fmt::format(
+                "task {}: its vdso differs from this kernel's, and the images do not hold its contents", task.pid));
+        if (!fit.in_place && !same_functions(theirs, fit.theirs))
+            return base::unsupported("its tasks have vdsos of different kernels");
+        fit.in_place = false;
+        fit.theirs = std::move(theirs);
     }
-    return true;
+    if (!fit.in_place)
+        for (const plan::TaskImage &task : checkpoint.tasks)
+            if (!task.dead())
+                TRY_CTX(check_outside(task, special_of(task).vdso), fmt::format("task {}", task.pid));
+    return fit;
 }
 
 Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology &topology) {

@@ -4,6 +4,9 @@
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
 
+#include <string>
+#include <string_view>
+
 namespace restore {
 
 using base::Result;
@@ -16,10 +19,15 @@ struct OwnMappings {
 };
 Result<OwnMappings> own_mappings();
 
-/// Whether the tasks' vdso can be replaced by this kernel's in place: same sizes, same functions at the same offsets.
-/// True when no task has a vdso.
-Result<bool> vdso_matches(const plan::Checkpoint &checkpoint, const std::vector<plan::AddressSpace> &spaces,
-                          const std::vector<plan::Range> &special);
+/// How the tasks' vdso gets on with this kernel's.
+struct VdsoFit {
+    bool in_place = true;      ///< same sizes, same functions at the same offsets; or no task has one
+    std::string theirs;        ///< contents of the tasks' vdso, where it does not fit
+    std::string_view ours;     ///< this kernel's
+    uint64_t ours_offset = 0;  ///< of this kernel's vdso behind the beginning of its data
+};
+/// Errors: Unsupported where they can neither be replaced in place nor by a proxy (plan/vdso.hh).
+Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<plan::Range> &special);
 
 /// Errors: Busy, naming the pid and the process that has it.
 Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology &topology);

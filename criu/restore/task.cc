@@ -8,6 +8,7 @@
 #include "criu/restore/task.hh"
 
 #include "criu/restore/files.hh"
+#include "criu/restore/forker.hh"
 #include "criu/restore/hold.hh"
 #include "criu/restore/launch.hh"
 #include "criu/restore/memory.hh"
@@ -103,9 +104,30 @@ void tie_to_parent(RestoreContext &context, const Node &node) {
 }
 
 Result<void> fork_children(RestoreContext &context, const Node &node, bool before_setsid) {
-    for (int child : node.children)
-        if (context.topology.nodes[static_cast<size_t>(child)].before_setsid == before_setsid)
-            TRY(spawn(context, child));
+    for (int index : node.children) {
+        const Node &child = context.topology.nodes[static_cast<size_t>(index)];
+        if (child.before_setsid == before_setsid && !child.parent_thread)
+            TRY(spawn(context, index));
+    }
+    return {};
+}
+
+Result<void> fork_children_of(RestoreContext &context, const Node &node, uint32_t thread) {
+    for (int index : node.children)
+        if (context.topology.nodes[static_cast<size_t>(index)].parent_thread == thread)
+            TRY(spawn(context, index));
+    return {};
+}
+
+/// The threads stay.
+Result<void> fork_children_of_threads(RestoreContext &context, const Node &node) {
+    if (!is_task(context, node) || context.task(node).forkers.empty())
+        return {};
+    TRY(map_agent(context.around.arena));
+    const std::vector<uint32_t> &forkers = context.task(node).forkers;
+    for (size_t i = 0; i < forkers.size(); i++)
+        TRY(fork_in_thread(context.around.arena, forkers[i], i,
+                           [&] { return fork_children_of(context, node, forkers[i]); }));
     return {};
 }
 
@@ -126,6 +148,7 @@ Result<void> make_tree(RestoreContext &context, const Node &node) {
     if (node.leads_session && is_task(context, node))
         TRY(lead_session(context, node));
     TRY(fork_children(context, node, false));
+    TRY(fork_children_of_threads(context, node));
     // Leaders make their groups before anybody joins one: all have done so when all are forked.
     return node.pgid == node.pid ? join_group(node) : Result<void>{};
 }

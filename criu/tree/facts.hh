@@ -38,6 +38,7 @@ struct ThreadFacts {
     std::vector<siginfo_t> pending;
     std::optional<RseqConfiguration> rseq; ///< absent: the kernel cannot tell
     uint32_t seccomp_filter = 0;           ///< index in seccomp.img of its newest filter
+    std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
     uint64_t rseq_cs = 0;                  ///< struct rseq's rseq_cs word, 0 outside of critical sections
 };
 
@@ -49,6 +50,7 @@ struct SharedIds {
 struct TaskFacts {
     Pid pid;
     Pid parent;
+    Pid parent_thread; ///< of the parent, that has forked it; 0 for the leader
     bool zombie = false;
     bool stopped = false; ///< by a stop signal, before we came
     int stop_signal = 0;

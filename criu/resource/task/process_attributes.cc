@@ -28,20 +28,18 @@ namespace {
 constexpr uint64_t kQueryPersonality = 0xffffffff;
 constexpr uint64_t kMembarrierGetRegistrations = 1 << 9; // MEMBARRIER_CMD_GET_REGISTRATIONS
 constexpr uint32_t kMembarrierPrivate = 1 << 4 | 1 << 6; // ..._REGISTER_PRIVATE_EXPEDITED, ..._SYNC_CORE
-constexpr uint32_t kTscDefault = 1;                      // PR_TSC_ENABLE
 constexpr uint32_t kMceKillDefault = 2;                  // PR_MCE_KILL_DEFAULT
 constexpr uint64_t kMceKillSet = 1;
-constexpr int kGetTsc = 25, kSetTsc = 26, kMceKill = 33, kMceKillGet = 34;
+constexpr int kMceKill = 33, kMceKillGet = 34;
 
 Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
-    uint64_t subreaper = batch.out(4), tsc = batch.out(4);
+    uint64_t subreaper = batch.out(4);
     size_t first = batch.call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, subreaper, 0, 0, 0});
     size_t personality = batch.call(SYS_personality, {kQueryPersonality});
     size_t membarrier = batch.call(SYS_membarrier, {kMembarrierGetRegistrations, 0, 0});
     size_t mdwe = batch.call(SYS_prctl, {PR_GET_MDWE, 0, 0, 0, 0});
     size_t merge = batch.call(SYS_prctl, {PR_GET_MEMORY_MERGE, 0, 0, 0, 0});
     size_t flusher = batch.call(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0});
-    size_t tsc_call = batch.call(SYS_prctl, {kGetTsc, tsc, 0, 0, 0});
     size_t mce = batch.call(SYS_prctl, {kMceKillGet, 0, 0, 0, 0});
     return [=, &facts](const compel::Batch &done, img::core_entry &core) -> Result<void> {
         TRY(must(done, first, "prctl(PR_GET_CHILD_SUBREAPER)"));
@@ -63,8 +61,6 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
             ext->set_memory_merge(true);
         if (done.result(flusher) > 0)
             ext->set_io_flusher(true);
-        if (done.result(tsc_call) == 0 && done.value<uint32_t>(tsc) != kTscDefault)
-            ext->set_tsc_mode(done.value<uint32_t>(tsc));
         if (done.result(mce) >= 0 && done.result(mce) != kMceKillDefault)
             ext->set_mce_kill(static_cast<uint32_t>(done.result(mce)));
         if (facts.coredump_filter)
@@ -73,6 +69,8 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
             ext->set_autogroup_nice(*facts.autogroup_nice);
         if (facts.stat.exit_signal != SIGCHLD)
             ext->set_exit_signal(static_cast<uint32_t>(facts.stat.exit_signal));
+        if (facts.parent_thread.value)
+            ext->set_parent_thread(static_cast<uint32_t>(facts.parent_thread.value));
         if (ext->ByteSizeLong() == 0)
             task->clear_ext();
         return {};
@@ -91,25 +89,28 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     const img::ext_task_core &ext = task.ext();
     if (task.child_subreaper())
         plan.call(Stage::Actions, "prctl(PR_SET_CHILD_SUBREAPER)", SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0});
-    if (task.personality())
-        plan.call(Stage::Actions, "personality", SYS_personality, {task.personality()});
+    plan_inherited_attributes(plan, core);
     plan_membarrier(plan, task.membarrier_registration_mask());
     if (ext.memory_merge())
         plan.call(Stage::Actions, "prctl(PR_SET_MEMORY_MERGE)", SYS_prctl, {PR_SET_MEMORY_MERGE, 1, 0, 0, 0});
-    if (ext.io_flusher())
-        plan.call(Stage::Actions, "prctl(PR_SET_IO_FLUSHER)", SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
-    if (ext.has_mce_kill())
-        plan.call(Stage::Actions, "prctl(PR_MCE_KILL)", SYS_prctl,
-                  {static_cast<uint64_t>(kMceKill), kMceKillSet, ext.mce_kill(), 0, 0});
-    if (ext.has_tsc_mode())
-        plan.call(Stage::Final, "prctl(PR_SET_TSC)", SYS_prctl,
-                  {static_cast<uint64_t>(kSetTsc), ext.tsc_mode(), 0, 0, 0});
     if (ext.mdwe()) // after every mapping is as it must be: it cannot be taken back
         plan.call(Stage::Creds, "prctl(PR_SET_MDWE)", SYS_prctl, {PR_SET_MDWE, ext.mdwe(), 0, 0, 0});
     return {};
 }
 
 } // namespace
+
+void plan_inherited_attributes(plan::ThreadPlan &plan, const img::core_entry &leader) {
+    const img::task_core_entry &task = leader.tc();
+    const img::ext_task_core &ext = task.ext();
+    if (task.personality())
+        plan.call(Stage::Actions, "personality", SYS_personality, {task.personality()});
+    if (ext.io_flusher())
+        plan.call(Stage::Actions, "prctl(PR_SET_IO_FLUSHER)", SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
+    if (ext.has_mce_kill())
+        plan.call(Stage::Actions, "prctl(PR_MCE_KILL)", SYS_prctl,
+                  {static_cast<uint64_t>(kMceKill), kMceKillSet, ext.mce_kill(), 0, 0});
+}
 
 const TaskResource kProcessAttributes{"process attributes", ask, plan};
 

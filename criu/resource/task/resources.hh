@@ -5,7 +5,7 @@
 
 namespace resource {
 
-extern const ThreadResource kThreadContext;
+extern const ThreadResource kThreadContext, kProcessorModes;
 extern const ThreadResource kPrivateSignals;
 extern const ThreadResource kScheduling;
 extern const ThreadResource kCredentials;
@@ -22,5 +22,9 @@ extern const TaskResource kItimers;
 extern const TaskResource kPosixTimers;
 extern const TaskResource kLimits;
 extern const TaskResource kProcessAttributes;
+
+/// Attributes of a process that the kernel keeps for each thread: threads have them from the thread that makes them.
+/// For one that is made before the leader gets its own.
+void plan_inherited_attributes(plan::ThreadPlan &plan, const img::core_entry &leader);
 
 } // namespace resource

@@ -6,7 +6,7 @@ namespace {
 
 // Seccomp filters come after the credentials, which need calls that a filter may forbid.
 constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling, &kPrivateSignals, &kCredentials,
-                                                  &kSeccomp};
+                                                  &kProcessorModes, &kSeccomp};
 constexpr const TaskResource *kTaskTable[] = {
     &kSignalActions, &kProcessAttributes, &kPosixTimers, &kSharedSignals, &kLimits, &kItimers};
 
