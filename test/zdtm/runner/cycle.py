@@ -4,6 +4,7 @@ Runs as the supervisor (see isolate.py): everything that loses its parent become
 trees arrive here.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -117,6 +118,11 @@ class Cycle(Hostility):
                 continue
         return "".join(lines)
 
+    def _json_of(self, path):
+        """An image file, decoded."""
+        done = subprocess.run([self.options.criu, "crit", "decode", "-i", path], capture_output=True, check=True, timeout=self.timeout)
+        return json.loads(done.stdout)
+
     # --- checkpoints
 
     def _checkpoints(self):
@@ -147,6 +153,7 @@ class Cycle(Hostility):
             self._expect_dead(before)
             self._decode(images)
             if self.real:
+                self.real.edit_images(self.root, self._json_of, images)
                 self.real.while_dead()
             if self.test.while_dead:
                 self._refused_restore(images)

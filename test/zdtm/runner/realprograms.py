@@ -40,6 +40,9 @@ class Driver:
     def while_dead(self):
         """After the dump, while nothing of the program is left."""
 
+    def edit_images(self, root, decode, images):
+        """Between dump and restore. `decode`: an image file as the JSON of crit; `images`: their directory."""
+
     def after_restore(self, root):
         """After each restore."""
 

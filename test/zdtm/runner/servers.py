@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 from . import cycle, description
+from .foreign_vdso import ForeignVdso
 from .postgres import Postgres
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite
 
@@ -163,7 +164,7 @@ class Tmux(Driver):
         self.wait_end(root)
 
 
-DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux)
+DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso)
 
 
 def tests():
