@@ -186,6 +186,26 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
     return r;
 }
 
+namespace {
+
+bool all_zero(const auto &words) {
+    return std::ranges::all_of(words, [](auto word) { return word == 0; });
+}
+
+/// Parts that are marked as in use although they hold what every task has. Migration to a processor without them is
+/// no loss then.
+uint64_t unused_parts(const img::user_x86_xsave_entry &x) {
+    constexpr uint32_t kDefaultPkru = 0x55555554; // of the kernel's init_pkru: all keys but 0 are closed
+    uint64_t unused = 0;
+    if (all_zero(x.bndreg_state()) && all_zero(x.bndcsr_state()))
+        unused |= 1u << kBndregs | 1u << kBndcsr;
+    if (std::ranges::all_of(x.pkru(), [](uint32_t word) { return word == 0 || word == kDefaultPkru; }))
+        unused |= 1u << kPkru;
+    return unused;
+}
+
+} // namespace
+
 Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     const img::user_x86_fpregs_entry &fpu = core.thread_info().fpregs();
     std::vector<std::byte> state(layout().size);
@@ -201,7 +221,8 @@ Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     copy_in<uint32_t>(fpu.st_space(), state, {32, 128});
     copy_in<uint32_t>(fpu.xmm_space(), state, {160, 256});
     const img::user_x86_xsave_entry &x = fpu.xsave();
-    const uint64_t in_use = fpu.has_xsave() ? x.xstate_bv() : (1u << kX87 | 1u << kSse);
+    uint64_t in_use = fpu.has_xsave() ? x.xstate_bv() : (1u << kX87 | 1u << kSse);
+    in_use &= layout().supported | ~unused_parts(x);
     if (uint64_t missing = in_use & ~layout().supported)
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("the task uses CPU state {:#x} that this CPU does not have", missing))
