@@ -223,7 +223,7 @@ Result<int64_t> Injection::read_reply() {
     return reply.value;
 }
 
-Result<int64_t> Injection::command(agent::Command command, int fd) {
+Result<void> Injection::send(agent::Command command, int fd) {
     agent::Request request{command, 0};
     iovec iov{&request, sizeof request};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
@@ -241,17 +241,31 @@ Result<int64_t> Injection::command(agent::Command command, int fd) {
     }
     if (sendmsg(socket_.get(), &msg, MSG_NOSIGNAL) < 0)
         return base::fail(base::ErrorKind::Died, "the task died");
+    return {};
+}
+
+Result<int64_t> Injection::command(agent::Command command, int fd) {
+    TRY(send(command, fd));
     return read_reply();
 }
 
 Result<void> Injection::run(Batch &batch, int fd) {
+    TRY(submit(batch, fd));
+    return collect(batch);
+}
+
+Result<void> Injection::submit(const Batch &batch, int fd) {
     if (!batch.fits())
         return base::fail(base::ErrorKind::Bug, "a batch does not fit into the agent's memory");
-    auto image = batch.image();
-    TRY(memory_->write(batch.base_, image));
+    TRY(memory_->write(batch.base_, batch.image()));
     agent::OpList list{batch.ops_address(), static_cast<uint32_t>(batch.calls()), agent::kNoFailure};
     TRY(memory_->write_value(base::RemotePtr<agent::OpList>(control_ + offsetof(agent::Control, list)), list));
-    TRY(command(agent::Command::Run, fd));
+    return send(agent::Command::Run, fd);
+}
+
+Result<void> Injection::collect(Batch &batch) {
+    TRY(read_reply());
+    auto image = batch.image();
     TRY(memory_->read(batch.base_, image));
     batch.read_back(image);
     return {};

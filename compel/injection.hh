@@ -90,6 +90,9 @@ public:
     /// Executes the batch; results are in it afterwards. With `fd` the process has a copy of that descriptor of ours
     /// meanwhile, whose number is the word at passed_fd(); the agent closes it, also if the tool dies.
     Result<void> run(Batch &batch, int fd = -1);
+    /// run() in two parts: in between the process works. No other call meanwhile but leave().
+    Result<void> submit(const Batch &batch, int fd = -1);
+    Result<void> collect(Batch &batch);
     uint64_t passed_fd() const { return control_ + offsetof(agent::Control, passed_fd); }
 
     /// One thread and what it is to execute.
@@ -119,6 +122,7 @@ private:
     Result<void> start();
     Result<WaitStatus> run_to_stop();
     Result<int64_t> remote_syscall(long nr, std::initializer_list<uint64_t> args);
+    Result<void> send(agent::Command command, int fd);
     Result<int64_t> command(agent::Command command, int fd);
     Result<int64_t> read_reply();
     Result<void> aim(ThreadRun &run);

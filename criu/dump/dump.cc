@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <optional>
 
 namespace dump {
 namespace {
@@ -60,12 +61,23 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };
     TRY(dump_seccomp_filters(images, tasks));
+    // While a task writes its memory we are at the next one already.
+    std::optional<TaskInDump> writing;
     for (const tree::TaskFacts &task : tasks) {
         TRY(kernel::check_interrupted());
         log.info(fmt::format("dump: {}", name_of(task)));
+        if (task.zombie) {
+            TRY_CTX(dump_zombie(context, task), name_of(task));
+            continue;
+        }
         memory.agent_may_write = may_write_itself(task.pid);
-        TRY_CTX(task.zombie ? dump_zombie(context, task) : dump_task(context, task), name_of(task));
+        TaskInDump next = TRY_CTX(TaskInDump::begin(context, task), name_of(task));
+        if (writing)
+            TRY(writing->finish(context));
+        writing = std::move(next);
     }
+    if (writing)
+        TRY(writing->finish(context));
     TRY(table.finish());
     TRY(write_process_tree(images, tasks));
     if (!files.last_steps.empty())

@@ -6,7 +6,6 @@
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
-#include <ctime>
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,12 +17,6 @@ namespace dump {
 namespace {
 
 using resource::MappingClass;
-
-uint64_t now_us() {
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_nsec) / 1000;
-}
 
 std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
     return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.pid.value, vma.start, vma.end);
@@ -241,9 +234,7 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));
 }
 
-Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs,
-                        compel::Injection &agent, const compel::RemoteMemory &memory) {
-    const uint64_t before = now_us();
+Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs) {
     context.statistics.pages_scanned += runs.scanned;
     const auto id = static_cast<uint64_t>(task.pid.value);
     img::pagemap_head head;
@@ -259,13 +250,7 @@ Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task,
         context.statistics.pages_written += run.extent.pages;
     }
     TRY(context.images.close_file(image::ImageKind::Pagemap, id));
-    if (!runs.data.empty()) {
-        int fd = TRY(context.images.raw(image::ImageKind::Pages, head.pages_id()));
-        TRY(write_task_pages(runs.data, fd, context.agent_may_write ? &agent : nullptr, memory));
-        TRY(context.images.close_file(image::ImageKind::Pages, head.pages_id()));
-    }
-    context.statistics.write_us += now_us() - before;
-    return {};
+    return head.pages_id();
 }
 
 } // namespace dump

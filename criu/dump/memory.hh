@@ -70,9 +70,7 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
                            const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
                            const PageRuns &runs, const compel::RemoteMemory &memory);
 
-/// Writes pagemap-N.img and pages-N.img. The task writes its memory itself, through the agent; what it may not read
-/// (PROT_NONE) or write is copied from outside.
-Result<void> dump_pages(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs,
-                        compel::Injection &agent, const compel::RemoteMemory &memory);
+/// Writes pagemap-N.img; returns the number of its pages file, which is to hold runs.data (page_writer.hh).
+Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs);
 
 } // namespace dump

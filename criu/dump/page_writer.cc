@@ -21,10 +21,6 @@ constexpr size_t kVectorsPerBatch = 4 * kVectors; // 64 KiB of the agent's memor
 constexpr uint64_t kBytesPerBatch = 64u << 20;
 constexpr size_t kBuffer = 1u << 20;
 
-struct Piece {
-    uint64_t address, bytes, file_offset;
-};
-
 Result<void> write_all(int fd, std::span<const std::byte> bytes, uint64_t offset) {
     while (!bytes.empty()) {
         ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -38,116 +34,98 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, uint64_t offset
     return {};
 }
 
+} // namespace
+
 /// The way through our own memory.
-Result<void> copy_from_outside(Piece piece, int fd, const compel::RemoteMemory &memory,
-                               std::vector<std::byte> &buffer) {
-    buffer.resize(kBuffer);
+Result<void> TaskPageWriter::copy_from_outside(Piece piece) {
+    buffer_.resize(kBuffer);
     while (piece.bytes) {
-        auto chunk = std::span(buffer).first(std::min<uint64_t>(kBuffer, piece.bytes));
-        TRY(memory.read(piece.address, chunk));
-        TRY(write_all(fd, chunk, piece.file_offset));
+        auto chunk = std::span(buffer_).first(std::min<uint64_t>(kBuffer, piece.bytes));
+        TRY(memory_->read(piece.address, chunk));
+        TRY(write_all(fd_, chunk, piece.file_offset));
         piece.address += chunk.size(), piece.file_offset += chunk.size(), piece.bytes -= chunk.size();
     }
     return {};
 }
 
-/// Pieces on their way through the agent, one batch at a time.
-class AgentWriter {
-public:
-    AgentWriter(compel::Injection &agent, int fd, const compel::RemoteMemory &memory)
-        : agent_(agent), fd_(fd), memory_(memory) {}
-
-    Result<void> add(Piece piece) {
-        while (piece.bytes) {
-            Piece part = piece;
-            part.bytes = std::min(piece.bytes, kBytesPerBatch - bytes_);
-            pieces_.push_back(part);
-            bytes_ += part.bytes;
-            piece.address += part.bytes, piece.file_offset += part.bytes, piece.bytes -= part.bytes;
-            if (bytes_ == kBytesPerBatch || pieces_.size() == kVectorsPerBatch)
-                TRY(flush());
-        }
-        return {};
+Result<void> TaskPageWriter::add(Piece piece) {
+    while (piece.bytes) {
+        if (under_way_)
+            TRY(finish());
+        Piece part = piece;
+        part.bytes = std::min(piece.bytes, kBytesPerBatch - bytes_);
+        pieces_.push_back(part);
+        bytes_ += part.bytes;
+        piece.address += part.bytes, piece.file_offset += part.bytes, piece.bytes -= part.bytes;
+        if (bytes_ == kBytesPerBatch || pieces_.size() == kVectorsPerBatch)
+            TRY(submit());
     }
+    return {};
+}
 
-    Result<void> flush() {
-        if (pieces_.empty())
-            return {};
-        compel::Batch batch = agent_.batch();
-        struct Call {
-            size_t index, first, count;
-            uint64_t bytes;
-        };
-        std::vector<Call> calls;
-        for (size_t first = 0; first < pieces_.size();) {
-            // Neighbours in memory need not be neighbours in the file, but here they always are.
-            size_t count = std::min(kVectors, pieces_.size() - first);
-            std::vector<iovec> vectors;
-            uint64_t bytes = 0;
-            for (size_t i = first; i < first + count; i++) {
-                vectors.push_back({reinterpret_cast<void *>(pieces_[i].address), pieces_[i].bytes});
-                bytes += pieces_[i].bytes;
-            }
-            uint64_t at = batch.in(std::as_bytes(std::span(vectors)));
-            size_t index =
-                batch.call_with_word(SYS_pwritev, {0, at, count, pieces_[first].file_offset, 0}, 0, agent_.passed_fd());
-            calls.push_back({index, first, count, bytes});
-            first += count;
-        }
-        TRY(kernel::check_interrupted());
-        TRY(agent_.run(batch, fd_));
-        for (const Call &call : calls)
-            TRY(complete(call.first, call.count, std::max<int64_t>(0, batch.result(call.index))));
-        pieces_.clear();
-        bytes_ = 0;
+Result<void> TaskPageWriter::submit() {
+    if (pieces_.empty() || under_way_)
         return {};
+    compel::Batch batch = agent_->batch();
+    calls_.clear();
+    for (size_t first = 0; first < pieces_.size();) {
+        // Neighbours in memory need not be neighbours in the file, but here they always are.
+        const size_t count = std::min(kVectors, pieces_.size() - first);
+        std::vector<iovec> vectors;
+        for (size_t i = first; i < first + count; i++)
+            vectors.push_back({reinterpret_cast<void *>(pieces_[i].address), pieces_[i].bytes});
+        const uint64_t at = batch.in(std::as_bytes(std::span(vectors)));
+        const size_t index =
+            batch.call_with_word(SYS_pwritev, {0, at, count, pieces_[first].file_offset, 0}, 0, agent_->passed_fd());
+        calls_.push_back({index, first, count});
+        first += count;
     }
+    TRY(kernel::check_interrupted());
+    TRY(agent_->submit(batch, fd_));
+    under_way_ = std::move(batch);
+    return {};
+}
 
-private:
-    /// What the call left out is copied from outside, which also tells the real error if there is one.
-    Result<void> complete(size_t first, size_t count, int64_t written) {
-        auto done = static_cast<uint64_t>(written);
-        for (size_t i = first; i < first + count; i++) {
-            Piece rest = pieces_[i];
-            const uint64_t here = std::min(done, rest.bytes);
-            done -= here;
-            rest.address += here, rest.file_offset += here, rest.bytes -= here;
-            if (rest.bytes)
-                TRY(copy_from_outside(rest, fd_, memory_, buffer_));
-        }
+Result<void> TaskPageWriter::finish() {
+    if (!under_way_)
         return {};
+    compel::Batch batch = std::move(*under_way_);
+    under_way_.reset();
+    TRY(agent_->collect(batch));
+    for (const Call &call : calls_)
+        TRY(complete(call, std::max<int64_t>(0, batch.result(call.index))));
+    pieces_.clear();
+    bytes_ = 0;
+    return {};
+}
+
+/// What the call left out is copied from outside, which also tells the real error if there is one.
+Result<void> TaskPageWriter::complete(const Call &call, int64_t written) {
+    auto done = static_cast<uint64_t>(written);
+    for (size_t i = call.first; i < call.first + call.count; i++) {
+        Piece rest = pieces_[i];
+        const uint64_t here = std::min(done, rest.bytes);
+        done -= here;
+        rest.address += here, rest.file_offset += here, rest.bytes -= here;
+        if (rest.bytes)
+            TRY(copy_from_outside(rest));
     }
+    return {};
+}
 
-    compel::Injection &agent_;
-    int fd_;
-    const compel::RemoteMemory &memory_;
-    std::vector<Piece> pieces_;
-    uint64_t bytes_ = 0;
-    std::vector<std::byte> buffer_;
-};
-
-} // namespace
-
-Result<void> write_task_pages(const std::vector<PageRun> &runs, int fd, compel::Injection *agent,
-                              const compel::RemoteMemory &memory) {
-    std::vector<std::byte> buffer;
+Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
     uint64_t offset = 0;
-    if (!agent) {
-        for (const PageRun &run : runs) {
-            TRY(copy_from_outside({run.extent.start, run.extent.pages * base::kPageSize, offset}, fd, memory, buffer));
-            offset += run.extent.pages * base::kPageSize;
-        }
-        return {};
-    }
-    AgentWriter writer(*agent, fd, memory);
     for (const PageRun &run : runs) {
-        Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
+        const Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
-        TRY(run.readable ? writer.add(piece) : writer.flush());
-        if (!run.readable)
-            TRY(copy_from_outside(piece, fd, memory, buffer));
+        if (agent_ && run.readable) {
+            TRY(add(piece));
+            continue;
+        }
+        TRY(submit()); // a call writes to one stretch of the file
+        TRY(copy_from_outside(piece));
     }
-    return writer.flush();
+    return submit();
 }
 
 namespace {

@@ -1,19 +1,13 @@
 #include "criu/dump/statistics.hh"
 
+#include "base/clock.hh"
 #include "criu/image/stats_file.hh"
 
-#include <ctime>
 #include <fcntl.h>
 #include <fmt/format.h>
 
 namespace dump {
 namespace {
-
-uint64_t now_us() {
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_nsec) / 1000;
-}
 
 void show(const img::dump_stats_entry &stats) {
     fmt::print("Displaying dump stats:\n"
@@ -26,12 +20,12 @@ void show(const img::dump_stats_entry &stats) {
 
 } // namespace
 
-DumpClock::DumpClock() : start_(now_us()) {}
+DumpClock::DumpClock() : start_(base::now_us()) {}
 void DumpClock::frozen() {
-    frozen_ = now_us();
+    frozen_ = base::now_us();
 }
 void DumpClock::done() {
-    done_ = now_us();
+    done_ = base::now_us();
 }
 
 Result<void> write_statistics(const DumpClock &clock, const MemoryStatistics &memory, bool display) {

@@ -1,6 +1,8 @@
 #include "criu/dump/task_dump.hh"
 
+#include "base/clock.hh"
 #include "criu/dump/ids.hh"
+#include "criu/dump/page_writer.hh"
 #include "criu/dump/site.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
@@ -189,8 +191,14 @@ bool locks_what_is_new(const tree::TaskFacts &task) {
     return now && now->vm_locked_kb > task.status().vm_locked_kb;
 }
 
-/// Everything that happens while the agent is inside.
-Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
+Result<PageRuns> scan(TaskDumpContext &context, const tree::TaskFacts &task,
+                      const std::vector<resource::MappingClass> &classes) {
+    base::Stopwatch clock(context.memory.statistics.scan_us);
+    return scan_pages(task, classes);
+}
+
+/// Everything that happens while the agent is inside, but for the memory.
+Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
                          const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
                          const compel::RemoteMemory &memory) {
     compel::Batch batch = agent.batch();
@@ -217,22 +225,62 @@ Result<void> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
     TRY(dump_fs(context, task));
     if (new_table)
         TRY(context.files.add_table(task, TRY(flags.take(agent, batch, task.fds))));
-    PageRuns runs = TRY(scan_pages(task, classes));
+    PageRuns runs = TRY(scan(context, task, classes));
     TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
-    return dump_pages(context.memory, task, runs, agent, memory);
+    return runs;
 }
 
 } // namespace
 
-Result<void> dump_task(TaskDumpContext &context, const tree::TaskFacts &task) {
+struct TaskInDump::Visit {
+    explicit Visit(compel::RemoteMemory m) : memory(std::move(m)) {}
+
+    Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
+        base::Stopwatch clock(context.memory.statistics.write_us);
+        const int fd = TRY(context.images.raw(image::ImageKind::Pages, pages_id));
+        pages.emplace(fd, context.memory.agent_may_write ? &*agent : nullptr, memory);
+        return pages->begin(runs.data);
+    }
+
+    Result<void> finish(TaskDumpContext &context) {
+        base::Stopwatch clock(context.memory.statistics.write_us);
+        if (pages) {
+            TRY(pages->finish());
+            TRY(context.images.close_file(image::ImageKind::Pages, pages_id));
+        }
+        return agent->leave();
+    }
+
+    compel::RemoteMemory memory;
+    std::optional<compel::Injection> agent;
+    std::optional<TaskPageWriter> pages; ///< where there are any
+    uint32_t pages_id = 0;
+    std::string name; ///< for errors
+};
+
+TaskInDump::TaskInDump(std::unique_ptr<Visit> visit) : visit_(std::move(visit)) {}
+TaskInDump::TaskInDump(TaskInDump &&) noexcept = default;
+TaskInDump &TaskInDump::operator=(TaskInDump &&) noexcept = default;
+TaskInDump::~TaskInDump() = default;
+
+Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskFacts &task) {
     auto classes = TRY(classify_all(task));
-    auto memory = TRY(compel::RemoteMemory::open(task.pid));
-    auto site = TRY(choose_site(task.vmas, memory, task.threads.size() - 1));
+    auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.pid)));
+    visit->name = fmt::format("task {} ({})", task.pid.value, task.stat.comm);
+    auto site = TRY(choose_site(task.vmas, visit->memory, task.threads.size() - 1));
     const tree::ThreadFacts &leader = task.threads.front();
-    auto agent = TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, memory, site,
-                                              task.threads.size() - 1));
-    TRY(dump_inside(context, task, classes, agent, memory));
-    return agent.leave();
+    visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
+                                                      visit->memory, site, task.threads.size() - 1)));
+    const PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    visit->pages_id = TRY(dump_pagemap(context.memory, task, runs));
+    if (!runs.data.empty())
+        TRY(visit->begin_pages(context, runs));
+    return TaskInDump(std::move(visit));
+}
+
+Result<void> TaskInDump::finish(TaskDumpContext &context) {
+    TRY_CTX(visit_->finish(context), visit_->name);
+    return {};
 }
 
 Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) {

@@ -3,6 +3,8 @@
 
 #include "criu/dump/memory.hh"
 
+#include <memory>
+
 namespace dump {
 
 /// Descriptor tables and working directories are written through the first task that has them.
@@ -17,8 +19,24 @@ struct TaskDumpContext {
     TablesDone tables;
 };
 
-/// Writes everything about a task that is not a zombie. The task is stopped before and after, exactly as it was.
-Result<void> dump_task(TaskDumpContext &context, const tree::TaskFacts &task);
+/// A task about which everything is written but the last of its memory, which it may be writing itself at the moment.
+/// Without finish() the agent leaves and the task is as it was.
+class TaskInDump {
+public:
+    /// Writes everything else. The task is stopped before.
+    static Result<TaskInDump> begin(TaskDumpContext &context, const tree::TaskFacts &task);
+    TaskInDump(TaskInDump &&) noexcept;
+    TaskInDump &operator=(TaskInDump &&) noexcept;
+    ~TaskInDump();
+
+    /// The task is stopped afterwards, exactly as it was.
+    Result<void> finish(TaskDumpContext &context);
+
+private:
+    struct Visit;
+    explicit TaskInDump(std::unique_ptr<Visit> visit);
+    std::unique_ptr<Visit> visit_;
+};
 
 /// Writes core-N.img and nothing else: all there is of a zombie.
 Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task);

@@ -1,29 +1,19 @@
 #include "criu/restore/statistics.hh"
 
+#include "base/clock.hh"
 #include "criu/image/stats_file.hh"
 #include "images_pb.hh"
 
-#include <ctime>
 #include <fcntl.h>
 #include <fmt/format.h>
 
 namespace restore {
-namespace {
-
-uint64_t now_us() {
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_nsec) / 1000;
-}
-
-} // namespace
-
-RestoreClock::RestoreClock() : start_(now_us()) {}
+RestoreClock::RestoreClock() : start_(base::now_us()) {}
 void RestoreClock::forked() {
-    forked_ = now_us();
+    forked_ = base::now_us();
 }
 void RestoreClock::done() {
-    done_ = now_us();
+    done_ = base::now_us();
 }
 
 Result<void> write_statistics(const RestoreClock &clock, const Rendezvous::Counters &counters, bool display) {
