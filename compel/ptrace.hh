@@ -8,8 +8,8 @@
 #include "base/result.hh"
 
 #include <csignal>
-#include <sys/user.h>
 #include <optional>
+#include <sys/user.h>
 #include <vector>
 
 namespace compel {

@@ -1,9 +1,9 @@
 // The memory of one task: its mappings (mm-N.img) and the contents that only it has (pagemap-N.img, pages-N.img).
 #pragma once
 
-#include "criu/dump/numa.hh"
 #include "compel/injection.hh"
 #include "criu/dump/files.hh"
+#include "criu/dump/numa.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/scan.hh"

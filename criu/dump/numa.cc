@@ -41,8 +41,7 @@ base::Result<void> ask_nodes(compel::Injection &agent, uint64_t start, NumaPolic
 
 } // namespace
 
-base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection &agent,
-                                                               const tree::TaskFacts &task) {
+base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection &agent, const tree::TaskFacts &task) {
     constexpr size_t kPerBatch = 500;
     std::map<uint64_t, NumaPolicy> found;
     for (std::span<const parse::Vma> left = task.vmas; !left.empty();

@@ -16,7 +16,6 @@ struct NumaPolicy {
 };
 
 /// By start of the mapping; those with the default are left out.
-base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection &agent,
-                                                               const tree::TaskFacts &task);
+base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection &agent, const tree::TaskFacts &task);
 
 } // namespace dump

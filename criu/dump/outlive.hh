@@ -1,9 +1,9 @@
 // A dump whose tracer is not the process that the user sees, and may kill.
 //
-// Mostly the agent takes itself out when its tracer dies. Two kinds of tasks cannot let it: one that is stopped does not
-// run, and the seccomp filter of a sandbox, which the kernel suspends only for as long as the tracer lives, may kill for
-// the calls that this takes. For their sake the dump goes on in a child, which gives up in good order when its parent is
-// gone.
+// Mostly the agent takes itself out when its tracer dies. Two kinds of tasks cannot let it: one that is stopped does
+// not run, and the seccomp filter of a sandbox, which the kernel suspends only for as long as the tracer lives, may
+// kill for the calls that this takes. For their sake the dump goes on in a child, which gives up in good order when its
+// parent is gone.
 #pragma once
 
 #include "base/ids.hh"

@@ -8,8 +8,8 @@
 
 namespace dump {
 
-/// Writes the memory of a task to one file, from its beginning. With an agent the task writes its own memory in calls of
-/// megabytes, one copy in all; what it cannot write so (unreadable pages, a limit on file sizes, a short write) and
+/// Writes the memory of a task to one file, from its beginning. With an agent the task writes its own memory in calls
+/// of megabytes, one copy in all; what it cannot write so (unreadable pages, a limit on file sizes, a short write) and
 /// everything without an agent goes through /proc/PID/mem.
 /// Errors: System(ENOSPC, ...) of the image's file system; Died.
 class TaskPageWriter {

@@ -199,8 +199,8 @@ Result<PageRuns> scan(TaskDumpContext &context, const tree::TaskFacts &task,
 
 /// Everything that happens while the agent is inside, but for the memory.
 Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
-                         const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
-                         const compel::RemoteMemory &memory) {
+                             const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
+                             const compel::RemoteMemory &memory) {
     compel::Batch batch = agent.batch();
     ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
     begin_leader(leader.core, task);

@@ -69,9 +69,8 @@ void plan_numa_policy(ThreadPlan &plan, const img::vma_entry &vma) {
     std::string nodes = vma.ext().numa_nodes();
     nodes.resize((nodes.size() + 7) / 8 * 8);
     const uint64_t at = plan.data().add(std::as_bytes(std::span(nodes)));
-    plan.try_call(
-        Stage::Memory, "mbind", SYS_mbind,
-        {vma.start(), vma.end() - vma.start(), vma.ext().numa_mode(), at, nodes.size() * 8 + 1, kMovePages});
+    plan.try_call(Stage::Memory, "mbind", SYS_mbind,
+                  {vma.start(), vma.end() - vma.start(), vma.ext().numa_mode(), at, nodes.size() * 8 + 1, kMovePages});
 }
 
 void plan_mapping(ThreadPlan &plan, const AddressSpace &space, const img::vma_entry &vma) {

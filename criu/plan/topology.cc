@@ -68,9 +68,8 @@ private:
             Node &added = topology_.nodes[static_cast<size_t>(node_of(image.pid))];
             added.before_setsid = true;
             if (added.parent_thread)
-                return base::unsupported(
-                    fmt::format("task {} was forked by a thread of its parent before that became a session's leader",
-                                image.pid));
+                return base::unsupported(fmt::format(
+                    "task {} was forked by a thread of its parent before that became a session's leader", image.pid));
             return {};
         }
         return add(child, TRY(dead_leader(image.sid, parent, now)), image.sid);

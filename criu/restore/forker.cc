@@ -33,20 +33,20 @@ struct CloneArgs {
     work->outcome = work->fork();
     const uint64_t entry = work->entry, start = work->start, stack = work->stack;
     // Behind the store the leader may run, and with it whatever uses the thread pointer.
-    asm volatile("mov %[stack], %%rsp\n\t"
-                 "movl $1, (%[done])\n\t"
-                 "mov %[wake], %%eax\n\t" // futex(done, FUTEX_WAKE, 1)
-                 "mov %[start], %%rbx\n\t"
-                 "mov %[done], %%rdi\n\t"
-                 "mov $1, %%esi\n\t"
-                 "mov $1, %%edx\n\t"
-                 "syscall\n\t"
-                 "mov %%rbx, %%rdi\n\t"
-                 "jmp *%[entry]"
-                 :
-                 : [stack] "r"(stack), [done] "r"(&work->done), [wake] "i"(SYS_futex), [start] "r"(start),
-                   [entry] "r"(entry)
-                 : "memory", "rax", "rbx", "rcx", "rdi", "rsi", "rdx", "r11");
+    asm volatile(
+        "mov %[stack], %%rsp\n\t"
+        "movl $1, (%[done])\n\t"
+        "mov %[wake], %%eax\n\t" // futex(done, FUTEX_WAKE, 1)
+        "mov %[start], %%rbx\n\t"
+        "mov %[done], %%rdi\n\t"
+        "mov $1, %%esi\n\t"
+        "mov $1, %%edx\n\t"
+        "syscall\n\t"
+        "mov %%rbx, %%rdi\n\t"
+        "jmp *%[entry]"
+        :
+        : [stack] "r"(stack), [done] "r"(&work->done), [wake] "i"(SYS_futex), [start] "r"(start), [entry] "r"(entry)
+        : "memory", "rax", "rbx", "rcx", "rdi", "rsi", "rdx", "r11");
     __builtin_unreachable();
 }
 

@@ -28,9 +28,9 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
         if (task.dead())
             continue;
         auto parent = i ? index.find(task.ppid) : index.end();
-        spaces[i] = TRY_CTX(plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second],
-                                                     vdso_as_memory),
-                            fmt::format("task {}", task.pid));
+        spaces[i] = TRY_CTX(
+            plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second], vdso_as_memory),
+            fmt::format("task {}", task.pid));
     }
     return spaces;
 }
@@ -55,8 +55,7 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
         // Right behind the arena, which is as free in all tasks, and stays when the arena goes.
         around.arena.size -= room_for_vdso;
         around.vdso_home = around.arena.end();
-        around.vdso_patches =
-            TRY(plan::plan_vdso_patches(vdso.theirs, vdso.ours, around.vdso_home + vdso.ours_offset));
+        around.vdso_patches = TRY(plan::plan_vdso_patches(vdso.theirs, vdso.ours, around.vdso_home + vdso.ours_offset));
     }
     for (plan::AddressSpace &space : spaces)
         plan::rebase(space, around.arena);
@@ -111,6 +110,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_cpu(checkpoint), "restore");
     if (options.print_plan)
         return print_plan(checkpoint, topology, spaces, around);
+    TRY_CTX(check_capabilities(checkpoint), "restore");
     TRY_CTX(check_pids(checkpoint, topology), "restore");
 
     const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));

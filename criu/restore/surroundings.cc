@@ -4,15 +4,19 @@
 #include "criu/parse/elf.hh"
 #include "criu/parse/maps.hh"
 #include "criu/parse/stat.hh"
+#include "criu/parse/status.hh"
 #include "criu/plan/program.hh"
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <memory>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -137,10 +141,10 @@ Result<void> check_outside(const plan::TaskImage &task, const Range &vdso) {
     for (const plan::ThreadImage &thread : task.threads) {
         const uint64_t ip = thread.core.thread_info().gpregs().ip();
         if (ip >= vdso.start && ip < vdso.end)
-            return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                          fmt::format("thread {} was in the middle of a function of its kernel's vdso",
-                                                      thread.tid))
-                                  .hint("restore under the kernel of the checkpoint, or take another checkpoint"));
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("thread {} was in the middle of a function of its kernel's vdso", thread.tid))
+                    .hint("restore under the kernel of the checkpoint, or take another checkpoint"));
     }
     return {};
 }
@@ -161,8 +165,8 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
         if (image.vdso.end <= image.vdso.start || image.vdso.end - image.vdso.start > plan::Arena::kParkingSize)
             return base::bad_image(fmt::format("mm-{}.img: the vdso has an impossible size", task.pid));
         std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
-        const bool in_place = fits_in_place(image, special) &&
-                              (theirs.empty() || theirs == fit.ours || same_functions(theirs, fit.ours));
+        const bool in_place =
+            fits_in_place(image, special) && (theirs.empty() || theirs == fit.ours || same_functions(theirs, fit.ours));
         if (in_place)
             continue;
         if (theirs.empty())
@@ -194,6 +198,30 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
     for (const plan::TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY_CTX(plan::finishes(task), fmt::format("task {}", task.pid));
+    return {};
+}
+
+Result<void> check_capabilities(const plan::Checkpoint &checkpoint) {
+    const auto status = parse::parse_status(text_of("/proc/self/status"));
+    if (!status)
+        return {};
+    for (const plan::TaskImage &task : checkpoint.tasks)
+        for (const plan::ThreadImage &thread : task.threads) {
+            const auto &words = thread.core.thread_core().creds().cap_prm();
+            uint64_t permitted = 0;
+            for (int i = 0; i < std::min(words.size(), 2); i++)
+                permitted |= uint64_t{words[i]} << (32 * i);
+            const uint64_t missing = permitted & ~status->cap_prm;
+            if (!missing || task.dead())
+                continue;
+            const int first = std::countr_zero(missing);
+            std::unique_ptr<char, int (*)(void *)> name(cap_to_name(first), cap_free);
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("thread {} has {}, which this process has not got and so cannot pass on",
+                                        thread.tid, name ? name.get() : fmt::format("capability {}", first)))
+                    .hint("restore with the capabilities that the tasks had, or run them with fewer"));
+        }
     return {};
 }
 

@@ -21,10 +21,10 @@ Result<OwnMappings> own_mappings();
 
 /// How the tasks' vdso gets on with this kernel's.
 struct VdsoFit {
-    bool in_place = true;      ///< same sizes, same functions at the same offsets; or no task has one
-    std::string theirs;        ///< contents of the tasks' vdso, where it does not fit
-    std::string_view ours;     ///< this kernel's
-    uint64_t ours_offset = 0;  ///< of this kernel's vdso behind the beginning of its data
+    bool in_place = true;     ///< same sizes, same functions at the same offsets; or no task has one
+    std::string theirs;       ///< contents of the tasks' vdso, where it does not fit
+    std::string_view ours;    ///< this kernel's
+    uint64_t ours_offset = 0; ///< of this kernel's vdso behind the beginning of its data
 };
 /// Errors: Unsupported where they can neither be replaced in place nor by a proxy (plan/vdso.hh).
 Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<plan::Range> &special);
@@ -34,6 +34,9 @@ Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology
 
 /// Errors: Unsupported where this CPU lacks what a thread uses.
 Result<void> check_cpu(const plan::Checkpoint &checkpoint);
+
+/// Errors: Unsupported, naming a capability that a task has and we cannot give it.
+Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
 
 /// Puts the decoded checkpoint into huge pages where it is large: every fork copies the page tables of it, and the
 /// child takes them down again, which for a thousand tasks is a fifth of the restore. A hint; nothing depends on it.

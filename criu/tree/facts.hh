@@ -36,10 +36,10 @@ struct ThreadFacts {
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::vector<siginfo_t> pending;
-    std::optional<RseqConfiguration> rseq; ///< absent: the kernel cannot tell
-    uint32_t seccomp_filter = 0;           ///< index in seccomp.img of its newest filter
+    std::optional<RseqConfiguration> rseq;           ///< absent: the kernel cannot tell
+    uint32_t seccomp_filter = 0;                     ///< index in seccomp.img of its newest filter
     std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
-    uint64_t rseq_cs = 0;                  ///< struct rseq's rseq_cs word, 0 outside of critical sections
+    uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
 };
 
 /// Links of one process to kernel objects that it may share with others: equal numbers mean the same object.

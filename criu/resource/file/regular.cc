@@ -4,6 +4,7 @@
 // for programs and libraries the build id.
 #include "criu/parse/elf.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/message_queue.hh"
 #include "criu/resource/file/proc_file.hh"
 
 #include <fcntl.h>
@@ -94,6 +95,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         reg->set_size(static_cast<uint64_t>(file.stat.st_size));
     if (is_proc_file(file))
         return dump_proc_file(context, file, path);
+    if (is_message_queue(file))
+        return dump_message_queue(context, file, *reg);
     if (file.stat.st_nlink == 0 || !is_there(path, file.stat))
         return dump_remap(context, file, file.id, path);
     // Only what can be mapped as a program is worth the reading.
@@ -143,29 +146,40 @@ Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
     return open_late_proc_file(late, entry.reg());
 }
 
+Result<base::UniqueFd> open_by_path(FileOpenContext &context, const img::file_entry &entry, int flags) {
+    const std::string path = TRY(path_to_open(context, entry.id(), entry.reg().name()));
+    base::UniqueFd fd(::open(path.c_str(), flags));
+    if (fd)
+        return fd;
+    auto error = base::Error::sys(fmt::format("open {}", path));
+    if (errno == ENOENT)
+        error.hint("the file was there at the checkpoint: put it back");
+    return base::fail(std::move(error));
+}
+
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::reg_file_entry &reg = entry.reg();
     if (auto pid = dead_task_of(entry, context.remaps))
         return open_dead_proc_file(reg, *pid);
-    std::string path = TRY(path_to_open(context, entry.id(), reg.name()));
+    if (reg.extension().has_mqueue())
+        return open_message_queue(context, entry);
     // O_TMPFILE stays in a file's flags, and includes O_DIRECTORY.
-    const uint32_t temporary = (reg.flags() & O_TMPFILE) == O_TMPFILE ? static_cast<uint32_t>(O_TMPFILE) : 0;
-    const uint32_t never_again = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | temporary;
+    const bool temporary = (reg.flags() & O_TMPFILE) == O_TMPFILE;
+    const uint32_t never_again =
+        O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | (temporary ? static_cast<uint32_t>(O_TMPFILE) : 0);
     auto flags = static_cast<int>((reg.flags() & ~never_again) | O_CLOEXEC | O_NOCTTY);
     if ((reg.flags() & O_PATH) && S_ISLNK(reg.mode()))
         flags |= O_NOFOLLOW;
-    base::UniqueFd fd(::open(path.c_str(), flags));
-    if (!fd) {
-        auto error = base::Error::sys(fmt::format("open {}", path));
-        if (errno == ENOENT)
-            error.hint("the file was there at the checkpoint: put it back");
-        return base::fail(std::move(error));
-    }
+    base::UniqueFd fd;
+    if (temporary)
+        fd = TRY(open_nameless(context, entry.id(), reg.name(), static_cast<uint32_t>(flags)));
+    if (!fd)
+        fd = TRY(open_by_path(context, entry, flags));
     TRY(validate(context, fd.get(), reg));
     if (reg.flags() & O_PATH)
         return fd;
     if (reg.pos() && lseek(fd.get(), static_cast<off_t>(reg.pos()), SEEK_SET) < 0)
-        return base::fail_sys(fmt::format("seek in {}", path));
+        return base::fail_sys(fmt::format("seek in {}", reg.name()));
     return fd;
 }
 
@@ -180,11 +194,13 @@ const FileKind kRegularFile{
     .type = img::REG,
     .about = {.saved = "path, position, flags, size and mode (build id for programs); deleted files with their "
                        "contents (`--ghost-limit`), or by another name (`--link-remap`); files of tasks in /proc, dead "
-                       "ones too; locks and leases with `--file-locks`",
+                       "ones too; POSIX message queues with their messages; locks and leases with `--file-locks`",
               .restored = "opened by the path; what is to be deleted is made and removed again; files of tasks in "
-                          "/proc when these exist",
-              .limits = "the contents of files that have a name are not saved, and size and mode must not have "
-                        "changed; other devices are refused; the O_TMPFILE bit of F_GETFL is lost"},
+                          "/proc when these exist; a message queue that is still there is opened as it is",
+              .limits =
+                  "the contents of files that have a name are not saved, and size and mode must not have "
+                  "changed; other devices are refused; a second description of a file that was made with O_TMPFILE "
+                  "loses that bit of F_GETFL; message queues with a registered notification are refused"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

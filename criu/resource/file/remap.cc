@@ -213,8 +213,10 @@ Result<void> make_node(const img::ghost_file_entry &entry, const std::string &pa
     return {};
 }
 
-Result<void> set_attributes(const img::ghost_file_entry &entry, const std::string &path) {
-    if (lchown(path.c_str(), entry.uid(), entry.gid()) < 0)
+/// `through`: the path is a link to the file (in /proc/self/fd).
+Result<void> set_attributes(const img::ghost_file_entry &entry, const std::string &path, bool through = false) {
+    const int flags = through ? 0 : AT_SYMLINK_NOFOLLOW;
+    if (fchownat(AT_FDCWD, path.c_str(), entry.uid(), entry.gid(), flags) < 0)
         return base::fail_sys(fmt::format("owner of {}", path));
     if (!S_ISLNK(entry.mode()) && chmod(path.c_str(), entry.mode() & 07777) < 0)
         return base::fail_sys(fmt::format("mode of {}", path));
@@ -223,7 +225,7 @@ Result<void> set_attributes(const img::ghost_file_entry &entry, const std::strin
                           nanoseconds(entry.has_atim_nsec(), entry.atim_nsec(), entry.atim().tv_usec())},
                          {static_cast<time_t>(entry.mtim().tv_sec()),
                           nanoseconds(entry.has_mtim_nsec(), entry.mtim_nsec(), entry.mtim().tv_usec())}};
-    if (entry.has_mtim() && utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
+    if (entry.has_mtim() && utimensat(AT_FDCWD, path.c_str(), times, flags) < 0)
         return base::fail_sys(fmt::format("times of {}", path));
     return {};
 }
@@ -314,9 +316,31 @@ void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
     }
 }
 
+Result<base::UniqueFd> open_nameless(FileOpenContext &context, uint32_t id, const std::string &path, uint32_t flags) {
+    auto it = context.remaps.find(id);
+    if (it == context.remaps.end() || it->second.remap_type() != img::GHOST || !path.starts_with('/') ||
+        context.ghost_paths.contains(it->second.remap_id()))
+        return base::UniqueFd();
+    const std::string directory = std::filesystem::path(path).parent_path().string();
+    base::UniqueFd fd(::open(directory.c_str(), static_cast<int>(flags) | O_TMPFILE | O_CLOEXEC, 0600));
+    base::UniqueFd kept(fd ? fcntl(fd.get(), F_DUPFD_CLOEXEC, 0) : -1);
+    if (!kept)
+        return base::UniqueFd(); // not on every file system, and the directory may be gone
+    auto ghost = TRY(context.images.read_ghost(it->second.remap_id()));
+    if (!ghost || !S_ISREG(ghost->entry.mode()))
+        return base::UniqueFd();
+    const std::string name = fmt::format(kFdPath, kept.get());
+    TRY(fill(*ghost, name));
+    TRY(set_attributes(ghost->entry, name, true));
+    context.ghost_paths[it->second.remap_id()] = name;
+    context.nameless.push_back(std::move(kept));
+    return fd;
+}
+
 void remove_ghosts(FileOpenContext &context) {
+    context.nameless.clear();
     for (auto &[id, path] : context.ghost_paths)
-        if (unlink(path.c_str()) < 0 && errno == EISDIR)
+        if (!path.starts_with("/proc/self/fd/") && unlink(path.c_str()) < 0 && errno == EISDIR)
             rmdir(path.c_str());
     context.ghost_paths.clear();
     for (auto directory = context.made_directories.rbegin(); directory != context.made_directories.rend(); ++directory)

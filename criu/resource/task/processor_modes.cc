@@ -1,6 +1,6 @@
 // What a thread has asked of the processor for itself: whether it may read the time stamp counter, and which kinds of
-// speculation are off; and whether its system calls are signals (syscall user dispatch), which the coordinator sets when
-// no call of ours is left to make. CRIU knows none of it.
+// speculation are off; and whether its system calls are signals (syscall user dispatch), which the coordinator sets
+// when no call of ours is left to make. CRIU knows none of it.
 #include "criu/resource/task/resources.hh"
 
 #include <sys/prctl.h>

@@ -5,8 +5,8 @@ namespace resource {
 namespace {
 
 // Seccomp filters come after the credentials, which need calls that a filter may forbid.
-constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling, &kPrivateSignals, &kCredentials,
-                                                  &kProcessorModes, &kSeccomp};
+constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling,     &kPrivateSignals,
+                                                  &kCredentials,   &kProcessorModes, &kSeccomp};
 constexpr const TaskResource *kTaskTable[] = {
     &kSignalActions, &kProcessAttributes, &kPosixTimers, &kSharedSignals, &kLimits, &kItimers};
 
