@@ -26,10 +26,17 @@ image::Layout layout_of(const cli::Options &options) {
     return options.image_layout == cli::ImageLayout::Split ? image::Layout::Split : image::Layout::Current;
 }
 
-compel::FreezeOptions freeze_options(const cli::Options &options) {
-    compel::FreezeOptions freeze;
-    freeze.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
-    return freeze;
+Result<compel::FrozenTree> freeze(const cli::Options &options) {
+    compel::FreezeOptions how;
+    how.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
+    return compel::FrozenTree::freeze(base::Pid(options.tree), how);
+}
+
+/// Whether syscall user dispatch was switched off for the time of the freeze: somebody has to live to switch it on.
+bool dispatches_calls(const compel::FrozenTree &tree) {
+    return std::ranges::any_of(tree.processes(), [](const compel::FrozenProcess &process) {
+        return std::ranges::any_of(process.threads, [](auto &thread) { return thread.dispatch.has_value(); });
+    });
 }
 
 std::string name_of(const tree::TaskFacts &task) {
@@ -123,14 +130,22 @@ Result<std::vector<tree::TaskFacts>> learn(compel::FrozenTree &tree, const cli::
 base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (options.tree <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
-    if (needs_living_tracer(base::Pid(options.tree)))
+    const bool guarded = needs_living_tracer(base::Pid(options.tree));
+    if (guarded)
         if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
             return *ended;
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-dump", {}), "dump");
     kernel::HoldInterruption hold;
     DumpClock clock;
-    auto tree = TRY_CTX(compel::FrozenTree::freeze(base::Pid(options.tree), freeze_options(options)), "dump");
+    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options), "dump"));
+    if (!guarded && dispatches_calls(*frozen)) { // which shows only now
+        frozen.reset();
+        if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
+            return *ended;
+        frozen.emplace(TRY_CTX(freeze(options), "dump"));
+    }
+    compel::FrozenTree &tree = *frozen;
     clock.frozen();
     auto tasks = TRY_CTX(learn(tree, options), "dump");
 

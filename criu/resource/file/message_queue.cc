@@ -29,9 +29,9 @@ Result<void> refuse_notification(int fd) {
         return base::fail_sys("read the state of a message queue");
     const char *pid = strstr(text, "NOTIFY_PID:");
     if (pid && atoi(pid + strlen("NOTIFY_PID:")) != 0)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      "a message queue with a registered notification (mq_notify)")
-                              .hint("the kernel does not tell its value: unregister it around the checkpoint"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, "a message queue with a registered notification (mq_notify)")
+                .hint("the kernel does not tell its value: unregister it around the checkpoint"));
     return {};
 }
 

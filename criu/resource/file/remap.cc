@@ -144,13 +144,25 @@ Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId i
     return add_remap(context, id, it->second, img::GHOST);
 }
 
+/// A dump that was killed may have left its links: one to the same file is as good as new, another one is not ours to
+/// remove.
 Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, const std::string &path, uint32_t id) {
-    std::string name = fmt::format("{}/link_remap.{}", std::filesystem::path(path).parent_path().string(), id);
-    // Of the description itself, wherever its remaining name may be.
-    if (linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) < 0)
-        return base::fail_sys(fmt::format("link {} to {}", file.link, name));
-    context.undo.push_back([name] { unlink(name.c_str()); });
-    return name;
+    constexpr int kTries = 100;
+    const std::string stem = fmt::format("{}/link_remap.{}", std::filesystem::path(path).parent_path().string(), id);
+    for (int i = 0; i < kTries; i++) {
+        const std::string name = i ? fmt::format("{}.{}", stem, i) : stem;
+        // Of the description itself, wherever its remaining name may be.
+        const int r =
+            linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW);
+        if (r < 0 && errno != EEXIST)
+            return base::fail_sys(fmt::format("link {} to {}", file.link, name));
+        struct stat there {};
+        if (r < 0 && (lstat(name.c_str(), &there) < 0 || key_of(there) != key_of(file.stat)))
+            continue;
+        context.undo.push_back([name] { unlink(name.c_str()); });
+        return name;
+    }
+    return base::fail_sys(EEXIST, fmt::format("link {} to {}", file.link, stem));
 }
 
 Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
