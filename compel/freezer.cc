@@ -273,7 +273,8 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         }
         thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
         if (auto dispatch = syscall_dispatch(tid)) {
-            TRY(set_syscall_dispatch(tid, {}));
+            if (options.suspend_dispatch)
+                TRY(set_syscall_dispatch(tid, {}));
             thread->dispatch = dispatch;
         }
     }

@@ -35,6 +35,7 @@ struct FrozenProcess {
 struct FreezeOptions {
     int timeout_ms = 10'000; ///< for the whole tree
     uint64_t ptrace_options = 0;
+    bool suspend_dispatch = true; ///< false: FrozenThread::dispatch is noted only, and no agent may be injected
 };
 
 /// A stopped tree. Ends with thaw(), or with the destructor, which lets every thread go on.

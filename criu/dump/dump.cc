@@ -26,13 +26,16 @@ image::Layout layout_of(const cli::Options &options) {
     return options.image_layout == cli::ImageLayout::Split ? image::Layout::Split : image::Layout::Current;
 }
 
-Result<compel::FrozenTree> freeze(const cli::Options &options) {
+/// `guarded`: somebody sees to the tasks if we are killed.
+Result<compel::FrozenTree> freeze(const cli::Options &options, bool guarded) {
     compel::FreezeOptions how;
+    how.suspend_dispatch = guarded;
     how.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
     return compel::FrozenTree::freeze(base::Pid(options.tree), how);
 }
 
-/// Whether syscall user dispatch was switched off for the time of the freeze: somebody has to live to switch it on.
+/// Whether a thread has syscall user dispatch, which is off while the agent is there: somebody has to live to switch it
+/// on again.
 bool dispatches_calls(const compel::FrozenTree &tree) {
     return std::ranges::any_of(tree.processes(), [](const compel::FrozenProcess &process) {
         return std::ranges::any_of(process.threads, [](auto &thread) { return thread.dispatch.has_value(); });
@@ -138,12 +141,12 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(scripts.run("pre-dump", {}), "dump");
     kernel::HoldInterruption hold;
     DumpClock clock;
-    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options), "dump"));
+    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded), "dump"));
     if (!guarded && dispatches_calls(*frozen)) { // which shows only now
         frozen.reset();
         if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
             return *ended;
-        frozen.emplace(TRY_CTX(freeze(options), "dump"));
+        frozen.emplace(TRY_CTX(freeze(options, true), "dump"));
     }
     compel::FrozenTree &tree = *frozen;
     clock.frozen();
