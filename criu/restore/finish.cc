@@ -79,10 +79,14 @@ Result<void> RestoredThreads::prepare() {
     return {};
 }
 
+// If we are killed the kernel ends the threads that have EXITKILL still and lets the others go. Hence the two rounds:
+// the first takes a fraction of a microsecond for each, and behind it our end is as good as the second.
 Result<void> RestoredThreads::release(bool leave_stopped) {
     for (const plan::TaskImage &task : context_->checkpoint.tasks)
         if (!task.dead() && (leave_stopped || task.stopped()))
             kill(static_cast<pid_t>(task.pid), SIGSTOP);
+    for (base::Pid tid : seized_)
+        (void)compel::StoppedThread(tid).set_options(0);
     for (base::Pid tid : seized_)
         (void)compel::StoppedThread(tid)
             .detach(); // one killed by somebody else meanwhile is gone, as it would be anyway

@@ -14,6 +14,8 @@ _REQUIRED_KERNELS = {
     "pidfd_thread": (6, 9, "PIDFD_THREAD"),
     "mdwe": (6, 3, "PR_SET_MDWE"),
     "memory_merge": (6, 4, "PR_SET_MEMORY_MERGE"),
+    "syscall_dispatch": (6, 4, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG"),
+    "eventfd_semaphore": (6, 5, "eventfd-semaphore in fdinfo"),
 }
 
 
