@@ -17,12 +17,6 @@ namespace {
 
 constexpr size_t kLeaderStack = 16384, kThreadStack = 4096;
 
-/// struct clone_args of clone3(2), 88 bytes.
-struct CloneArgs {
-    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
-};
-static_assert(sizeof(CloneArgs) == 88);
-
 /// The order in which operations run: by stage, then as filed.
 std::vector<size_t> order_of(const std::vector<PlannedOp> &ops) {
     std::vector<size_t> order(ops.size());
@@ -144,7 +138,7 @@ private:
             resource::plan_inherited_attributes(thread, task_.core());
         TRY(plan_thread(thread, checkpoint_, task_, image.core, around_.arena));
         auto ops = arrange(thread.ops());
-        CloneArgs args{};
+        clone_args args{};
         args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
         args.stack = stacks_ + kLeaderStack + (index - 1) * kThreadStack;
         args.stack_size = kThreadStack;

@@ -25,10 +25,6 @@ struct Work {
     std::atomic<uint32_t> done = 0;
 };
 
-struct CloneArgs {
-    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size;
-};
-
 [[noreturn]] void run(Work *work) {
     work->outcome = work->fork();
     const uint64_t entry = work->entry, start = work->start, stack = work->stack;
@@ -50,7 +46,7 @@ struct CloneArgs {
     __builtin_unreachable();
 }
 
-long clone_thread(CloneArgs &args, Work *work) {
+long clone_thread(clone_args &args, Work *work) {
     long result = 0;
     register Work *work_register asm("r12") = work;
     register void (*entry_register)(Work *) asm("r13") = run;
@@ -93,7 +89,7 @@ Result<void> fork_in_thread(const plan::Arena &arena, uint32_t tid, size_t place
               .start = room + offsetof(plan::Forker, start),
               .stack = room + plan::Forker::kSize};
     const auto wanted = static_cast<pid_t>(tid);
-    CloneArgs args{};
+    clone_args args{};
     args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     args.stack = reinterpret_cast<uint64_t>(stack);
     args.stack_size = kStack;

@@ -28,10 +28,6 @@ namespace {
 
 using plan::Node;
 
-struct CloneArgs {
-    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
-};
-
 bool is_task(const RestoreContext &context, const Node &node) {
     return node.task >= 0 && !context.task(node).dead();
 }
@@ -63,7 +59,7 @@ uint64_t sharing_flags(const RestoreContext &context, const Node &node) {
 Result<void> spawn(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
     const auto wanted = static_cast<pid_t>(node.pid);
-    CloneArgs args{};
+    clone_args args{};
     args.flags = sharing_flags(context, node);
     const bool sibling = index == 0 && context.options.restore_sibling;
     args.exit_signal = exit_signal_of(context, node);
