@@ -74,13 +74,14 @@ Result<std::string> vdso_bytes(const plan::Checkpoint &checkpoint, const plan::T
     return std::string();
 }
 
-bool same_functions(std::string_view a, std::string_view b) {
+Result<bool> same_functions(std::string_view a, std::string_view b) {
     auto sorted = [](std::vector<parse::ElfSymbol> symbols) {
         std::sort(symbols.begin(), symbols.end(), [](auto &x, auto &y) { return x.name < y.name; });
         return symbols;
     };
-    auto x = parse::parse_elf_image(a), y = parse::parse_elf_image(b);
-    return x && y && sorted(x->symbols) == sorted(y->symbols);
+    const parse::ElfImage x = TRY_CTX(parse::parse_elf_image(a), "the vdso of the checkpoint");
+    const parse::ElfImage y = TRY_CTX(parse::parse_elf_image(b), "a vdso");
+    return sorted(x.symbols) == sorted(y.symbols);
 }
 
 /// Where a task has its vdso and the data of it.
