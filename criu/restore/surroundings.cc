@@ -166,14 +166,13 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
         if (image.vdso.end <= image.vdso.start || image.vdso.end - image.vdso.start > plan::Arena::kParkingSize)
             return base::bad_image(fmt::format("mm-{}.img: the vdso has an impossible size", task.pid));
         std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
-        const bool in_place =
-            fits_in_place(image, special) && (theirs.empty() || theirs == fit.ours || same_functions(theirs, fit.ours));
-        if (in_place)
+        const bool alike = theirs.empty() || theirs == fit.ours;
+        if (fits_in_place(image, special) && (alike || TRY(same_functions(theirs, fit.ours))))
             continue;
         if (theirs.empty())
             return base::unsupported(fmt::format(
                 "task {}: its vdso differs from this kernel's, and the images do not hold its contents", task.pid));
-        if (!fit.in_place && !same_functions(theirs, fit.theirs))
+        if (!fit.in_place && !TRY(same_functions(theirs, fit.theirs)))
             return base::unsupported("its tasks have vdsos of different kernels");
         fit.in_place = false;
         fit.theirs = std::move(theirs);
