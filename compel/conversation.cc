@@ -65,10 +65,13 @@ Result<void> Injection::submit(const Batch &batch, int fd) {
     TRY(memory_->write(batch.base_, batch.image()));
     agent::OpList list{batch.ops_address(), static_cast<uint32_t>(batch.calls()), agent::kNoFailure};
     TRY(memory_->write_value(base::RemotePtr<agent::OpList>(control_ + offsetof(agent::Control, list)), list));
-    return send(agent::Command::Run, fd);
+    TRY(send(agent::Command::Run, fd));
+    replies_ = true;
+    return {};
 }
 
 Result<void> Injection::collect(Batch &batch) {
+    replies_ = false;
     TRY(read_reply());
     auto image = batch.image();
     TRY(memory_->read(batch.base_, image));

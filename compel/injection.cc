@@ -311,6 +311,9 @@ Result<void> Injection::leave() {
         inside_ = false;
         return base::fail(base::ErrorKind::Died, "a thread did not come back from the agent");
     }
+    // In the middle of it a descriptor may have come that nobody would know of.
+    if (std::exchange(replies_, false))
+        (void)read_reply();
     if (running_) {
         TRY(interrupt(leader_.tid()));
         TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
@@ -334,8 +337,9 @@ Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
       frame_(other.frame_), sigmask_(other.sigmask_), threads_inside_(other.threads_inside_),
-      socket_(std::move(other.socket_)), inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_),
-      running_(other.running_), started_(other.started_) {}
+      socket_(std::move(other.socket_)), replies_(std::exchange(other.replies_, false)),
+      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), running_(other.running_),
+      started_(other.started_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

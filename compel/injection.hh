@@ -140,7 +140,8 @@ private:
     uint64_t sigmask_ = 0;
     uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;
-    bool inside_ = false; ///< registers of the leader are changed
+    bool replies_ = false; ///< a batch was submitted, its reply has not come yet
+    bool inside_ = false;  ///< registers of the leader are changed
     bool mapped_ = false;
     bool running_ = false; ///< the leader is not stopped
     bool started_ = false; ///< Control says which descriptors the agent has
