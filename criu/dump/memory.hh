@@ -3,11 +3,11 @@
 
 #include "compel/injection.hh"
 #include "criu/dump/files.hh"
-#include "criu/dump/numa.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/scan.hh"
 #include "criu/resource/mm/mapping.hh"
+#include "criu/resource/mm/numa_policy.hh"
 #include "criu/tree/facts.hh"
 
 #include <map>
@@ -43,7 +43,7 @@ struct MmAnswers {
     uint32_t thp_flags = 0;
     bool locks_future = false; ///< mlockall(MCL_FUTURE)
     bool locks_future_on_fault = false;
-    std::map<uint64_t, NumaPolicy> policies; ///< of single mappings, by their start
+    std::map<uint64_t, resource::NumaPolicy> policies; ///< of single mappings, by their start
     std::optional<uint32_t> pkeys; ///< allocated protection keys, a bit each; nothing where it could not be found out
 };
 

@@ -216,7 +216,7 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     TRY(complete(leader, batch));
     MmAnswers answers = mm.answers(batch);
     answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
-    answers.policies = TRY(ask_numa_policies(agent, task));
+    answers.policies = TRY(resource::ask_numa_policies(agent, task));
     if (answers.thp_flags > 1)
         leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
     TRY(write_core(context, task.pid, leader.core));

@@ -1,5 +1,6 @@
 #include "criu/plan/address_space.hh"
 
+#include "criu/resource/mm/numa_policy.hh"
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
@@ -15,7 +16,6 @@ using img::vma_entry;
 
 constexpr uint64_t kSmall = 1u << 20;
 constexpr uint32_t kMapDroppable = 0x08;
-constexpr size_t kMostNodeBytes = 128; // 1024 nodes
 
 bool is_special(const vma_entry &vma, bool vdso_as_memory) {
     const uint32_t kinds = kVmaVvar | kVmaVsyscall | kVmaGuard | (vdso_as_memory ? 0 : kVmaVdso);
@@ -85,13 +85,9 @@ bool joins(const Region &region, const vma_entry &vma, Region::Kind kind) {
            (alike || vma.end() - vma.start() < kSmall);
 }
 
-Result<std::vector<Region>> make_regions(const TaskImage &task, SpecialMappings &special, bool vdso_as_memory) {
+Result<std::vector<Region>> make_regions(const TaskImage &task, bool vdso_as_memory) {
     std::vector<Region> regions;
     for (const vma_entry &vma : task.mm.vmas()) {
-        if (vma.status() & kVmaVvar)
-            special.vvar = {vma.start(), vma.end()};
-        if (vma.status() & kVmaVdso)
-            special.vdso = {vma.start(), vma.end()};
         if (is_special(vma, vdso_as_memory))
             continue;
         Region::Kind kind = TRY(kind_of(task, vma));
@@ -166,9 +162,21 @@ uint64_t place(const Region &region, uint64_t &cursor) {
 
 } // namespace
 
+SpecialMappings special_mappings(const TaskImage &task) {
+    SpecialMappings found;
+    for (const vma_entry &vma : task.mm.vmas()) {
+        if (vma.status() & kVmaVvar)
+            found.vvar = {vma.start(), vma.end()};
+        if (vma.status() & kVmaVdso)
+            found.vdso = {vma.start(), vma.end()};
+    }
+    return found;
+}
+
 Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory) {
     AddressSpace space;
-    for (const Region &region : TRY(make_regions(task, space.special, vdso_as_memory)))
+    space.special = special_mappings(task);
+    for (const Region &region : TRY(make_regions(task, vdso_as_memory)))
         inherit(region, parent, space.regions);
     uint64_t cursor = parent ? parent->arena_used : 0;
     constexpr uint64_t kMost = 1ull << 46;

@@ -43,6 +43,9 @@ struct SpecialMappings {
     Range vvar, vdso; ///< empty if there is none
 };
 
+/// Where the image has them.
+SpecialMappings special_mappings(const TaskImage &task);
+
 struct AddressSpace {
     std::vector<Region> regions; ///< ascending
     SpecialMappings special;     ///< as in the image

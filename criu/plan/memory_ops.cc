@@ -2,6 +2,7 @@
 // places, protections and advice follow, then the numbers that the kernel keeps about the program.
 #include "criu/plan/address_space.hh"
 #include "criu/plan/aio.hh"
+#include "criu/resource/mm/numa_policy.hh"
 #include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
@@ -61,16 +62,6 @@ uint32_t region_prot(const AddressSpace &space, const img::vma_entry &vma) {
 /// chosen the key itself.
 bool is_execute_only(const img::vma_entry &vma) {
     return vma.prot() == PROT_EXEC;
-}
-
-/// A machine may lack the nodes: the policy is a matter of speed only. What is there already moves.
-void plan_numa_policy(ThreadPlan &plan, const img::vma_entry &vma) {
-    constexpr uint64_t kMovePages = 1 << 1; // MPOL_MF_MOVE
-    std::string nodes = vma.ext().numa_nodes();
-    nodes.resize((nodes.size() + 7) / 8 * 8);
-    const uint64_t at = plan.data().add(std::as_bytes(std::span(nodes)));
-    plan.try_call(Stage::Memory, "mbind", SYS_mbind,
-                  {vma.start(), vma.end() - vma.start(), vma.ext().numa_mode(), at, nodes.size() * 8 + 1, kMovePages});
 }
 
 void plan_mapping(ThreadPlan &plan, const AddressSpace &space, const img::vma_entry &vma) {

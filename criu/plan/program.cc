@@ -213,8 +213,7 @@ Result<std::vector<ThreadFinish>> finishes(const TaskImage &task) {
         finish.xstate = TRY_CTX(resource::read_xstate(thread.core), fmt::format("thread {}", thread.tid));
         finish.signal_mask =
             thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();
-        if (const img::ext_thread_core &ext = thread.core.thread_core().ext(); ext.sud_mode())
-            finish.dispatch = {ext.sud_mode(), ext.sud_selector(), ext.sud_offset(), ext.sud_len()};
+        finish.dispatch = resource::read_dispatch(thread.core);
         all.push_back(std::move(finish));
     }
     return all;

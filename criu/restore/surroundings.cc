@@ -6,7 +6,6 @@
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/plan/program.hh"
-#include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
 #include <bit>
@@ -84,23 +83,31 @@ Result<bool> same_functions(std::string_view a, std::string_view b) {
     return sorted(x.symbols) == sorted(y.symbols);
 }
 
-/// Where a task has its vdso and the data of it.
-plan::SpecialMappings special_of(const plan::TaskImage &task) {
-    plan::SpecialMappings found;
-    for (const img::vma_entry &vma : task.mm.vmas()) {
-        if (vma.status() & resource::kVmaVvar)
-            found.vvar = {vma.start(), vma.end()};
-        if (vma.status() & resource::kVmaVdso)
-            found.vdso = {vma.start(), vma.end()};
-    }
-    return found;
-}
-
 uint64_t total(const std::vector<Range> &ranges) {
     uint64_t sum = 0;
     for (const Range &range : ranges)
         sum += range.end - range.start;
     return sum;
+}
+
+bool fits_in_place(const plan::SpecialMappings &image, const std::vector<Range> &special) {
+    const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
+    return !special.empty() && contiguous &&
+           image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) == total(special) &&
+           image.vdso.end - image.vdso.start == special.back().end - special.back().start;
+}
+
+/// A thread in the middle of the old vdso's code would go on with data that are not there.
+Result<void> check_outside(const plan::TaskImage &task, const Range &vdso) {
+    for (const plan::ThreadImage &thread : task.threads) {
+        const uint64_t ip = thread.core.thread_info().gpregs().ip();
+        if (ip >= vdso.start && ip < vdso.end)
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("thread {} was in the middle of a function of its kernel's vdso", thread.tid))
+                    .hint("restore under the kernel of the checkpoint, or take another checkpoint"));
+    }
+    return {};
 }
 
 } // namespace
@@ -128,30 +135,6 @@ void prepare_heap_for_forks() {
     madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
 }
 
-namespace {
-
-bool fits_in_place(const plan::SpecialMappings &image, const std::vector<Range> &special) {
-    const bool contiguous = !image.vvar.end || image.vvar.end == image.vdso.start;
-    return !special.empty() && contiguous &&
-           image.vvar.end - image.vvar.start + (image.vdso.end - image.vdso.start) == total(special) &&
-           image.vdso.end - image.vdso.start == special.back().end - special.back().start;
-}
-
-/// A thread in the middle of the old vdso's code would go on with data that are not there.
-Result<void> check_outside(const plan::TaskImage &task, const Range &vdso) {
-    for (const plan::ThreadImage &thread : task.threads) {
-        const uint64_t ip = thread.core.thread_info().gpregs().ip();
-        if (ip >= vdso.start && ip < vdso.end)
-            return base::fail(
-                base::Error(base::ErrorKind::Unsupported,
-                            fmt::format("thread {} was in the middle of a function of its kernel's vdso", thread.tid))
-                    .hint("restore under the kernel of the checkpoint, or take another checkpoint"));
-    }
-    return {};
-}
-
-} // namespace
-
 Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<Range> &special) {
     VdsoFit fit;
     if (!special.empty()) {
@@ -160,7 +143,7 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
         fit.ours_offset = ours.start - special.front().start;
     }
     for (const plan::TaskImage &task : checkpoint.tasks) {
-        const plan::SpecialMappings image = special_of(task);
+        const plan::SpecialMappings image = plan::special_mappings(task);
         if (!image.vdso.end)
             continue;
         if (image.vdso.end <= image.vdso.start || image.vdso.end - image.vdso.start > plan::Arena::kParkingSize)
@@ -180,7 +163,7 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
     if (!fit.in_place)
         for (const plan::TaskImage &task : checkpoint.tasks)
             if (!task.dead())
-                TRY_CTX(check_outside(task, special_of(task).vdso), fmt::format("task {}", task.pid));
+                TRY_CTX(check_outside(task, plan::special_mappings(task).vdso), fmt::format("task {}", task.pid));
     return fit;
 }
 

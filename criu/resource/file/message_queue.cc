@@ -107,7 +107,7 @@ Result<void> read_messages(int queue, const mq_attr &attributes, img::ext_mqueue
         setsid();
         _exit(messages.take_and_put_back(queue));
     }
-    if (const int error = TRY(kernel::exit_code(child)))
+    if (const int error = TRY_CTX(kernel::exit_code(child), "read the messages of a queue"))
         return base::fail_sys(error, "read the messages of a queue");
     messages.describe(entry);
     return {};

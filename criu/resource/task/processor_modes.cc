@@ -64,6 +64,13 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
+std::optional<compel::SyscallDispatch> read_dispatch(const img::core_entry &core) {
+    const img::ext_thread_core &ext = core.thread_core().ext();
+    if (!ext.sud_mode())
+        return std::nullopt;
+    return compel::SyscallDispatch{ext.sud_mode(), ext.sud_selector(), ext.sud_offset(), ext.sud_len()};
+}
+
 const ThreadResource kProcessorModes{"processor modes", ask, plan};
 
 } // namespace resource

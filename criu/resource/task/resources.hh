@@ -27,4 +27,7 @@ extern const TaskResource kProcessAttributes;
 /// For one that is made before the leader gets its own.
 void plan_inherited_attributes(plan::ThreadPlan &plan, const img::core_entry &leader);
 
+/// Syscall user dispatch of a thread, where it is on; set from outside when the thread has made its last call of ours.
+std::optional<compel::SyscallDispatch> read_dispatch(const img::core_entry &core);
+
 } // namespace resource

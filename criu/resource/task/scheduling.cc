@@ -1,5 +1,6 @@
 // How a thread is scheduled: policy, priority, nice value, deadline parameters, CPU affinity, I/O priority, timer
 // slack, memory policy. CRIU keeps the first three; the others are our extension.
+#include "criu/resource/bit_mask.hh"
 #include "criu/resource/task/resources.hh"
 
 #include <sched.h>
@@ -25,12 +26,6 @@ struct SchedAttr {
 static_assert(sizeof(SchedAttr) == 48);
 
 // Trailing zero bytes say nothing.
-std::string trimmed(std::span<const std::byte> mask) {
-    std::string bytes(reinterpret_cast<const char *>(mask.data()), mask.size());
-    bytes.resize(bytes.find_last_not_of('\0') + 1);
-    return bytes;
-}
-
 void write(const SchedAttr &attr, img::thread_core_entry *thread) {
     img::ext_thread_core *ext = thread->mutable_ext();
     thread->set_sched_nice(attr.nice);
@@ -59,23 +54,17 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &, const tree::ThreadFact
         write(done.value<SchedAttr>(attr), core.mutable_thread_core());
         img::ext_thread_core *ext = core.mutable_thread_core()->mutable_ext();
         if (done.result(first + 1) > 0)
-            ext->set_affinity(trimmed(done.bytes(cpus, static_cast<size_t>(done.result(first + 1)))));
+            ext->set_affinity(trim_mask(done.bytes(cpus, static_cast<size_t>(done.result(first + 1)))));
         if (done.result(first + 2) > 0)
             ext->set_ioprio(static_cast<uint32_t>(done.result(first + 2)));
         if (done.result(first + 3) > 0)
             ext->set_timerslack_ns(static_cast<uint64_t>(done.result(first + 3)));
         if (done.result(first + 4) == 0 && done.value<uint32_t>(mode)) {
             ext->set_numa_mode(done.value<uint32_t>(mode));
-            ext->set_numa_nodes(trimmed(done.bytes(nodes, kMaskBytes)));
+            ext->set_numa_nodes(trim_mask(done.bytes(nodes, kMaskBytes)));
         }
         return {};
     };
-}
-
-uint64_t mask_data(plan::ThreadPlan &plan, const std::string &mask) {
-    std::string padded = mask;
-    padded.resize((mask.size() + 7) / 8 * 8);
-    return plan.data().add(std::as_bytes(std::span(padded)));
 }
 
 Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {

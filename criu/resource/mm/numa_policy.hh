@@ -3,12 +3,16 @@
 #pragma once
 
 #include "compel/injection.hh"
+#include "criu/plan/ops.hh"
 #include "criu/tree/facts.hh"
+#include "images_pb.hh"
 
 #include <map>
 #include <string>
 
-namespace dump {
+namespace resource {
+
+inline constexpr size_t kMostNodeBytes = 128; // 1024 nodes
 
 struct NumaPolicy {
     uint32_t mode = 0; ///< with its flags
@@ -18,4 +22,7 @@ struct NumaPolicy {
 /// By start of the mapping; those with the default are left out.
 base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection &agent, const tree::TaskFacts &task);
 
-} // namespace dump
+/// Files the mbind() of a mapping that has a policy.
+void plan_numa_policy(plan::ThreadPlan &plan, const img::vma_entry &vma);
+
+} // namespace resource

@@ -1,13 +1,15 @@
-#include "criu/dump/numa.hh"
+#include "criu/resource/mm/numa_policy.hh"
+
+#include "criu/resource/bit_mask.hh"
 
 #include <algorithm>
 #include <sys/syscall.h>
 
-namespace dump {
+namespace resource {
 namespace {
 
 constexpr uint64_t kOfAddress = 2; // MPOL_F_ADDR
-constexpr size_t kMaskBytes = 128;
+constexpr size_t kMaskBytes = kMostNodeBytes;
 
 /// Mappings in [first, last) that have a policy.
 base::Result<void> ask_modes(compel::Injection &agent, std::span<const parse::Vma> vmas,
@@ -33,9 +35,7 @@ base::Result<void> ask_nodes(compel::Injection &agent, uint64_t start, NumaPolic
     TRY(agent.run(batch));
     if (batch.result(0) < 0)
         return base::fail_sys(static_cast<int>(-batch.result(0)), "get_mempolicy");
-    auto bytes = batch.bytes(mask, kMaskBytes);
-    policy.nodes.assign(reinterpret_cast<const char *>(bytes.data()), bytes.size());
-    policy.nodes.resize(policy.nodes.find_last_not_of('\0') + 1);
+    policy.nodes = trim_mask(batch.bytes(mask, kMaskBytes));
     return {};
 }
 
@@ -52,4 +52,13 @@ base::Result<std::map<uint64_t, NumaPolicy>> ask_numa_policies(compel::Injection
     return found;
 }
 
-} // namespace dump
+/// A machine may lack the nodes: the policy is a matter of speed only. What is there already moves.
+void plan_numa_policy(plan::ThreadPlan &plan, const img::vma_entry &vma) {
+    constexpr uint64_t kMovePages = 1 << 1; // MPOL_MF_MOVE
+    const std::string &nodes = vma.ext().numa_nodes();
+    plan.try_call(plan::Stage::Memory, "mbind", SYS_mbind,
+                  {vma.start(), vma.end() - vma.start(), vma.ext().numa_mode(), mask_data(plan, nodes),
+                   (nodes.size() + 7) / 8 * 64 + 1, kMovePages});
+}
+
+} // namespace resource
