@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <dirent.h>
@@ -175,6 +176,8 @@ Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
         if (has_ended(status))
             return base::fail(base::ErrorKind::Died, fmt::format("thread {} has ended", tid.value));
         const int tracer = atoi(std::string(field(status, "TracerPid:\t")).c_str());
+        if (tracer == getpid())
+            return {}; // one in vfork, that could not be let go when it had not stopped yet
         if (r.error().code() == EPERM && tries < kTries &&
             (tracer == 0 || has_ended(slurp(fmt::format("/proc/{}/status", tracer))))) {
             if (tracer == 0 && tries > 2)
@@ -190,10 +193,51 @@ Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
     }
 }
 
+/// False: it has ended, or is about to.
+Result<bool> seize_living(Pid pid, Pid tid, uint64_t options) {
+    auto seized = seize_or_explain(pid, tid, options);
+    if (!seized && (seized.error().kind() == base::ErrorKind::Died || stat_of(pid, tid).state == 'Z'))
+        return false;
+    TRY(std::move(seized));
+    return true;
+}
+
+/// Whether it sleeps in vfork or the like, which no tracer can stop (wait_for_vfork_done of the kernel).
+bool is_in_vfork(Pid pid, Pid tid) {
+    if (stat_of(pid, tid).state != 'D')
+        return false;
+    const long nr = atol(slurp(fmt::format("/proc/{}/task/{}/syscall", pid.value, tid.value)).c_str());
+    return nr == SYS_vfork || nr == SYS_clone || nr == SYS_clone3;
+}
+
+/// Errors: Busy for a thread in vfork, which its child holds there.
+Result<WaitStatus> wait_for_stop(Pid pid, Pid tid, int timeout_ms) {
+    constexpr int kFirstLook = 20;
+    auto status = wait_interrupted(tid, timeout_ms < 0 ? kFirstLook : std::min(kFirstLook, timeout_ms));
+    auto timed_out = [&] { return !status && status.error().code() == ETIMEDOUT; };
+    if (timed_out() && is_in_vfork(pid, tid))
+        return base::fail(
+            std::move(base::Error(base::ErrorKind::Busy, fmt::format("thread {} waits in vfork", tid.value))
+                          .hint("its child neither ends nor becomes another program")));
+    if (timed_out())
+        status = wait_interrupted(tid, timeout_ms);
+    if (timed_out())
+        return base::fail(std::move(std::move(status).error().hint(
+            fmt::format("it may be in uninterruptible sleep, for example on a dead network file system; see "
+                        "/proc/{}/stack",
+                        tid.value))));
+    return status;
+}
+
 } // namespace
 
-// Finds processes and threads that are not stopped yet, and stops them. Converges when it adds nothing.
-Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
+struct FrozenTree::Unstopped {
+    size_t process; ///< index in processes_
+    Pid tid;
+};
+
+// Finds processes and threads that are not seized yet, and seizes them.
+Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const FreezeOptions &options) {
     std::map<Pid, Pid> forked_by;
     std::set<Pid> known;
     std::map<Pid, size_t> index;
@@ -202,11 +246,7 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         for (auto &thread : processes_[i].threads)
             known.insert(thread.tid);
     }
-    struct New {
-        size_t process;
-        Pid tid;
-    };
-    std::vector<New> added;
+    std::vector<Unstopped> added;
     std::vector<Pid> queue{root};
     std::set<Pid> seen;
     for (size_t at = 0; at < queue.size(); at++) {
@@ -234,14 +274,8 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
         if (stat.state == 'Z')
             return base::unsupported(fmt::format("task {}: its main thread has ended while others run", pid.value));
         for (Pid tid : tids) {
-            if (known.contains(tid))
+            if (known.contains(tid) || !TRY(seize_living(pid, tid, options.ptrace_options)))
                 continue;
-            auto r = seize_or_explain(pid, tid, options.ptrace_options);
-            if (!r && r.error().kind() == base::ErrorKind::Died)
-                continue;
-            if (!r && stat_of(pid, tid).state == 'Z')
-                continue; // it is on its way out
-            TRY(std::move(r));
             process.threads.push_back({.tid = tid, .registers = {}});
             added.push_back({it->second, tid});
         }
@@ -250,49 +284,72 @@ Result<void> FrozenTree::scan(Pid root, const FreezeOptions &options) {
             forked_by[child.pid] = child.thread == pid ? Pid(0) : child.thread;
         }
     }
-    for (auto &[process, tid] : added)
-        (void)interrupt(tid); // one that died is noticed by the wait
-    for (auto &[at, tid] : added) {
-        FrozenProcess &process = processes_[at];
-        auto thread = std::find_if(process.threads.begin(), process.threads.end(),
-                                   [&, tid = tid](auto &t) { return t.tid == tid; });
-        auto status = wait_interrupted(tid, options.timeout_ms);
-        if (!status && status.error().kind() == base::ErrorKind::Died) {
-            process.threads.erase(thread);
-            continue;
-        }
-        if (!status && status.error().code() == ETIMEDOUT)
-            return base::fail(std::move(std::move(status).error().hint(fmt::format(
-                "it may be in uninterruptible sleep, for example in vfork or on a dead network file system; see "
-                "/proc/{}/stack",
-                tid.value))));
-        const WaitStatus stop = TRY(std::move(status));
-        if (stop.is_group_stop()) {
-            process.group_stopped = true;
-            process.stop_signal = stop.signal();
-        }
-        thread->registers = TRY(registers_to_go_on(StoppedThread(tid)));
-        if (auto dispatch = syscall_dispatch(tid)) {
-            if (options.suspend_dispatch)
-                TRY(set_syscall_dispatch(tid, {}));
-            thread->dispatch = dispatch;
-        }
-    }
     // Zombies may have been collected by parents that still ran, and processes may have ended, since an earlier scan.
-    std::erase_if(processes_, [&](auto &p) {
-        return p.pid != root && (!seen.contains(p.pid) || (!p.zombie && p.threads.empty()));
-    });
-    if (added.empty())
+    for (FrozenProcess &process : processes_)
+        if (process.pid != root && !seen.contains(process.pid))
+            process.zombie = false, process.threads.clear();
+    return added;
+}
+
+Result<void> FrozenTree::await_stop(const Unstopped &what, const FreezeOptions &options) {
+    FrozenProcess &process = processes_[what.process];
+    auto thread = std::ranges::find(process.threads, what.tid, &FrozenThread::tid);
+    if (thread == process.threads.end())
         return {};
-    return scan(root, options);
+    auto status = wait_for_stop(process.pid, what.tid, options.timeout_ms);
+    if (!status && status.error().kind() == base::ErrorKind::Died) {
+        process.threads.erase(thread);
+        return {};
+    }
+    const WaitStatus stop = TRY(std::move(status));
+    if (stop.is_group_stop()) {
+        process.group_stopped = true;
+        process.stop_signal = stop.signal();
+    }
+    thread->registers = TRY(registers_to_go_on(StoppedThread(what.tid)));
+    if (auto dispatch = syscall_dispatch(what.tid)) {
+        if (options.suspend_dispatch)
+            TRY(set_syscall_dispatch(what.tid, {}));
+        thread->dispatch = dispatch;
+    }
+    return {};
+}
+
+// Stops everything that runs, until a scan finds nothing that does.
+Result<void> FrozenTree::stop_all(Pid root, const FreezeOptions &options) {
+    for (;;) {
+        const auto added = TRY(seize_new(root, options));
+        for (const Unstopped &what : added)
+            (void)interrupt(what.tid); // one that died is noticed by the wait
+        for (const Unstopped &what : added)
+            TRY(await_stop(what, options));
+        std::erase_if(processes_, [&](auto &p) { return p.pid != root && !p.zombie && p.threads.empty(); });
+        if (added.empty())
+            return {};
+    }
 }
 
 Result<FrozenTree> FrozenTree::freeze(Pid root, const FreezeOptions &options) {
-    FrozenTree tree;
-    TRY(tree.scan(root, options));
-    if (tree.processes_.empty() || tree.processes_[0].zombie || tree.processes_[0].threads.empty())
-        return base::unsupported(fmt::format("task {} has ended already (it is a zombie)", root.value));
-    return tree;
+    // A parent in vfork sleeps until its child has found another program, and a child that we have stopped will not:
+    // all go on for a moment.
+    constexpr int kFirstPauseUs = 500, kLongestPauseUs = 20'000;
+    const auto began = std::chrono::steady_clock::now();
+    for (int pause_us = kFirstPauseUs;; pause_us = std::min(2 * pause_us, kLongestPauseUs)) {
+        FrozenTree tree;
+        auto stopped = tree.stop_all(root, options);
+        const bool again = !stopped && stopped.error().kind() == base::ErrorKind::Busy &&
+                           (options.timeout_ms < 0 ||
+                            std::chrono::steady_clock::now() - began < std::chrono::milliseconds(options.timeout_ms));
+        if (again) {
+            TRY(tree.thaw());
+            usleep(static_cast<useconds_t>(pause_us));
+            continue;
+        }
+        TRY(std::move(stopped));
+        if (tree.processes_.empty() || tree.processes_[0].zombie || tree.processes_[0].threads.empty())
+            return base::unsupported(fmt::format("task {} has ended already (it is a zombie)", root.value));
+        return tree;
+    }
 }
 
 Result<void> FrozenTree::thaw() {

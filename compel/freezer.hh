@@ -43,7 +43,7 @@ class FrozenTree {
 public:
     /// Stops `root` and all its descendants. On failure everything that was stopped goes on.
     /// Errors: Died (root is gone), System(EPERM: not allowed to trace, or traced already; ETIMEDOUT: a thread does not
-    /// stop, for example in uninterruptible sleep), each naming the task.
+    /// stop, for example in uninterruptible sleep), Busy (a thread never leaves vfork), each naming the task.
     static Result<FrozenTree> freeze(Pid root, const FreezeOptions &options);
     FrozenTree(FrozenTree &&other) noexcept : processes_(std::move(other.processes_)) { other.processes_.clear(); }
     FrozenTree &operator=(FrozenTree &&) = delete;
@@ -61,7 +61,10 @@ public:
 
 private:
     FrozenTree() = default;
-    Result<void> scan(Pid root, const FreezeOptions &options);
+    struct Unstopped;
+    Result<std::vector<Unstopped>> seize_new(Pid root, const FreezeOptions &options);
+    Result<void> await_stop(const Unstopped &what, const FreezeOptions &options);
+    Result<void> stop_all(Pid root, const FreezeOptions &options);
     std::vector<FrozenProcess> processes_;
 };
 
