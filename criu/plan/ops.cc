@@ -28,6 +28,8 @@ const char *stage_name(Stage stage) {
         return "late fetch";
     case Stage::Restored:
         return "restored";
+    case Stage::Filters:
+        return "filters";
     case Stage::Creds:
         return "creds";
     case Stage::Arm:

@@ -27,7 +27,8 @@ enum class Stage : uint8_t {
     LateOpened, ///< barrier
     LateFetch,  ///< the other holders get them; what refers to them
     Restored,   ///< barrier: everything is rebuilt; scripts run and the network is unlocked behind it
-    Creds,      ///< credentials, seccomp, dumpable, death signal
+    Filters,    ///< no_new_privs and seccomp filters, which without it take privileges that the task may not have
+    Creds,      ///< credentials, strict seccomp, dumpable, death signal
     Arm,        ///< timers start
     Final,      ///< barrier: registers are set by the coordinator behind it
 };

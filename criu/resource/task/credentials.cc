@@ -126,7 +126,7 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
         plan_ids(plan, thread.creds());
         plan_capabilities(plan, thread.creds());
         if (thread.creds().no_new_privs())
-            plan.call(Stage::Creds, "prctl(PR_SET_NO_NEW_PRIVS)", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
+            plan.call(Stage::Filters, "prctl(PR_SET_NO_NEW_PRIVS)", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
     }
     // A change of credentials clears the death signal; our own, which ties the task to the tool, goes here too.
     plan.call(Stage::Creds, "prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, thread.pdeath_sig(), 0, 0, 0});

@@ -3,7 +3,8 @@
 // A thread's filters are read from outside by PTRACE_SECCOMP_GET_FILTER (needs CAP_SYS_ADMIN), newest last. Chains that
 // threads share are stored once: the image holds a forest, each filter naming its predecessor, each thread its newest.
 // On restore each thread installs its chain oldest first; the coordinator suspends seccomp for the tasks while they are
-// traced, so that no filter stops our own calls.
+// traced, so that no filter stops our own calls. The filters come before the credentials: a container engine gives its
+// filter while it still has CAP_SYS_ADMIN, which the task does not have any more.
 #include "criu/resource/task/resources.hh"
 
 #include <linux/filter.h>
@@ -63,7 +64,7 @@ Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry 
         } program{static_cast<uint16_t>(code.size() / sizeof(sock_filter)),
                   {},
                   plan.data().add(std::as_bytes(std::span(code)))};
-        plan.call(Stage::Creds, "seccomp(SECCOMP_SET_MODE_FILTER)", SYS_seccomp,
+        plan.call(Stage::Filters, "seccomp(SECCOMP_SET_MODE_FILTER)", SYS_seccomp,
                   {SECCOMP_SET_MODE_FILTER, (*it)->flags() | (for_all ? SECCOMP_FILTER_FLAG_TSYNC : 0),
                    plan.data().add_value(program)});
     }

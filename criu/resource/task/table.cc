@@ -4,7 +4,7 @@
 namespace resource {
 namespace {
 
-// Seccomp filters come after the credentials, which need calls that a filter may forbid.
+// Strict seccomp comes after the credentials, which need calls that it forbids.
 constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling,     &kPrivateSignals,
                                                   &kCredentials,   &kProcessorModes, &kSeccomp};
 constexpr const TaskResource *kTaskTable[] = {
