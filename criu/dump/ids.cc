@@ -1,5 +1,7 @@
 #include "criu/dump/ids.hh"
 
+#include "criu/tree/namespaces.hh"
+
 namespace dump {
 
 img::task_kobj_ids_entry ids_entry(const tree::SharedIds &ids) {
@@ -8,14 +10,14 @@ img::task_kobj_ids_entry ids_entry(const tree::SharedIds &ids) {
     entry.set_files_id(ids.files);
     entry.set_fs_id(ids.fs);
     entry.set_sighand_id(ids.sighand);
-    entry.set_pid_ns_id(1);
-    entry.set_net_ns_id(2);
-    entry.set_ipc_ns_id(3);
-    entry.set_uts_ns_id(4);
-    entry.set_time_ns_id(5);
-    entry.set_mnt_ns_id(6);
-    entry.set_user_ns_id(7);
-    entry.set_cgroup_ns_id(8);
+    entry.set_pid_ns_id(tree::kPidNamespace);
+    entry.set_net_ns_id(tree::kNetNamespace);
+    entry.set_ipc_ns_id(tree::kIpcNamespace);
+    entry.set_uts_ns_id(tree::kUtsNamespace);
+    entry.set_time_ns_id(tree::kTimeNamespace);
+    entry.set_mnt_ns_id(tree::kMntNamespace);
+    entry.set_user_ns_id(tree::kUserNamespace);
+    entry.set_cgroup_ns_id(tree::kCgroupNamespace);
     return entry;
 }
 

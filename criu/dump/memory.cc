@@ -241,12 +241,7 @@ Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts 
     head.set_pages_id(context.next_pages_id++);
     TRY(context.images.add(image::ImageKind::Pagemap, id, head));
     for (const PageRun &run : runs.data) {
-        img::pagemap_entry entry;
-        entry.set_vaddr(run.extent.start);
-        entry.set_compat_nr_pages(0);
-        entry.set_nr_pages(run.extent.pages);
-        entry.set_flags(image::kPePresent);
-        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
+        TRY(context.images.add(image::ImageKind::Pagemap, id, image::present_run(run.extent.start, run.extent.pages)));
         context.statistics.pages_written += run.extent.pages;
     }
     TRY(context.images.close_file(image::ImageKind::Pagemap, id));

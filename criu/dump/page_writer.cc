@@ -162,11 +162,7 @@ public:
 
 private:
     Result<void> add_run(uint64_t from, uint64_t end) {
-        img::pagemap_entry entry;
-        entry.set_vaddr(from);
-        entry.set_compat_nr_pages(0);
-        entry.set_nr_pages((end - from) / base::kPageSize);
-        entry.set_flags(image::kPePresent);
+        const img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
         context_.statistics.shmem_pages_written += entry.nr_pages();
         return context_.images.add(kind_, id_, entry);
     }

@@ -3,11 +3,21 @@
 #include "base/ids.hh"
 
 #include <fmt/format.h>
+#include <utility>
 
 namespace image {
 
 uint64_t pages_of(const img::pagemap_entry &run) {
     return run.has_nr_pages() ? run.nr_pages() : run.compat_nr_pages();
+}
+
+img::pagemap_entry present_run(uint64_t vaddr, uint64_t pages) {
+    img::pagemap_entry run;
+    run.set_vaddr(vaddr);
+    run.set_compat_nr_pages(std::in_range<uint32_t>(pages) ? static_cast<uint32_t>(pages) : 0);
+    run.set_nr_pages(pages);
+    run.set_flags(kPePresent);
+    return run;
 }
 
 uint64_t end_of(const img::pagemap_entry &run) {

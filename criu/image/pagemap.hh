@@ -25,6 +25,8 @@ struct PagemapImage {
 
 /// Pages of a run: 64 bits since CRIU 4.1, 32 before.
 uint64_t pages_of(const img::pagemap_entry &run);
+/// A run whose contents are in pages-N.img. Written in both forms, so that older versions of CRIU read it as well.
+img::pagemap_entry present_run(uint64_t vaddr, uint64_t pages);
 /// The address behind a run.
 uint64_t end_of(const img::pagemap_entry &run);
 /// Flags of a run; those of images from before the field are derived from in_parent.

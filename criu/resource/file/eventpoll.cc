@@ -1,7 +1,7 @@
 // epoll(7): a set of descriptors to watch. The kernel remembers each by its open file and the number it had when it was
 // added; the number may have been closed or reused since. kcmp(KCMP_EPOLL_TFD) tells, and finds the file elsewhere in
-// the tree: a restore puts it to the old number for a moment. For CRIU, which only knows what is open, such an entry
-// also needs a number that leads to the file; without one in the holder it gets the old number.
+// the tree: a restore puts it to the old number for a moment. CRIU only knows what is open: such an entry names a
+// number of the holder that leads to the file, if there is one, and the old one beside it.
 //
 // Numbers mean something in one task only, the first that holds the set: it fills the set once its descriptors are in
 // place, the other holders leave it alone. What is opened late is added late.
@@ -71,6 +71,10 @@ Result<void> find_target(FileDumpContext &context, const OpenFile &file, uint32_
         for (int number : task.fds)
             if (is_watched(file, task.pid, number, lost.tfd(), nth)) {
                 lost.set_target(TRY(id_of(context, task.pid, number)).value);
+                if (task.pid == file.holder) {
+                    lost.set_added(lost.tfd());
+                    lost.set_tfd(static_cast<uint32_t>(number));
+                }
                 return {};
             }
     return base::unsupported(fmt::format("it watches a file that was added as descriptor {}, and that no task of the "
@@ -119,12 +123,17 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry
     return fd;
 }
 
+/// The number under which its file was added.
+uint32_t number_of(const img::eventpoll_tfd_entry &watched) {
+    return watched.has_added() ? watched.added() : watched.tfd();
+}
+
 Result<void> add(int fd, const img::eventpoll_tfd_entry &watched) {
     epoll_event event{};
     event.events = watched.events();
     event.data.u64 = watched.data();
-    if (epoll_ctl(fd, EPOLL_CTL_ADD, static_cast<int>(watched.tfd()), &event) < 0)
-        return base::fail_sys(fmt::format("watch descriptor {}", watched.tfd()));
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, static_cast<int>(number_of(watched)), &event) < 0)
+        return base::fail_sys(fmt::format("watch descriptor {}", number_of(watched)));
     return {};
 }
 
@@ -133,7 +142,7 @@ Result<void> add_under_old_number(FileSettleContext &context, int fd, const img:
     auto target = context.opened.find(watched.target());
     if (target == context.opened.end())
         return base::bad_image(fmt::format("a watched file ({}) is missing", watched.target()));
-    const int number = static_cast<int>(watched.tfd());
+    const int number = static_cast<int>(number_of(watched));
     base::UniqueFd kept(fcntl(number, F_DUPFD_CLOEXEC, 0));
     const int flags = fcntl(number, F_GETFD);
     if (number == fd || dup2(target->second, number) < 0)

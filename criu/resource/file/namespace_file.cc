@@ -1,5 +1,6 @@
 // Descriptors of namespaces (/proc/PID/ns/NAME): the tree's own, as the root task sees them when it opens files.
 #include "criu/resource/file/file.hh"
+#include "criu/tree/namespaces.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,15 +17,14 @@ namespace {
 struct NamespaceKind {
     const char *name;
     uint32_t flag;
-    uint32_t (img::task_kobj_ids_entry::*id)() const;
+    uint32_t number; ///< in images
 };
 
-using Ids = img::task_kobj_ids_entry;
 constexpr NamespaceKind kNamespaces[] = {
-    {"pid", CLONE_NEWPID, &Ids::pid_ns_id},    {"net", CLONE_NEWNET, &Ids::net_ns_id},
-    {"ipc", CLONE_NEWIPC, &Ids::ipc_ns_id},    {"uts", CLONE_NEWUTS, &Ids::uts_ns_id},
-    {"mnt", CLONE_NEWNS, &Ids::mnt_ns_id},     {"user", CLONE_NEWUSER, &Ids::user_ns_id},
-    {"time", CLONE_NEWTIME, &Ids::time_ns_id}, {"cgroup", CLONE_NEWCGROUP, &Ids::cgroup_ns_id},
+    {"pid", CLONE_NEWPID, tree::kPidNamespace},    {"net", CLONE_NEWNET, tree::kNetNamespace},
+    {"ipc", CLONE_NEWIPC, tree::kIpcNamespace},    {"uts", CLONE_NEWUTS, tree::kUtsNamespace},
+    {"time", CLONE_NEWTIME, tree::kTimeNamespace}, {"mnt", CLONE_NEWNS, tree::kMntNamespace},
+    {"user", CLONE_NEWUSER, tree::kUserNamespace}, {"cgroup", CLONE_NEWCGROUP, tree::kCgroupNamespace},
 };
 
 const NamespaceKind *find(std::string_view link) {
@@ -50,7 +50,7 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entr
         return base::unsupported("a namespace that no task of the tree lives in");
     img::ns_file_entry *ns = entry.mutable_nsf();
     ns->set_id(file.id.value);
-    ns->set_ns_id(static_cast<uint32_t>(kind - kNamespaces) + 1); // as dump/ids.cc numbers those of the host
+    ns->set_ns_id(kind->number);
     ns->set_ns_cflag(kind->flag);
     ns->set_flags(file.flags);
     return {};

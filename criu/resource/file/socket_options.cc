@@ -6,6 +6,7 @@
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/option_list.hh"
 
+#include <algorithm>
 #include <asm/socket.h>
 #include <climits>
 #include <fmt/format.h>
@@ -63,6 +64,16 @@ int value_of(int fd, int name, int otherwise = 0) {
 
 // ---- dump ----------------------------------------------------------------------------------------------------------
 
+// An instruction in one number, as CRIU puts it: not as it lies in memory.
+uint64_t packed(const sock_filter &instruction) {
+    return uint64_t{instruction.code} << 48 | uint64_t{instruction.jt} << 40 | uint64_t{instruction.jf} << 32 |
+           instruction.k;
+}
+sock_filter unpacked(uint64_t number) {
+    return {static_cast<uint16_t>(number >> 48), static_cast<uint8_t>(number >> 40), static_cast<uint8_t>(number >> 32),
+            static_cast<uint32_t>(number)};
+}
+
 Result<void> dump_filter(int fd, img::sk_opts_entry *opts) {
     socklen_t instructions = 0;
     if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, nullptr, &instructions) < 0) {
@@ -76,11 +87,8 @@ Result<void> dump_filter(int fd, img::sk_opts_entry *opts) {
     std::vector<sock_filter> code(instructions);
     if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, code.data(), &instructions) < 0)
         return base::fail_sys("read the socket filter");
-    for (const sock_filter &instruction : code) {
-        uint64_t packed;
-        memcpy(&packed, &instruction, sizeof packed);
-        opts->add_so_filter(packed);
-    }
+    for (const sock_filter &instruction : code)
+        opts->add_so_filter(packed(instruction));
     return {};
 }
 
@@ -198,8 +206,8 @@ Result<void> restore_filter(int fd, const img::sk_opts_entry &opts) {
         return {};
     if (opts.so_filter_size() > BPF_MAXINSNS)
         return base::bad_image(fmt::format("a socket filter of {} instructions", opts.so_filter_size()));
-    std::vector<sock_filter> code(static_cast<size_t>(opts.so_filter_size()));
-    memcpy(code.data(), opts.so_filter().data(), code.size() * sizeof code[0]);
+    std::vector<sock_filter> code;
+    std::ranges::transform(opts.so_filter(), std::back_inserter(code), unpacked);
     const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0)
         return base::fail_sys("attach the socket filter");

@@ -92,10 +92,11 @@ Result<void> write_info(FileDumpContext &context, const OpenFile &file, const Id
     info.set_dev(device_number(file.stat.st_dev));
     info.set_uid(file.stat.st_uid), info.set_gid(file.stat.st_gid);
     write_settings(file.fd, info);
-    if (pty)
+    if (pty) {
         info.mutable_pty()->set_index(who.index);
+        write_session(context, who.index, info); // of the master too: CRIU looks for it there
+    }
     if (who.device == Device::Slave) {
-        write_session(context, who.index, info);
         info.mutable_ext()->set_mode(file.stat.st_mode & 07777);
         if (hangs(file.fd))
             info.mutable_ext()->set_hung_up(true);

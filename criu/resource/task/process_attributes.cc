@@ -5,6 +5,7 @@
 #include "criu/resource/task/resources.hh"
 
 #include <csignal>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -32,6 +33,22 @@ constexpr uint32_t kMceKillDefault = 2;                  // PR_MCE_KILL_DEFAULT
 constexpr uint64_t kMceKillSet = 1;
 constexpr int kMceKill = 33, kMceKillGet = 34;
 
+// CRIU reads /proc/PID/personality, which is hexadecimal, as a decimal number up to the first letter: what its images
+// say is to be read the same way. (It never restores it.)
+void write_personality(uint32_t personality, img::task_core_entry &task) {
+    task.set_personality(static_cast<uint32_t>(atol(fmt::format("{:08x}", personality).c_str())));
+    if (personality)
+        task.mutable_ext()->set_personality(personality);
+}
+
+uint32_t read_personality(const img::task_core_entry &task) {
+    if (task.ext().has_personality() || !task.personality())
+        return task.ext().personality();
+    constexpr unsigned long kKnown = 0x0fff00ff; // flags and the low byte, which is the execution domain
+    const unsigned long digits = strtoul(std::to_string(task.personality()).c_str(), nullptr, 16);
+    return digits & ~kKnown ? task.personality() : static_cast<uint32_t>(digits);
+}
+
 Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
     uint64_t subreaper = batch.out(4);
     size_t first = batch.call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, subreaper, 0, 0, 0});
@@ -46,7 +63,7 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
         img::task_core_entry *task = core.mutable_tc();
         img::ext_task_core *ext = task->mutable_ext();
         task->set_child_subreaper(done.value<uint32_t>(subreaper) != 0);
-        task->set_personality(static_cast<uint32_t>(done.result(personality)));
+        write_personality(static_cast<uint32_t>(done.result(personality)), *task);
         // Kernels before 6.3 do not tell: there all processes are registered, which is harmless, while one that is and
         // should be fails on its next barrier.
         if (done.result(membarrier) != 0)
@@ -103,8 +120,8 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 void plan_inherited_attributes(plan::ThreadPlan &plan, const img::core_entry &leader) {
     const img::task_core_entry &task = leader.tc();
     const img::ext_task_core &ext = task.ext();
-    if (task.personality())
-        plan.call(Stage::Actions, "personality", SYS_personality, {task.personality()});
+    if (const uint32_t personality = read_personality(task))
+        plan.call(Stage::Actions, "personality", SYS_personality, {personality});
     if (ext.io_flusher())
         plan.call(Stage::Actions, "prctl(PR_SET_IO_FLUSHER)", SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
     if (ext.has_mce_kill())

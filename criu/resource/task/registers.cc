@@ -79,7 +79,8 @@ void write_extended(const std::vector<std::byte> &state, uint64_t xcr0, img::use
     if (has(kBndregs))
         copy_out<uint64_t>(state, {place_of(kBndregs).at, 64}, entry->mutable_bndreg_state());
     if (has(kBndcsr))
-        copy_out<uint64_t>(state, {place_of(kBndcsr).at, 16}, entry->mutable_bndcsr_state());
+        copy_out<uint64_t>(state, place_of(kBndcsr),
+                           entry->mutable_bndcsr_state()); // CRIU checks the size: all of the part
     if (has(kOpmask))
         copy_out<uint64_t>(state, place_of(kOpmask), entry->mutable_opmask_reg());
     if (has(kZmmHi256))

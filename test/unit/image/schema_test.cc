@@ -27,6 +27,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"pipe_entry", "1000", "ext_pipe", "ext"},
     {"fifo_entry", "1000", "ext_pipe", "ext"},
     {"eventpoll_tfd_entry", "1000", "uint32", "target"},
+    {"eventpoll_tfd_entry", "1001", "uint32", "added"},
     {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
     {"inotify_file_entry", "1000", "ext_inotify", "ext"},
     {"fanotify_mark_entry", "1000", "bool", "file_system"},

@@ -169,7 +169,8 @@ class Cycle(Hostility):
         return self.options.stopped and not {"nostop", "noleave"} & set(self.test.flags)
 
     def _criu(self, action, images, log, options, runner=None, fault=""):
-        command = [self.options.criu, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        tool = self.options.restorer if action == "restore" and self.options.restorer else self.options.criu
+        command = [tool, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
         command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
