@@ -186,9 +186,9 @@ Result<void> inherit_fd(Options &options, const Given &given) {
 }
 
 Result<void> external(Options &options, const Given &given) {
-    constexpr std::string_view kAccepted = "unix[INODE]";
-    constexpr std::array<std::string_view, 9> kLater{"file", "tty",  "mnt",     "dev",   "net",
-                                                     "pid",  "veth", "macvlan", "netdev"};
+    constexpr std::string_view kAccepted = "unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE]";
+    constexpr std::array<std::string_view, 3> kKinds{"unix", "tty", "file"};
+    constexpr std::array<std::string_view, 7> kLater{"mnt", "dev", "net", "pid", "veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)
@@ -196,7 +196,8 @@ Result<void> external(Options &options, const Given &given) {
     std::string_view kind = text.substr(0, open), rest = text.substr(close + 1);
     if (std::ranges::find(kLater, kind) != kLater.end())
         return base::unsupported(fmt::format("{} {} is not supported yet", given.spelling, text));
-    if (kind != "unix" || close == open + 1 || (!rest.empty() && !rest.starts_with(':')))
+    if (std::ranges::find(kKinds, kind) == kKinds.end() || close == open + 1 ||
+        (!rest.empty() && !rest.starts_with(':')))
         return bad_value(given, kAccepted);
     options.external.push_back({std::string(kind), std::string(text.substr(open + 1, close - open - 1)),
                                 std::string(rest.empty() ? rest : rest.substr(1))});

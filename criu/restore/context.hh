@@ -28,6 +28,7 @@ struct RestoreContext {
     /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
     /// task, or at a number that no other file has in any task.
     std::map<uint32_t, int> stash;
+    std::set<uint32_t> given;              ///< files whose descriptors are the caller's: left as they are
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     int stash_base = 0;                    ///< lowest number of a stashed descriptor
 

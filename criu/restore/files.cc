@@ -1,5 +1,6 @@
 #include "criu/restore/files.hh"
 
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
@@ -77,18 +78,6 @@ Result<const FileKind *> kind_of(const img::file_entry &file) {
     return kind;
 }
 
-/// What --inherit-fd calls a file; empty for what cannot be replaced.
-std::string inherit_key(const img::file_entry &file) {
-    switch (file.type()) {
-    case img::PIPE:
-        return fmt::format("pipe:[{}]", file.pipe().pipe_id());
-    case img::REG:
-        return file.reg().name();
-    default:
-        return std::string();
-    }
-}
-
 /// Opens files so that what one needs is open before it.
 class Opener {
 public:
@@ -104,13 +93,12 @@ public:
         const FileKind *kind = TRY(kind_of(file));
         if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
             return {};
-        if (kind->needs)
-            for (base::FileId other : kind->needs(file)) {
-                if (!context_.checkpoint.files.contains(other.value))
-                    return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
-                TRY(open(other.value));
-            }
-        auto fd = TRY_CTX(inherit_or_open(*kind, file), fmt::format("file {} ({})", id, kind->name));
+        auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
+        if (!fd) {
+            if (kind->needs)
+                TRY(open_needed(kind->needs(file)));
+            fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
+        }
         auto home = homes_.find(id);
         int number =
             TRY(stash(context_, std::move(fd), home == homes_.end() ? std::nullopt : std::optional(home->second)));
@@ -121,20 +109,27 @@ public:
         return {};
     }
 
-    /// The caller's descriptor if he gives one for this object (--inherit-fd).
-    Result<base::UniqueFd> inherit_or_open(const FileKind &kind, const img::file_entry &file) {
-        const std::string key = inherit_key(file);
-        for (const cli::InheritFd &given : context_.options.inherit_fds) {
-            const bool same = given.key == key || (key.starts_with('/') && given.key == key.substr(1));
-            if (key.empty() || !same)
-                continue;
-            base::UniqueFd fd(fcntl(given.fd, F_DUPFD_CLOEXEC, 0));
-            if (!fd)
-                return base::fail_sys(fmt::format("--inherit-fd fd[{}]", given.fd));
-            inherited_.insert(file.id());
-            return fd;
-        }
-        return kind.open(files_, file);
+    /// The caller's descriptor; none if he does not give one for this object.
+    Result<base::UniqueFd> inherit(const FileKind &kind, const img::file_entry &file) {
+        if (files_.options.inherit_fds.empty() || !kind.inherit_key)
+            return base::UniqueFd();
+        const std::string key = TRY(kind.inherit_key(files_, file));
+        const int given = resource::given_for(files_.options, key);
+        if (given < 0)
+            return base::UniqueFd();
+        base::UniqueFd fd(fcntl(given, F_DUPFD_CLOEXEC, 0));
+        if (!fd)
+            return base::fail_sys(fmt::format("--inherit-fd fd[{}]:{}", given, key));
+        context_.given.insert(file.id());
+        given_keys_.insert(key);
+        return fd;
+    }
+
+    void warn_of_unused() const {
+        for (const cli::InheritFd &given : files_.options.inherit_fds)
+            if (!given_keys_.contains(resource::path_key(given.key)))
+                context_.log.warn(
+                    fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
     }
 
     /// What is on its way through open files, and through that in turn.
@@ -152,19 +147,28 @@ public:
     Result<void> complete() {
         for (auto [id, fd] : files_.opened) {
             const img::file_entry &file = context_.checkpoint.files.at(id);
-            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !inherited_.contains(id))
+            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !context_.given.contains(id))
                 TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
         }
         return {};
     }
 
 private:
+    Result<void> open_needed(const std::vector<base::FileId> &others) {
+        for (base::FileId other : others) {
+            if (!context_.checkpoint.files.contains(other.value))
+                return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
+            TRY(open(other.value));
+        }
+        return {};
+    }
+
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     std::map<uint32_t, int> homes_;
     std::set<uint32_t> under_way_;
     std::vector<uint32_t> carried_;
-    std::set<uint32_t> inherited_;
+    std::set<std::string> given_keys_;
 };
 
 void raise_limit() {
@@ -208,6 +212,8 @@ Result<void> open_files(RestoreContext &context) {
         outcome = opener.open_carried();
     if (outcome)
         outcome = opener.complete();
+    if (outcome)
+        opener.warn_of_unused();
     resource::remove_ghosts(files);
     context.kept_by_files = std::move(files.kept);
     return outcome;
@@ -270,7 +276,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
-        if (!kind->settle)
+        if (!kind->settle || context.given.contains(id))
             return {};
         auto first = context.checkpoint.first_holders.find(id);
         settle.first_holder =
@@ -296,8 +302,12 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
 }
 
 Result<void> release_files(const RestoreContext &context) {
-    resource::FileReleaseContext release{
-        .images = context.checkpoint.images, .log = context.log, .remaps = context.checkpoint.remaps, .states = {}};
+    const auto settings = resource::file_options(context.options);
+    resource::FileReleaseContext release{.options = settings,
+                                         .images = context.checkpoint.images,
+                                         .log = context.log,
+                                         .remaps = context.checkpoint.remaps,
+                                         .states = {}};
     std::map<pid_t, base::UniqueFd> pidfds;
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = TRY(kind_of(file));

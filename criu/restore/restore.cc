@@ -110,6 +110,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_cpu(checkpoint), "restore");
     if (options.print_plan)
         return print_plan(checkpoint, topology, spaces, around);
+    TRY_CTX(check_given(options), "restore");
     TRY_CTX(check_capabilities(checkpoint), "restore");
     TRY_CTX(check_pids(checkpoint, topology), "restore");
 

@@ -184,6 +184,18 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
     return {};
 }
 
+Result<void> check_given(const cli::Options &options) {
+    for (const cli::InheritFd &given : options.inherit_fds) {
+        const int flags = fcntl(given.fd, F_GETFD);
+        if (flags < 0 || (flags & FD_CLOEXEC))
+            return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("--inherit-fd fd[{}]:{}: there is no "
+                                                                              "descriptor {}",
+                                                                              given.fd, given.key, given.fd))
+                                  .hint("open it in the caller, without O_CLOEXEC"));
+    }
+    return {};
+}
+
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
     if (!status)

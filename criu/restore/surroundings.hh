@@ -1,6 +1,7 @@
 // What a restore finds around itself: our own mappings, the kernel's vdso, pids in use, files on disk.
 #pragma once
 
+#include "criu/cli/options.hh"
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
 
@@ -34,6 +35,10 @@ Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology
 
 /// Errors: Unsupported where this CPU lacks what a thread uses.
 Result<void> check_cpu(const plan::Checkpoint &checkpoint);
+
+/// The caller's descriptors (--inherit-fd) must be there. Ours are all close-on-exec; what has come through exec is
+/// not.
+Result<void> check_given(const cli::Options &options);
 
 /// Errors: Unsupported, naming a capability that a task has and we cannot give it.
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint);

@@ -1,6 +1,7 @@
 // FIFOs: named pipes. The name is an ordinary file of the image (its reg_file_entry has the id of the FIFO's regf_id),
 // which may itself be a ghost. Opening one blocks until the other side is there, so both sides are opened through a
 // descriptor that has both.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -55,6 +56,11 @@ Result<base::UniqueFd> open_fifo(FileOpenContext &context, const img::file_entry
     return reopen_pipe(it->second, reg.flags());
 }
 
+Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry) {
+    auto named = context.files.find(entry.fifo().regf_id());
+    return named == context.files.end() ? std::string() : path_key(named->second.reg().name());
+}
+
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry) {
     auto named = context.files.find(entry.fifo().regf_id());
     return named == context.files.end() ? Result<void>{}
@@ -70,6 +76,7 @@ const FileKind kFifo{
     .matches = matches,
     .dump = dump,
     .open = open_fifo,
+    .inherit_key = inherit_key,
     .settle = settle};
 
 } // namespace resource

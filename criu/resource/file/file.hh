@@ -13,6 +13,7 @@
 //
 //     open(context, entry)         message -> descriptor
 //     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
+//     inherit_key(context, entry)  how the caller names it (--inherit-fd); what he gives is used as it is
 //     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
 //     lead_session(context, dir)   in each session leader, before it forks (controlling terminals)
 //     settle_session(context, dir) in each session leader, before settle (foreground groups)
@@ -157,6 +158,7 @@ struct LatePlan {
 
 /// What the coordinator has at hand when everything is restored.
 struct FileReleaseContext {
+    const FileOptions &options;
     const image::ImageDir &images;
     base::Log &log;
     const Remaps &remaps;
@@ -180,6 +182,8 @@ struct FileKind {
     Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
     /// Files that exist only inside of this one (on their way through a socket): opened too, in no particular order.
     Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
+    /// The key by which --inherit-fd names the file. Null or empty: the caller cannot give it.
+    Result<std::string> (*inherit_key)(FileOpenContext &, const img::file_entry &) = nullptr;
     Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
     Result<void> (*settle)(FileSettleContext &, int fd, const img::file_entry &) = nullptr;
     /// In each session leader right after setsid(), before it forks: children inherit the controlling terminal.

@@ -3,6 +3,7 @@
 //
 // CRIU writes shared anonymous memory as a memfd called "/dev/zero", open in no descriptor and without flags: what is
 // only mapped is opened for reading and writing whatever its flags say.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -163,6 +164,15 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
+std::string key_of(const img::memfd_inode_entry &inode) {
+    return path_key(std::string(kPrefix) + inode.name());
+}
+
+Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry) {
+    Inode &inode = *TRY(find_inode(context.images, context.states, entry.memfd().inode_id()));
+    return key_of(inode.entry);
+}
+
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.memfd().fown(), entry.memfd().flags());
 }
@@ -174,6 +184,8 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
     if (now < 0 || (now & F_SEAL_SEAL))
         return {};
     const Inode &inode = *TRY(find_inode(context.images, context.states, entry.memfd().inode_id()));
+    if (given_for(context.options, key_of(inode.entry)) >= 0)
+        return {};
     if (inode.entry.seals() == static_cast<uint32_t>(now))
         return {};
     base::UniqueFd writer(open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDWR | O_CLOEXEC));
@@ -191,6 +203,7 @@ const FileKind kMemfd{.name = "memfd",
                       .matches = matches,
                       .dump = dump,
                       .open = open_file,
+                      .inherit_key = inherit_key,
                       .settle = settle,
                       .release = release};
 

@@ -21,6 +21,7 @@ struct FileOptions {
     bool ext_unix_sk = false;
     std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
     std::vector<cli::External> externals;
+    std::vector<cli::InheritFd> inherit_fds;
     bool tcp_established = false;
     bool tcp_close = false;
     bool skip_in_flight = false;
@@ -43,6 +44,7 @@ inline FileOptions file_options(const cli::Options &options) {
             .ext_unix_sk = options.ext_unix_sk,
             .ext_unix_inodes = options.ext_unix_inodes,
             .externals = options.external,
+            .inherit_fds = options.inherit_fds,
             .tcp_established = options.tcp_established,
             .tcp_close = options.tcp_close,
             .skip_in_flight = options.skip_in_flight,

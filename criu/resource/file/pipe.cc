@@ -1,6 +1,7 @@
 // Pipes. Each end is an open file of its own; what connects them is the inode number, pipe_id. The first end that is
 // opened creates the pipe and fills it, any other end is opened through /proc/self/fd, so that each description gets
 // its own flags.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
@@ -57,6 +58,10 @@ Result<void> create(FileOpenContext &context, uint32_t pipe_id) {
 }
 
 // pipe(2)'s own descriptions lack O_LARGEFILE, which open(2) always sets: one that has it was opened through /proc.
+Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry) {
+    return fmt::format("pipe:[{}]", entry.pipe().pipe_id());
+}
+
 Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry &entry) {
     const img::pipe_entry &pipe = entry.pipe();
     if (!context.pipes.contains(pipe.pipe_id()))
@@ -91,6 +96,7 @@ const FileKind kPipe{
     .matches = matches,
     .dump = dump,
     .open = open_end,
+    .inherit_key = inherit_key,
     .settle = settle};
 
 } // namespace resource

@@ -3,6 +3,7 @@
 // The contents are not ours: the same file must be there on restore. What can be checked cheaply is: size and mode, and
 // for programs and libraries the build id.
 #include "criu/parse/elf.hh"
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/file/message_queue.hh"
 #include "criu/resource/file/proc_file.hh"
@@ -93,6 +94,12 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     reg->set_mode(file.stat.st_mode);
     if (S_ISREG(file.stat.st_mode) && !is_log(file.flags))
         reg->set_size(static_cast<uint64_t>(file.stat.st_size));
+    if (const std::string key = context.options.externals.empty() ? "" : external_file_key(file);
+        is_external(context.options, "file", key)) {
+        reg->set_ext(true);
+        reg->set_name(fmt::format("file[{}]", key));
+        return {};
+    }
     if (is_proc_file(file))
         return dump_proc_file(context, file, path);
     if (is_message_queue(file))
@@ -157,8 +164,15 @@ Result<base::UniqueFd> open_by_path(FileOpenContext &context, const img::file_en
     return base::fail(std::move(error));
 }
 
+Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry) {
+    return path_key(entry.reg().name());
+}
+
 Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
     const img::reg_file_entry &reg = entry.reg();
+    if (reg.ext())
+        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} is the caller's", reg.name()))
+                              .hint(fmt::format("give a descriptor for it: --inherit-fd fd[N]:{}", reg.name())));
     if (auto pid = dead_task_of(entry, context.remaps))
         return open_dead_proc_file(reg, *pid);
     if (reg.extension().has_mqueue())
@@ -204,6 +218,7 @@ const FileKind kRegularFile{
     .matches = matches,
     .dump = dump,
     .open = open_file,
+    .inherit_key = inherit_key,
     .settle = settle,
     .late = waits_for_task,
     .open_late = open_late};

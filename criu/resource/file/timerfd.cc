@@ -58,6 +58,8 @@ Result<itimerspec> time_of(const img::timerfd_entry &timer) {
     itimerspec time{};
     time.it_value = {static_cast<time_t>(timer.vsec()), static_cast<long>(timer.vnsec())};
     time.it_interval = {static_cast<time_t>(timer.isec()), static_cast<long>(timer.insec())};
+    if (!timer.vsec() && !timer.vnsec())
+        time.it_value = time.it_interval; // CRIU's images of one that has expired and goes on
     if (!(timer.settime_flags() & TFD_TIMER_ABSTIME))
         return time;
     timespec now{};
@@ -79,7 +81,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry
                                      TFD_CLOEXEC | (timer.flags() & O_NONBLOCK ? TFD_NONBLOCK : 0)));
     if (!fd)
         return base::fail_sys("timerfd_create");
-    const bool armed = timer.vsec() || timer.vnsec();
+    const bool armed = timer.vsec() || timer.vnsec() || (timer.ticks() && (timer.isec() || timer.insec()));
     const itimerspec time = TRY(time_of(timer));
     constexpr uint32_t kKnown = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
     if (armed && timerfd_settime(fd.get(), static_cast<int>(timer.settime_flags() & kKnown), &time, nullptr) < 0)

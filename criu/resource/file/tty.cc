@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 namespace resource {
 namespace tty {
@@ -14,7 +15,8 @@ constexpr unsigned kPtmx = 2, kConsole = 1, kCurrent = 0, kLastVirtual = 63;
 constexpr int kWords = 19; // as CRIU has them; the kernel's 19 bytes fill the first five
 
 bool matches(const OpenFile &file) {
-    return S_ISCHR(file.stat.st_mode) && !(file.flags & O_PATH) && identify(file.stat.st_rdev).device != Device::Other;
+    return S_ISCHR(file.stat.st_mode) && !(file.flags & O_PATH) &&
+           (identify(file.stat.st_rdev).device != Device::Other || isatty(file.fd));
 }
 
 } // namespace
@@ -84,17 +86,21 @@ termios2 read_termios(const img::termios_entry &entry) {
 const FileKind kTty{
     .name = "terminal",
     .type = img::TTY,
-    .about = {.saved = "pseudo terminals by pair or alone: index, both queues, termios, locked termios, window size, "
-                       "packet and exclusive mode, lock, owner and mode of the slave; sessions and foreground groups; "
-                       "/dev/tty, consoles and virtual terminals; hung-up terminals",
-              .restored = "at the same index; a slave whose master is outside of the tree becomes the terminal of "
-                          "`criu restore`, with `--shell-job`",
-              .limits = "refused: a slave whose master is outside without `--shell-job`, serial lines; lost: flow "
-                        "control (^S), and with `--leave-running` the output in a master that has no slave any more"},
+    .about =
+        {.saved = "pseudo terminals by pair or alone: index, both queues, termios, locked termios, window size, "
+                  "packet and exclusive mode, lock, owner and mode of the slave; sessions and foreground groups; "
+                  "/dev/tty, consoles and virtual terminals; hung-up terminals",
+         .restored = "at the same index; a slave whose master is outside of the tree becomes the terminal of "
+                     "`criu restore`, with `--shell-job`",
+         .limits =
+             "refused: a slave whose master is outside without `--shell-job` or `--external tty[RDEV:DEVICE]`, serial "
+             "lines without the latter; lost: flow "
+             "control (^S), and with `--leave-running` the output in a master that has no slave any more"},
     .matches = tty::matches,
     .dump = tty::dump,
     .finish = tty::finish,
     .open = tty::open,
+    .inherit_key = tty::inherit_key,
     .complete = tty::complete,
     .settle = tty::settle,
     .lead_session = tty::lead_session,

@@ -64,6 +64,7 @@ Result<void> give(int fd, const std::string &data);
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry);
 Result<void> finish(FileDumpContext &context);
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry);
+Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry);
 Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry);
 Result<void> lead_session(FileSettleContext &context, const image::ImageDir &images);
 Result<void> settle_session(FileSettleContext &context, const image::ImageDir &images);

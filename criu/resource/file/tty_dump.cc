@@ -1,4 +1,5 @@
 // Terminals: dump. What needs the other end, or changes what waits in a queue, is done when all files have been seen.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/tty.hh"
 
 #include <algorithm>
@@ -220,8 +221,36 @@ Result<void> finish_pair(FileDumpContext &context, uint32_t index, const Pair &p
 
 } // namespace
 
+namespace {
+
+/// One that the caller keeps and gives to the restore: only its settings are noted.
+Result<void> dump_external(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const uint32_t id = other_id(file.stat.st_rdev);
+    if (context.states.of<Terminals>().infos.insert(id).second) {
+        auto info = begin_info(id, img::EXT_TTY, file.fd, file.stat.st_rdev);
+        info.set_dev(static_cast<uint32_t>(file.stat.st_dev));
+        info.set_uid(file.stat.st_uid), info.set_gid(file.stat.st_gid);
+        write_settings(file.fd, info);
+        TRY(context.images.add(image::ImageKind::TtyInfo, 0, info));
+    }
+    img::tty_file_entry *terminal = entry.mutable_tty();
+    terminal->set_id(file.id.value);
+    terminal->set_tty_info_id(id);
+    terminal->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
+    return dump_owner(file, terminal->mutable_fown());
+}
+
+} // namespace
+
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    if (is_external(context.options, "tty", external_tty_key(file.stat.st_rdev, file.stat.st_dev)))
+        return dump_external(context, file, entry);
     Identity who = identify(file.stat.st_rdev);
+    if (who.device == Device::Other)
+        return base::fail(base::Error(base::ErrorKind::Unsupported, "this terminal cannot be restored")
+                              .hint(fmt::format("--external tty[{}] leaves it to the caller, who gives another one to "
+                                                "the restore (--inherit-fd)",
+                                                external_tty_key(file.stat.st_rdev, file.stat.st_dev))));
     if (who.device == Device::Master)
         who.index = TRY(index_of_master(file.fd));
     const bool pty = who.device == Device::Master || who.device == Device::Slave;

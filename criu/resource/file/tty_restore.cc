@@ -1,5 +1,6 @@
 // Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is
 // opened until the right one comes.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/tty.hh"
 
 #include <csignal>
@@ -254,6 +255,11 @@ Result<void> complete_pty(Restored &restored, uint32_t index, Pty &pty) {
 
 } // namespace
 
+Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry) {
+    const img::tty_info_entry &info = *TRY(info_of(*TRY(load(context)), entry.tty().tty_info_id()));
+    return fmt::format("tty[{}]", external_tty_key(info.rdev(), info.dev()));
+}
+
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
     const img::tty_file_entry &terminal = entry.tty();
     Restored &restored = *TRY(load(context));
@@ -269,6 +275,11 @@ Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &ent
         if (!fd)
             return base::fail_sys(fmt::format("open {}", path));
         return fd;
+    }
+    case img::EXT_TTY: {
+        const std::string key = external_tty_key(info.rdev(), info.dev());
+        return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("the terminal {} is the caller's", key))
+                              .hint(fmt::format("give a descriptor for it: --inherit-fd fd[N]:tty[{}]", key)));
     }
     default:
         return base::unsupported(fmt::format("a terminal of the kind {}", img::TtyType_Name(info.type())));

@@ -82,6 +82,7 @@ const FileKind kUnixSocket{
     .finish = unix_socket::finish,
     .open = unix_socket::open,
     .carries = unix_socket::carries,
+    .inherit_key = unix_socket::inherit_key,
     .complete = unix_socket::complete,
     .settle = unix_socket::settle};
 

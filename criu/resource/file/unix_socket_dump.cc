@@ -1,5 +1,6 @@
 // Unix sockets, as they are saved. What getsockopt does not tell (peers, clients that wait to be accepted) comes from
 // one list of all unix sockets of the machine.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/unix_socket.hh"
@@ -158,9 +159,7 @@ Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, Uni
 // ---- peers outside of the tree -------------------------------------------------------------------------------------
 
 bool is_external(const FileOptions &options, uint32_t inode) {
-    const std::string text = std::to_string(inode);
-    return std::ranges::any_of(options.externals,
-                               [&](const cli::External &e) { return e.kind == "unix" && e.key == text; }) ||
+    return is_external(options, "unix", std::to_string(inode)) ||
            std::ranges::find(options.ext_unix_inodes, inode) != options.ext_unix_inodes.end();
 }
 

@@ -1,5 +1,6 @@
 // Unix sockets, as they come back. The first that is opened makes all of them; the first that is completed, when the
 // files on their way through them are open as well, fills their queues and sets everything else.
+#include "criu/resource/file/external.hh"
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/unix_restore.hh"
 #include "criu/resource/file/unix_socket_verbs.hh"
@@ -44,7 +45,7 @@ Result<void> check_queues(const UnixRestoreState &state) {
             known.insert(pending.queue());
     }
     for (auto &[queue, packets] : state.queues)
-        if (!known.contains(queue))
+        if (!known.contains(queue) && !state.given.contains(queue))
             return base::bad_image(fmt::format("sk-queues.img: file {} is not a unix socket", queue));
     return {};
 }
@@ -57,6 +58,10 @@ Result<UnixRestoreState *> load(FileOpenContext &context) {
         if (file.type() != img::UNIXSK)
             continue;
         TRY(check(file.usk()));
+        if (given_for(context.options, socket_key(file.usk().ino())) >= 0) {
+            state.given.insert(id);
+            continue;
+        }
         UnixNode &node = state.nodes[file.usk().ino()];
         if (node.entry)
             return base::bad_image(fmt::format("files.img: there are two unix sockets {}", file.usk().ino()));
@@ -142,6 +147,10 @@ Result<void> complete_all(FileOpenContext &context, UnixRestoreState &state) {
 } // namespace
 
 namespace unix_socket {
+
+Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry) {
+    return socket_key(entry.usk().ino());
+}
 
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
     UnixRestoreState &state = *TRY(load(context));

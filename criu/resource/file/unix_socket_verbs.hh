@@ -9,6 +9,7 @@ bool matches(const OpenFile &file);
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry);
 Result<void> finish(FileDumpContext &context);
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry);
+Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry);
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry);
 Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry);
 Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &entry);

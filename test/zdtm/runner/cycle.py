@@ -179,7 +179,7 @@ class Cycle(Hostility):
         with open(self.scratch / f"{log}.output", "wb") as output:
             run = runner or subprocess.run
             done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                       timeout=self.timeout, env=environment)
+                       timeout=self.timeout, env=environment, pass_fds=self.real.passed if self.real else ())
         self.times[action] = self.times.get(action, 0) + time.monotonic() - began
         return done.returncode
 
@@ -195,6 +195,7 @@ class Cycle(Hostility):
         images = self.scratch / f"images-{name}"
         images.mkdir()
         log = "dump.log"
+        options = options + (self.real.dump_options() if self.real else [])
         status = self._criu("dump", images, log, ["-t", str(self.root)] + self.test.dopts + options)
         if status:
             raise Failure(f"dump exited with {status}:\n  {self._log_tail(images, log)}")
@@ -261,6 +262,7 @@ class Cycle(Hostility):
         sibling = self.options.sibling and "nosibling" not in self.test.flags
         if sibling:
             options.append("-S")
+        options += self.real.restore_options() if self.real else []
         status = self._criu("restore", images, log, options, self._through_keeper if sibling else None)
         if status:
             raise Failure(f"restore exited with {status}:\n  {self._log_tail(images, log)}")
@@ -280,6 +282,7 @@ class Cycle(Hostility):
     def _through_keeper(self, command, **settings):
         """criu as the child of a process of our own, which then is what --restore-sibling makes the parent."""
         settings.pop("timeout")
+        settings.pop("pass_fds")
         helper = pathlib.Path(__file__).with_name("keeper.py")
         reader, writer = os.pipe()
         self.keeper = subprocess.Popen(["/usr/bin/python3", helper, str(writer)] + command, pass_fds=[writer], **settings)

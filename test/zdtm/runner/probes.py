@@ -8,6 +8,7 @@ import shutil
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _REQUIRED_KERNELS = {
+    "io_uring_no_mmap": (6, 5, "restoring an io_uring"),
     "guard_pages": (6, 13, "MADV_GUARD_INSTALL"),
     "mseal": (6, 10, "mseal"),
     "droppable": (6, 11, "MAP_DROPPABLE"),

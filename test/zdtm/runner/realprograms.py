@@ -37,6 +37,16 @@ class Driver:
     def before_dump(self, root):
         """Right before each dump."""
 
+    passed = []  # descriptors that the restore inherits
+
+    def dump_options(self):
+        """More options for the next dump."""
+        return []
+
+    def restore_options(self):
+        """More options for the next restore."""
+        return []
+
     def while_dead(self):
         """After the dump, while nothing of the program is left."""
 

@@ -7,6 +7,7 @@ import subprocess
 
 from . import cycle, description
 from .foreign_vdso import ForeignVdso
+from .inherited import InheritedDescriptors
 from .postgres import Postgres
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite
 
@@ -164,7 +165,8 @@ class Tmux(Driver):
         self.wait_end(root)
 
 
-DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso)
+DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso,
+           InheritedDescriptors)
 
 
 def tests():
