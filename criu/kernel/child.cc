@@ -1,10 +1,12 @@
 #include "criu/kernel/child.hh"
 
 #include <csignal>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 namespace kernel {
 
@@ -33,6 +35,26 @@ Result<void> in_child(const char *what, int (*body)()) {
     if (code != 0)
         return base::fail_sys(code, what);
     return {};
+}
+
+Result<void> run_to_end(const std::function<Result<void>()> &body) {
+    struct Call {
+        const std::function<Result<void>()> &body;
+        Result<void> outcome = base::fail(base::ErrorKind::Died, "a helper process was killed");
+    } call{body};
+    constexpr size_t kStack = 256u << 10;
+    std::vector<std::byte> stack(kStack);
+    auto run = [](void *argument) {
+        auto &asked = *static_cast<Call *>(argument);
+        asked.outcome = asked.body();
+        return 0;
+    };
+    // No signal at its end: nobody else's business.
+    const pid_t pid = clone(run, stack.data() + stack.size(), CLONE_VM | CLONE_VFORK | CLONE_FILES, &call);
+    if (pid < 0)
+        return base::fail_sys("clone");
+    wait_for(pid, __WALL);
+    return std::move(call.outcome);
 }
 
 Result<int> exit_code(pid_t pid) {

@@ -1,8 +1,10 @@
-// A short-lived child for probes that would change the calling process or need a tracee.
+// Short-lived children: for probes that would change the calling process or need a tracee, and for what must not be cut
+// off in the middle.
 #pragma once
 
 #include "base/result.hh"
 
+#include <functional>
 #include <sys/types.h>
 
 namespace kernel {
@@ -12,6 +14,11 @@ using base::Result;
 /// Runs `body` in a forked child and waits. The child's answer is an errno: 0 = fine. Only what is safe after fork in
 /// a program of one thread may be done there.
 Result<void> in_child(const char *what, int (*body)());
+
+/// Runs `body` to its end even if the caller is killed meanwhile: in a process of its own that shares memory and
+/// descriptors with the caller, who waits. For moments: nothing but a kill of both ends it early.
+/// Errors: those of `body`; System.
+Result<void> run_to_end(const std::function<Result<void>()> &body);
 
 /// Waits for a child and returns its exit code. Errors: Unsupported if a signal ended it.
 Result<int> exit_code(pid_t pid);

@@ -214,7 +214,6 @@ Result<void> open_files(RestoreContext &context) {
         outcome = opener.complete();
     if (outcome)
         opener.warn_of_unused();
-    resource::remove_ghosts(files);
     context.kept_by_files = std::move(files.kept);
     return outcome;
 }

@@ -118,12 +118,12 @@ struct FileOpenContext {
     base::Log &log;
     const ImageFiles &files;
     const Remaps &remaps;
-    std::map<uint32_t, std::string> ghost_paths; ///< ghosts that exist now, by id: removed at the end
-    std::vector<std::string> made_directories;   ///< for ghosts; removed at the end
-    std::vector<base::UniqueFd> nameless;        ///< ghosts that never had a name: keep their paths in /proc/self/fd
-    std::map<uint64_t, FreshPipe> pipes;         ///< by pipe_id
-    std::map<uint32_t, int> opened;              ///< file id -> descriptor in the root task
-    std::function<bool(uint32_t id)> is_held;    ///< whether a task has the file as a descriptor
+    std::map<uint32_t, std::string>
+        ghost_paths;                          ///< ghosts that exist now, by id; those with names are removed at the end
+    std::vector<base::UniqueFd> nameless;     ///< ghosts without a name: keep their paths in /proc/self/fd
+    std::map<uint64_t, FreshPipe> pipes;      ///< by pipe_id
+    std::map<uint32_t, int> opened;           ///< file id -> descriptor in the root task
+    std::function<bool(uint32_t id)> is_held; ///< whether a task has the file as a descriptor
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
     KindStates states; ///< what a kind remembers from one file to the next
@@ -261,8 +261,5 @@ void remove_link_remaps(const ImageFiles &files, const Remaps &remaps);
 /// The file of `id` if it was made with O_TMPFILE and the file system can do so again, with `flags`, at its first
 /// opening; none otherwise. It can then be opened by path_to_open() too.
 Result<base::UniqueFd> open_nameless(FileOpenContext &context, uint32_t id, const std::string &path, uint32_t flags);
-
-/// Removes the names of the ghosts that path_to_open() made.
-void remove_ghosts(FileOpenContext &context);
 
 } // namespace resource

@@ -3,12 +3,14 @@
 // Without any name (link count 0) a file's contents go into the image: a ghost. If it has another name somewhere, which
 // nobody can find, --link-remap gives it a new one beside the old, which the restore removes again.
 #include "criu/image/ghost.hh"
+#include "criu/kernel/child.hh"
 #include "criu/resource/file/file.hh"
 
 #include <algorithm>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
+#include <set>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -242,18 +244,6 @@ Result<void> set_attributes(const img::ghost_file_entry &entry, const std::strin
     return {};
 }
 
-/// Directories on the way to `path` that do not exist are made, and removed again with the ghosts.
-Result<void> make_parents(FileOpenContext &context, const std::string &path) {
-    for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-        std::string directory = path.substr(0, slash);
-        if (mkdir(directory.c_str(), 0700) == 0)
-            context.made_directories.push_back(directory);
-        else if (errno != EEXIST && errno != EROFS)
-            return base::fail_sys(fmt::format("create {}", directory));
-    }
-    return {};
-}
-
 /// The file's own name if nobody has it now, so that /proc shows the same "name (deleted)" as before.
 std::string ghost_name(const std::string &path, uint32_t id) {
     struct stat st {};
@@ -262,22 +252,105 @@ std::string ghost_name(const std::string &path, uint32_t id) {
     return fmt::format("{}.cr.{:x}.ghost", path, id);
 }
 
-Result<std::string> create_ghost(FileOpenContext &context, uint32_t id, const std::string &path) {
+/// Directories that are there for as long as ghosts are made in them.
+class PassingDirectories {
+public:
+    PassingDirectories() = default;
+    PassingDirectories(const PassingDirectories &) = delete;
+    ~PassingDirectories() {
+        for (auto made = made_.rbegin(); made != made_.rend(); ++made)
+            rmdir(made->c_str());
+    }
+
+    void add(const std::string &path) { made_.push_back(path); }
+
+    /// Makes what is missing on the way to `path`.
+    Result<void> make_parents(const std::string &path) {
+        for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+            const std::string directory = path.substr(0, slash);
+            if (mkdir(directory.c_str(), 0700) == 0)
+                add(directory);
+            else if (errno != EEXIST && errno != EROFS)
+                return base::fail_sys(fmt::format("create {}", directory));
+        }
+        return {};
+    }
+
+private:
+    std::vector<std::string> made_;
+};
+
+struct Ghost {
+    std::string path;
+    uint32_t id;
+    auto operator<=>(const Ghost &) const = default;
+};
+
+Result<image::GhostImage> read_ghost(const FileOpenContext &context, uint32_t id) {
     auto ghost = TRY(context.images.read_ghost(id));
     if (!ghost)
         return base::bad_image(fmt::format("ghost-file-{:x}.img is missing", id));
-    TRY_CTX(make_parents(context, path), "bring back a deleted file");
-    // A deleted directory may have been made on the way to a file in it.
-    auto &made = context.made_directories;
-    const bool there = S_ISDIR(ghost->entry.mode()) && std::find(made.begin(), made.end(), path) != made.end();
-    std::string name = there ? path : ghost_name(path, id);
-    if (!there)
-        TRY_CTX(make_node(ghost->entry, name), "bring back a deleted file");
-    context.ghost_paths[id] = name;
-    if (S_ISREG(ghost->entry.mode()))
-        TRY(fill(*ghost, name));
-    TRY(set_attributes(ghost->entry, name));
-    return name;
+    return std::move(*ghost);
+}
+
+/// Makes the file, still empty, and keeps it without its name.
+Result<void> make_ghost(FileOpenContext &context, const Ghost &what, PassingDirectories &directories) {
+    const image::GhostImage ghost = TRY(read_ghost(context, what.id));
+    TRY(directories.make_parents(what.path));
+    const std::string name = ghost_name(what.path, what.id);
+    TRY(make_node(ghost.entry, name));
+    if (S_ISLNK(ghost.entry.mode()))
+        TRY(set_attributes(ghost.entry, name));
+    base::UniqueFd kept(::open(name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (S_ISDIR(ghost.entry.mode()))
+        directories.add(name); // others may lie in it
+    else if (unlink(name.c_str()) < 0)
+        return base::fail_sys(fmt::format("remove {}", name));
+    if (!kept)
+        return base::fail_sys(fmt::format("open {}", name));
+    context.ghost_paths[what.id] = fmt::format(kFdPath, kept.get());
+    context.nameless.push_back(std::move(kept));
+    return {};
+}
+
+/// Parents before what is in them. The names are gone again before anything else is done: who kills the restore finds
+/// nothing beside his files. /proc shows them all the same, for every description that is opened through a kept one.
+Result<void> make_ghosts(FileOpenContext &context, std::vector<Ghost> ghosts) {
+    std::ranges::sort(ghosts);
+    TRY_CTX(kernel::run_to_end([&]() -> Result<void> {
+                PassingDirectories directories;
+                for (const Ghost &ghost : ghosts)
+                    TRY(make_ghost(context, ghost, directories));
+                return {};
+            }),
+            "bring back a deleted file");
+    for (const Ghost &what : ghosts) {
+        const image::GhostImage ghost = TRY(read_ghost(context, what.id));
+        const std::string &path = context.ghost_paths.at(what.id);
+        if (S_ISREG(ghost.entry.mode()))
+            TRY_CTX(fill(ghost, path), what.path);
+        if (!S_ISLNK(ghost.entry.mode()))
+            TRY_CTX(set_attributes(ghost.entry, path, true), what.path);
+    }
+    return {};
+}
+
+/// All that do not exist yet, but for those that open_nameless() tries to make first.
+Result<std::vector<Ghost>> missing_ghosts(const FileOpenContext &context) {
+    std::vector<Ghost> missing;
+    std::set<uint32_t> seen;
+    for (auto &[id, remap] : context.remaps) {
+        auto file = context.files.find(id);
+        const bool ghost = remap.remap_type() == img::GHOST && file != context.files.end() && file->second.has_reg();
+        if (!ghost || context.ghost_paths.contains(remap.remap_id()) ||
+            (file->second.reg().flags() & O_TMPFILE) == O_TMPFILE || !seen.insert(remap.remap_id()).second)
+            continue;
+        if (!file->second.reg().name().starts_with('/'))
+            return base::bad_image(
+                fmt::format("file {}: \"{}\" is not an absolute path", id, file->second.reg().name()));
+        missing.push_back({file->second.reg().name(), remap.remap_id()});
+    }
+    return missing;
 }
 
 } // namespace
@@ -297,9 +370,11 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
     const img::remap_file_path_entry &remap = it->second;
     switch (remap.remap_type()) {
     case img::GHOST: {
-        if (auto made = context.ghost_paths.find(remap.remap_id()); made != context.ghost_paths.end())
-            return made->second;
-        return create_ghost(context, remap.remap_id(), path);
+        if (!context.ghost_paths.contains(remap.remap_id()))
+            TRY(make_ghosts(context, TRY(missing_ghosts(context))));
+        if (!context.ghost_paths.contains(remap.remap_id()))
+            TRY(make_ghosts(context, {{path, remap.remap_id()}}));
+        return context.ghost_paths.at(remap.remap_id());
     }
     case img::LINKED: {
         auto other = context.files.find(remap.remap_id());
@@ -347,17 +422,6 @@ Result<base::UniqueFd> open_nameless(FileOpenContext &context, uint32_t id, cons
     context.ghost_paths[it->second.remap_id()] = name;
     context.nameless.push_back(std::move(kept));
     return fd;
-}
-
-void remove_ghosts(FileOpenContext &context) {
-    context.nameless.clear();
-    for (auto &[id, path] : context.ghost_paths)
-        if (!path.starts_with("/proc/self/fd/") && unlink(path.c_str()) < 0 && errno == EISDIR)
-            rmdir(path.c_str());
-    context.ghost_paths.clear();
-    for (auto directory = context.made_directories.rbegin(); directory != context.made_directories.rend(); ++directory)
-        rmdir(directory->c_str());
-    context.made_directories.clear();
 }
 
 } // namespace resource

@@ -26,7 +26,9 @@ Result<void> check(const img::unix_sk_entry &entry) {
     const uint32_t type = entry.type(), state = entry.state();
     const bool known_type = type == SOCK_STREAM || type == SOCK_DGRAM || type == SOCK_SEQPACKET;
     const bool known_state = state == kUnixEstablished || state == kUnixClosed || state == kUnixListening;
-    if (!known_type || !known_state || (type == SOCK_DGRAM && state == kUnixListening))
+    // CRIU describes every peer outside of the tree as a datagram socket that listens.
+    const bool impossible = type == SOCK_DGRAM && state == kUnixListening && !(entry.uflags() & kUnixExternal);
+    if (!known_type || !known_state || impossible)
         return base::bad_image(
             fmt::format("files.img: unix socket {} has the type {} and the state {}", entry.ino(), type, state));
     if (entry.uflags() & ~kUnixExternal)
