@@ -75,6 +75,9 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
         entry.set_shmid(TRY(file_of_ring(context, vma)));
     if (kind == MappingClass::IoUring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return base::unsupported("an io_uring instance whose descriptor was closed");
+    if (vma.name.starts_with("/secretmem") &&
+        !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        return base::unsupported("secret memory (memfd_secret) whose descriptor was closed");
     if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
     if (kind == MappingClass::SysvSegment)

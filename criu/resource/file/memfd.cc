@@ -5,6 +5,7 @@
 // only mapped is opened for reading and writing whatever its flags say.
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/secret_memory.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -29,7 +30,7 @@ uint32_t early_seals(uint32_t seals) {
 }
 
 bool matches(const OpenFile &file) {
-    return S_ISREG(file.stat.st_mode) && file.link.starts_with(kPrefix);
+    return is_secret_memory(file) || (S_ISREG(file.stat.st_mode) && file.link.starts_with(kPrefix));
 }
 
 // ---- dump ----------------------------------------------------------------------------------------------------------
@@ -39,6 +40,8 @@ struct DumpedInodes {
 };
 
 std::string name_of(const OpenFile &file) {
+    if (is_secret_memory(file))
+        return "secretmem";
     std::string_view name = file.link;
     name.remove_prefix(kPrefix.size());
     if (name.ends_with(kDeleted))
@@ -51,7 +54,8 @@ Result<void> dump_inode(FileDumpContext &context, const OpenFile &file, uint32_t
     if (fstatfs(file.fd, &fs) < 0)
         return base::fail_sys("statfs of a memfd");
     const bool huge = static_cast<uint32_t>(fs.f_type) == HUGETLBFS_MAGIC;
-    const int seals = fcntl(file.fd, F_GET_SEALS);
+    const bool secret = is_secret_memory(file);
+    const int seals = secret ? 0 : fcntl(file.fd, F_GET_SEALS);
     if (seals < 0)
         return base::fail_sys("fcntl(F_GET_SEALS)");
     img::memfd_inode_entry inode;
@@ -65,7 +69,11 @@ Result<void> dump_inode(FileDumpContext &context, const OpenFile &file, uint32_t
     inode.set_mode(file.stat.st_mode);
     if (huge)
         inode.set_hugetlb_flag(static_cast<uint32_t>(__builtin_ctzll(static_cast<uint64_t>(fs.f_bsize))) << kHugeShift);
+    if (secret)
+        inode.set_secret(true);
     TRY(context.images.add(image::ImageKind::MemfdInode, 0, inode));
+    if (secret)
+        return context.dump_contents(inode.shmid(), TRY(copy_secret_memory(file.fd, inode.size())).get());
     // The position of a description that is shared with the task is no place to search for data from.
     base::UniqueFd reader(open(fmt::format("/proc/self/fd/{}", file.fd).c_str(), O_RDONLY | O_CLOEXEC));
     if (!reader)
@@ -135,14 +143,17 @@ Result<void> create(FileOpenContext &context, Inode &inode) {
         return base::bad_image(fmt::format("memfd.img: inode {} has impossible huge pages", entry.inode_id()));
     if (entry.seals() & ~kKnownSeals)
         return base::bad_image(fmt::format("memfd.img: inode {} has unknown seals", entry.inode_id()));
-    inode.fd.reset(static_cast<int>(memfd_create(entry.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | huge)));
+    if (entry.secret())
+        inode.fd = TRY(create_secret_memory());
+    else
+        inode.fd.reset(static_cast<int>(memfd_create(entry.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | huge)));
     if (!inode.fd)
         return base::fail_sys(fmt::format("memfd_create {}", entry.name()));
     const int fd = inode.fd.get();
     if (fchown(fd, entry.uid(), entry.gid()) < 0 || (entry.has_mode() && fchmod(fd, entry.mode() & 07777) < 0))
         return base::fail_sys(fmt::format("set owner and mode of memfd {}", entry.name()));
     TRY(fill(context, fd, entry));
-    if (fcntl(fd, F_ADD_SEALS, early_seals(entry.seals())) < 0)
+    if (!entry.secret() && fcntl(fd, F_ADD_SEALS, early_seals(entry.seals())) < 0)
         return base::fail_sys("fcntl(F_ADD_SEALS)");
     return {};
 }
@@ -152,6 +163,12 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     Inode &inode = *TRY(find_inode(context.images, context.states, memfd.inode_id()));
     if (!inode.fd)
         TRY(create(context, inode));
+    if (inode.entry.secret()) { // there is one description of it: it cannot be opened again
+        base::UniqueFd same(fcntl(inode.fd.get(), F_DUPFD_CLOEXEC, 0));
+        if (!same)
+            return base::fail_sys("keep secret memory");
+        return same;
+    }
     uint32_t flags = memfd.flags() & ~static_cast<uint32_t>(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
     if (!context.is_held(entry.id()))
         flags = (flags & ~static_cast<uint32_t>(O_ACCMODE)) | O_RDWR;
@@ -196,15 +213,18 @@ Result<void> release(FileReleaseContext &context, int fd, const img::file_entry 
 
 } // namespace
 
-const FileKind kMemfd{.name = "memfd",
-                      .type = img::MEMFD,
-                      .about = {.saved = "name, owner, mode, seals, contents, huge pages; open, mapped, or both",
-                                .limits = "data of a memfd of huge pages needs as many free ones on restore"},
-                      .matches = matches,
-                      .dump = dump,
-                      .open = open_file,
-                      .inherit_key = inherit_key,
-                      .settle = settle,
-                      .release = release};
+const FileKind kMemfd{
+    .name = "memfd",
+    .type = img::MEMFD,
+    .about = {.saved = "name, owner, mode, seals, contents, huge pages; open, mapped, or both; secret memory "
+                       "(memfd_secret)",
+              .limits = "data of a memfd of huge pages needs as many free ones on restore; secret memory "
+                        "whose descriptor was closed is refused"},
+    .matches = matches,
+    .dump = dump,
+    .open = open_file,
+    .inherit_key = inherit_key,
+    .settle = settle,
+    .release = release};
 
 } // namespace resource

@@ -45,7 +45,7 @@ Result<MappingClass> classify_file(const Vma &vma) {
     if (vma.name.starts_with("anon_inode:") || vma.name.starts_with("/anon_inode:"))
         return refuse(vma, "memory of a kernel object that cannot be saved");
     if (vma.name.starts_with("/secretmem"))
-        return refuse(vma, "secret memory (memfd_secret) is not supported yet");
+        return MappingClass::Memfd;
     if (vma.name.starts_with("socket:"))
         return MappingClass::SocketRing;
     if (vma.name.starts_with("/memfd:"))
@@ -70,7 +70,8 @@ uint32_t map_flags(const Vma &vma, MappingClass kind) {
         flags = MAP_PRIVATE | MAP_ANONYMOUS;
     if (vma.flags.has(VmFlag::Gd))
         flags |= MAP_GROWSDOWN;
-    if (vma.flags.has(VmFlag::Lo))
+    // Secret memory is locked by itself; mlock(2) of it fails.
+    if (vma.flags.has(VmFlag::Lo) && !vma.name.starts_with("/secretmem"))
         flags |= MAP_LOCKED;
     if (vma.flags.has(VmFlag::Nr))
         flags |= MAP_NORESERVE;

@@ -29,6 +29,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"eventpoll_tfd_entry", "1000", "uint32", "target"},
     {"eventpoll_tfd_entry", "1001", "uint32", "added"},
     {"eventpoll_file_entry", "1000", "ext_epoll", "ext"},
+    {"memfd_inode_entry", "1000", "bool", "secret"},
     {"inotify_file_entry", "1000", "ext_inotify", "ext"},
     {"fanotify_mark_entry", "1000", "bool", "file_system"},
     {"unix_sk_entry", "1000", "ext_unix_sk", "ext"},
