@@ -149,6 +149,11 @@ class Cycle(Hostility):
                     self.real.before_dump(self.root)
                     before = self._observe()
                     files = self._listing()
+            for number in range(self.real.rehearsals if self.real else 0):
+                images = self._dump(f"{round_}-{number}", ["-R"])
+                self._decode(images)
+                shutil.rmtree(images)
+                self.real.after_rehearsal(self.root)
             images = self._dump(str(round_), ["-s"] if self._stopped() else [])
             self._expect_dead(before)
             self._decode(images)
@@ -276,7 +281,7 @@ class Cycle(Hostility):
         if sibling and parent != str(self.keeper.pid):
             raise Failure(f"parent of the root is {parent}, not criu's parent {self.keeper.pid}")
         self._compare(before, after, "after restore", sibling)
-        if self._listing() != files:
+        if not self.real and self._listing() != files:
             raise Failure(f"files differ after restore: {sorted(self._listing() ^ files)}")
 
     def _through_keeper(self, command, **settings):

@@ -38,6 +38,10 @@ class Driver:
         """Right before each dump."""
 
     passed = []  # descriptors that the restore inherits
+    rehearsals = 0  # dumps that leave the program running before each that ends it
+
+    def after_rehearsal(self, root):
+        """After each of them."""
 
     def dump_options(self):
         """More options for the next dump."""

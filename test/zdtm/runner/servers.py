@@ -8,6 +8,7 @@ import subprocess
 from . import cycle, description
 from .foreign_vdso import ForeignVdso
 from .inherited import InheritedDescriptors
+from .load import NginxLoad, RedisLoad
 from .postgres import Postgres
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite
 
@@ -166,7 +167,7 @@ class Tmux(Driver):
 
 
 DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso,
-           InheritedDescriptors)
+           InheritedDescriptors, NginxLoad, RedisLoad)
 
 
 def tests():
