@@ -124,9 +124,8 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
             return {};
         }
     examine_deleted(task, object, file);
-    if (!TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
-        add(Severity::Prevents, &task, object, fmt::format("{} is locked, and locks are not supported yet", file.link),
-            "release the lock before the dump");
+    if (!options_.file_locks && !TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
+        add(Severity::Prevents, &task, object, fmt::format("{} is locked", file.link), "dump with --file-locks");
     return {};
 }
 

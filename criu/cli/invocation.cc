@@ -73,7 +73,7 @@ Environment read_environment() {
         const char *value = std::getenv(name);
         return std::string(value ? value : "");
     };
-    return {get("HOME"), get("CRIU_CONFIG_FILE"), std::getenv("CRIU_DEPRECATED") != nullptr};
+    return {get("HOME"), get("CRIU_CONFIG_FILE"), std::getenv("CRIU_DEPRECATED") != nullptr, get("CRIU_LIBS_DIR")};
 }
 
 Result<Invocation> load_invocation(std::span<const std::string> args, const Environment &environment) {
@@ -107,6 +107,7 @@ Result<Invocation> load_invocation(std::span<const std::string> args, const Envi
         return usage("crit comes first: criu crit ACTION ...");
     out.options.command = command->command;
     out.options.deprecated = environment.deprecated;
+    out.options.plugin_dir = environment.plugin_dir;
     for (const Occurrence &o : TRY(read_configs(config_sources(*parsed, environment))))
         TRY(apply(out.options, o));
     for (const Occurrence &o : parsed->options)

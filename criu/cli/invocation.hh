@@ -29,6 +29,7 @@ struct Environment {
     std::string home;        ///< HOME
     std::string config_file; ///< CRIU_CONFIG_FILE
     bool deprecated = false; ///< CRIU_DEPRECATED is set
+    std::string plugin_dir;  ///< CRIU_LIBS_DIR
 };
 Environment read_environment();
 

@@ -21,7 +21,6 @@ constexpr std::string_view kMigrationLater = "incremental dumps and the page ser
 constexpr std::string_view kLazyLater = "restoring memory on demand";
 constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kServiceLater = "the RPC service";
-constexpr std::string_view kPluginsLater = "plugins";
 constexpr std::string_view kSocketsLater = "sockets";
 
 // What an option is on the first lines, what it does on the last.
@@ -128,7 +127,7 @@ constexpr std::array kOptions{
               .set = flag<&Options::evasive_devices>,
               .help = "Accept any path to a device of the same number where the old one is gone."},
     OptionRow{.name = "file-locks", .letter = 'l', .negatable = true, .group = Group::Objects,
-              .where = kDump | kRestore, .set = flag<&Options::file_locks>,
+              .where = kDump | kRestore | kCheck, .set = flag<&Options::file_locks>,
               .help = "Save and restore file locks and leases; without it they refuse the dump."},
     OptionRow{.name = "force-irmap", .negatable = true, .group = Group::Objects, .where = kDump | kPreDump,
               .set = flag<&Options::force_irmap>,
@@ -169,8 +168,9 @@ constexpr std::array kOptions{
               .support = kLater, .reason = kNamespacesLater,
               .help = "Use the old way of restoring mounts."},
     OptionRow{.name = "libdir", .letter = 'L', .arg = kNeeds, .metavar = "DIR", .group = Group::Objects,
-              .support = kLater, .reason = kPluginsLater,
-              .help = "Folder of plugins."},
+              .where = kDump | kRestore, .set = text<&Options::plugin_dir>,
+              .help = "Folder of plugins. Default: $CRIU_LIBS_DIR, or /usr/lib/criu, where what cannot be loaded is "
+                      "left out."},
     // Network
     OptionRow{.name = "ext-unix-sk", .letter = 'x', .arg = kMay, .metavar = "INODE,...", .group = Group::Network,
               .where = kDump | kRestore, .set = ext_unix_sk,

@@ -71,6 +71,7 @@ struct Options {
     // Files of the tasks.
     std::vector<External> external;
     std::vector<InheritFd> inherit_fds;
+    std::string plugin_dir; ///< empty: /usr/lib/criu, and what cannot be loaded there is left out
     std::string root;
     bool link_remap = false;
     uint64_t ghost_limit = 1u << 20;

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -46,6 +47,8 @@ base::Result<Folders> enter_folders(Options &options) {
     if (!out.images)
         return base::fail_sys(fmt::format("can't open the images folder {}", options.images_dir));
     options.images_dir_fd = out.images.get();
+    if (!options.plugin_dir.empty())
+        options.plugin_dir = std::filesystem::absolute(options.plugin_dir); // as seen from where the command was typed
     int moved = options.work_dir.empty() ? ::fchdir(out.images.get()) : ::chdir(options.work_dir.c_str());
     if (moved != 0)
         return base::fail_sys(fmt::format("can't change to the work folder {}",

@@ -13,6 +13,8 @@
 #include "criu/dump/task_dump.hh"
 #include "criu/dump/tree_images.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/plugins.hh"
+#include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/scripts.hh"
 
 #include <algorithm>
@@ -112,6 +114,25 @@ Result<void> prepare_to_kill(resource::FileDumpContext &files) {
     return {};
 }
 
+/// Tells the plugins of tasks that still run: those of the tree, as far as it can be seen without stopping it.
+Result<void> pause_devices(const kernel::Plugins &plugins, base::Pid root) {
+    std::vector<base::Pid> tasks{root};
+    for (size_t i = 0; i < tasks.size(); i++) {
+        TRY(plugins.tell(kernel::PluginMoment::PauseDevices, tasks[i]));
+        auto children = kernel::children_of(tasks[i]);
+        tasks.insert(tasks.end(), children.begin(), children.end());
+    }
+    return {};
+}
+
+Result<void> tell_of_each(const kernel::Plugins &plugins, kernel::PluginMoment moment, const compel::FrozenTree &tree) {
+    if (plugins.has(moment))
+        for (const compel::FrozenProcess &process : tree.processes())
+            if (!process.zombie)
+                TRY(plugins.tell(moment, process.pid));
+    return {};
+}
+
 /// Takes back what was made outside of the image directory, latest first.
 void take_back(resource::FileDumpContext &files) {
     for (auto it = files.undo.rbegin(); it != files.undo.rend(); ++it)
@@ -140,6 +161,10 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-dump", {}), "dump");
     kernel::HoldInterruption hold;
+    auto plugins =
+        TRY_CTX(kernel::Plugins::load(resource::plugin_settings(options, kernel::Plugins::Stage::Dump), log), "dump");
+    if (plugins.has(kernel::PluginMoment::PauseDevices))
+        TRY_CTX(pause_devices(plugins, base::Pid(options.tree)), "dump");
     DumpClock clock;
     std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded), "dump"));
     if (!guarded && dispatches_calls(*frozen)) { // which shows only now
@@ -150,6 +175,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     }
     compel::FrozenTree &tree = *frozen;
     clock.frozen();
+    TRY_CTX(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree), "dump");
     auto tasks = TRY_CTX(learn(tree, options), "dump");
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
@@ -157,14 +183,18 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     auto file_settings = resource::file_options(options);
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
-    resource::FileDumpContext files{.options = file_settings, .images = images, .log = log, .tasks = tasks};
+    resource::FileDumpContext files{
+        .options = file_settings, .plugins = plugins, .images = images, .log = log, .tasks = tasks};
     files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);
     if (written)
-        written = finish_images(
-            images,
-            {.run_id = run_id, .tcp_close = file_settings.tcp_close, .network_locked = file_settings.lock_network});
+        written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
+    if (written)
+        written = finish_images(images, {.run_id = run_id,
+                                         .tcp_close = file_settings.tcp_close,
+                                         .network_locked = file_settings.lock_network,
+                                         .plugins = plugins.needed()});
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
@@ -180,6 +210,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (file_settings.tree_survives)
         take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
     TRY_CTX(leave_tree(tree, options), "dump");
+    plugins.succeeded();
     clock.done();
     TRY_CTX(write_statistics(clock, statistics, options.display_stats), "dump");
     log.info("Dumping finished successfully");

@@ -2,6 +2,7 @@
 
 #include "criu/kernel/io.hh"
 #include "criu/resource/file/locks.hh"
+#include "criu/resource/file/plugin_file.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -32,6 +33,18 @@ Result<const resource::FileKind *> FileTable::kind_of(const resource::OpenFile &
     return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} cannot be checkpointed", file.link))
                           .hint("close it before the dump, or leave it out with --skip-fd if the program can do "
                                 "without it"));
+}
+
+// Plugins are asked for what is refused without them: what CRIU asks them for, and what only it refuses.
+Result<bool> FileTable::by_plugin(const resource::OpenFile &file) {
+    auto kind = kind_of(file);
+    if (kind && *kind != &resource::kRefusedSocket)
+        return false;
+    img::file_entry entry;
+    if (!TRY_CTX(resource::dump_with_plugin(*context_, file, entry), file.link))
+        return false;
+    TRY(context_->images.add(image::ImageKind::Files, 0, entry));
+    return true;
 }
 
 Result<void> FileTable::dump(const resource::FileKind &kind, const resource::OpenFile &file) {
@@ -91,6 +104,8 @@ Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd)
     file.id = context_->new_id();
     file.holder = holder;
     file.number = number;
+    if (TRY(by_plugin(file)))
+        return *same.insert(place, Known{file.id, img::EXT, holder, number});
     const resource::FileKind *kind = TRY(kind_of(file));
     // Known before it is dumped: a socket may hold itself in its own queue.
     const Known known = *same.insert(place, Known{file.id, kind->type, holder, number});

@@ -43,6 +43,7 @@ private:
     Result<FileId> add_passed(base::UniqueFd fd);
     Result<base::UniqueFd> borrow(const tree::TaskFacts &task, int number);
     static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
+    Result<bool> by_plugin(const resource::OpenFile &file);
     Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
 
     resource::FileDumpContext *context_;

@@ -46,7 +46,9 @@ Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &
     inventory.set_ns_per_id(true);
     inventory.set_root_cg_set(kOwnCgroupSet);
     inventory.set_lsmtype(img::NO_LSM);
-    inventory.mutable_plugins_entry();
+    auto *plugins = inventory.mutable_plugins_entry();
+    for (const std::string &name : facts.plugins)
+        plugins->add_plugins(name);
     constexpr uint32_t kNftables = 1, kSkip = 2; // CRIU's numbers
     inventory.set_network_lock_method(facts.network_locked ? kNftables : kSkip);
     if (facts.tcp_close)

@@ -16,7 +16,8 @@ std::string make_run_id();
 struct InventoryFacts {
     std::string run_id;
     bool tcp_close = false;
-    bool network_locked = true; ///< as opposed to --network-lock skip
+    bool network_locked = true;       ///< as opposed to --network-lock skip
+    std::vector<std::string> plugins; ///< that a restore needs
 };
 /// Writes the inventory, last of all: the directory is a checkpoint from here on.
 Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts);

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <memory>
+#include <sstream>
 
 namespace kernel {
 
@@ -106,6 +108,20 @@ Result<std::vector<base::Pid>> ProcDir::list_tasks() const {
 
 Result<std::vector<int>> ProcDir::list_fds() const {
     return list_numbers("fd");
+}
+
+std::vector<base::Pid> children_of(base::Pid pid) {
+    std::vector<base::Pid> children;
+    auto process = ProcDir::open(pid);
+    auto threads = process ? process->list_tasks() : Result<std::vector<base::Pid>>();
+    if (!process || !threads)
+        return children;
+    for (base::Pid tid : *threads) {
+        std::istringstream text(process->read_file(fmt::format("task/{}/children", tid.value).c_str()).value_or(""));
+        for (pid_t child = 0; text >> child;)
+            children.emplace_back(child);
+    }
+    return children;
 }
 
 } // namespace kernel

@@ -43,6 +43,9 @@ private:
     base::UniqueFd fd_;
 };
 
+/// Children of all threads of a process, as far as they can be seen while it runs; none if it is gone.
+std::vector<base::Pid> children_of(base::Pid pid);
+
 /// Numeric names in an open folder, ascending; the descriptor is consumed.
 Result<std::vector<int>> list_numeric_entries(base::UniqueFd dir);
 

@@ -17,6 +17,7 @@ struct RestoreContext {
     base::Log &log;
     const plan::Checkpoint &checkpoint;
     const plan::Topology &topology;
+    const kernel::Plugins &plugins;
     std::vector<plan::AddressSpace> spaces; ///< by task
     plan::Surroundings around;
     Rendezvous rendezvous;

@@ -98,6 +98,11 @@ public:
             if (kind->needs)
                 TRY(open_needed(kind->needs(file)));
             fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
+            if (std::exchange(files_.try_again, false)) {
+                under_way_.erase(id);
+                postponed_.push_back(id);
+                return {};
+            }
         }
         auto home = homes_.find(id);
         int number =
@@ -130,6 +135,19 @@ public:
             if (!given_keys_.contains(resource::path_key(given.key)))
                 context_.log.warn(
                     fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
+    }
+
+    /// What waits for other files, until all are open.
+    Result<void> open_postponed() {
+        while (!postponed_.empty()) {
+            const auto waiting = std::exchange(postponed_, {});
+            for (uint32_t id : waiting)
+                TRY(open(id));
+            if (postponed_.size() == waiting.size())
+                return base::fail(base::ErrorKind::System,
+                                  fmt::format("file {} waits for other files, and all are open", waiting.front()));
+        }
+        return {};
     }
 
     /// What is on its way through open files, and through that in turn.
@@ -167,7 +185,7 @@ private:
     resource::FileOpenContext &files_;
     std::map<uint32_t, int> homes_;
     std::set<uint32_t> under_way_;
-    std::vector<uint32_t> carried_;
+    std::vector<uint32_t> carried_, postponed_;
     std::set<std::string> given_keys_;
 };
 
@@ -193,6 +211,7 @@ Result<void> open_files(RestoreContext &context) {
     auto settings = resource::file_options(context.options);
     settings.tcp_close |= context.checkpoint.inventory.tcp_close();
     resource::FileOpenContext files{.options = settings,
+                                    .plugins = context.plugins,
                                     .images = context.checkpoint.images,
                                     .log = context.log,
                                     .files = context.checkpoint.files,
@@ -210,6 +229,8 @@ Result<void> open_files(RestoreContext &context) {
     }
     if (outcome)
         outcome = opener.open_carried();
+    if (outcome)
+        outcome = opener.open_postponed();
     if (outcome)
         outcome = opener.complete();
     if (outcome)

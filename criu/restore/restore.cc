@@ -67,6 +67,7 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
     const Arrivals arrivals = count_arrivals(context);
     context.rendezvous.expect(arrivals.processes);
     TRY(coordinator.start());
+    TRY(context.plugins.tell(kernel::PluginMoment::PostForking, {}));
     TRY(coordinator.wait_all());
     context.rendezvous.expect(arrivals.processes);
     context.rendezvous.open(plan::kAllForked);
@@ -84,6 +85,22 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
         return {};
     TRY(wait_for_threads(plan::kThreaded));
     return wait_for_threads(plan::kLateOpened);
+}
+
+Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
+    auto settings = resource::plugin_settings(options, kernel::Plugins::Stage::Restore);
+    const auto &needed = checkpoint.inventory.plugins_entry().plugins();
+    settings.needed.assign(needed.begin(), needed.end());
+    auto plugins = TRY(kernel::Plugins::load(settings, log));
+    TRY(plugins.tell(kernel::PluginMoment::RestoreInit, {}));
+    return plugins;
+}
+
+Result<void> resume_devices(const RestoreContext &context) {
+    for (const plan::TaskImage &task : context.checkpoint.tasks)
+        if (!task.dead())
+            TRY(context.plugins.tell(kernel::PluginMoment::ResumeDevices, base::Pid(static_cast<pid_t>(task.pid))));
+    return {};
 }
 
 Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
@@ -119,10 +136,12 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(scripts.run("pre-restore", {}), "restore");
     RestoreClock clock;
     auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
+    auto plugins = TRY_CTX(start_plugins(checkpoint, options, log), "restore");
     RestoreContext context{.options = options,
                            .log = log,
                            .checkpoint = checkpoint,
                            .topology = topology,
+                           .plugins = plugins,
                            .spaces = std::move(spaces),
                            .around = around,
                            .rendezvous = rendezvous,
@@ -142,6 +161,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     context.rendezvous.open(plan::kRestored);
     TRY_CTX(coordinator.wait_all(), "restore");
     TRY_CTX(threads.prepare(), "restore");
+    TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
     TRY_CTX(network.unlock(scripts, root), "restore");
@@ -152,6 +172,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(threads.release(options.leave_stopped), "restore");
     coordinator.done();
     segments.done();
+    plugins.succeeded();
     clock.done();
     TRY_CTX(scripts.run("post-resume", root), "restore");
     TRY_CTX(write_statistics(clock, context.rendezvous.counters(), options.display_stats), "restore");

@@ -29,6 +29,7 @@
 #include "base/unique_fd.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/kernel/plugins.hh"
 #include "criu/plan/ops.hh"
 #include "criu/resource/file/kind_state.hh"
 #include "criu/resource/file/options.hh"
@@ -66,6 +67,7 @@ struct OpenFile {
 /// What a dump of files needs and remembers.
 struct FileDumpContext {
     const FileOptions &options;
+    const kernel::Plugins &plugins;
     image::ImageDirWriter &images;
     base::Log &log;
     std::span<const tree::TaskFacts> tasks; ///< the whole tree
@@ -114,6 +116,7 @@ struct FreshPipe {
 /// What the opening of files needs, in the root task.
 struct FileOpenContext {
     const FileOptions &options;
+    const kernel::Plugins &plugins;
     const image::ImageDir &images;
     base::Log &log;
     const ImageFiles &files;
@@ -126,8 +129,9 @@ struct FileOpenContext {
     std::function<bool(uint32_t id)> is_held; ///< whether a task has the file as a descriptor
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
-    KindStates states; ///< what a kind remembers from one file to the next
-    KindStates kept;   ///< the same for settle(): nothing that has to end when the files are open
+    KindStates states;      ///< what a kind remembers from one file to the next
+    KindStates kept;        ///< the same for settle(): nothing that has to end when the files are open
+    bool try_again = false; ///< set by open() that wants to be called again when other files are open
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined

@@ -18,6 +18,7 @@
 #include "criu/pages/scan.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/plugin_file.hh"
 
 #include <algorithm>
 #include <bit>
@@ -339,8 +340,6 @@ void plan_buffers(plan::ThreadPlan &plan, const plan::OpRef &fd, const img::ext_
 }
 
 Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
-    if (!entry.ext().has_io_uring())
-        return base::unsupported("a file that a plugin of CRIU has saved");
     const img::ext_io_uring &uring = entry.ext().io_uring();
     const Layout layout = TRY(check(uring, late.mm));
     plan::ThreadPlan &plan = late.plan;
@@ -361,8 +360,9 @@ Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
     return fd;
 }
 
-bool always(const img::file_entry &, const ImageFiles &, const Remaps &) {
-    return true;
+// Of the same type in the images is what plugins have saved.
+bool is_uring(const img::file_entry &entry, const ImageFiles &, const Remaps &) {
+    return entry.ext().has_io_uring();
 }
 
 } // namespace
@@ -378,7 +378,9 @@ const FileKind kIoUring{
                         "eventfds and credentials, queues that several processes have mapped"},
     .matches = matches,
     .dump = dump,
-    .late = always,
+    .open = open_file_of_plugin,
+    .settle = settle_file_of_plugin,
+    .late = is_uring,
     .open_late = open_late};
 
 } // namespace resource

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/cli/options.hh"
+#include "criu/kernel/plugins.hh"
 
 #include <cstdint>
 #include <string>
@@ -52,6 +53,14 @@ inline FileOptions file_options(const cli::Options &options) {
             .watch_places = options.irmap_scan_paths,
             .lock_network = options.network_lock != cli::NetworkLock::Skip,
             .network_table = {}};
+}
+
+inline kernel::Plugins::Settings plugin_settings(const cli::Options &options, kernel::Plugins::Stage stage) {
+    return {.directory = options.plugin_dir.empty() ? "/usr/lib/criu" : options.plugin_dir,
+            .required = !options.plugin_dir.empty(),
+            .stage = stage,
+            .images_dir_fd = options.images_dir_fd,
+            .needed = {}};
 }
 
 } // namespace resource

@@ -37,7 +37,7 @@ struct WaitingClient {
 struct UnixRestoreState {
     bool loaded = false, made = false, completed = false;
     std::map<uint32_t, UnixNode> nodes; ///< by inode
-    std::set<uint32_t> given;           ///< ids of those that the caller gives: their peers and queues are his affair
+    std::set<uint32_t> given; ///< ids of those that the caller or a plugin gives: their peers and queues are his affair
     std::unordered_map<uint32_t, std::vector<SkPacket>> queues;
     std::vector<WaitingClient> waiting;
     std::vector<std::string> new_files; ///< socket files that did not exist before

@@ -9,6 +9,7 @@
 #include "criu/resource/file/file.hh"
 #include "criu/resource/file/peek_guard.hh"
 
+#include <set>
 #include <string_view>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,7 +20,7 @@ namespace resource {
 // unix_sk_entry.state, as the kernel calls them
 constexpr uint32_t kUnixEstablished = 1, kUnixClosed = 7, kUnixListening = 10;
 // unix_sk_entry.uflags
-constexpr uint32_t kUnixExternal = 1;
+constexpr uint32_t kUnixExternal = 1, kUnixOfPlugin = 4;
 
 /// An AF_UNIX address of `length` bytes.
 struct UnixAddress {
@@ -55,11 +56,13 @@ struct UnixDumpState {
     std::unordered_map<uint32_t, uint32_t> waiting_at;        ///< client that was not accepted yet -> listener
     std::unordered_map<uint32_t, Pid> dumped;                 ///< sockets of the tree -> who has them
     std::map<std::tuple<uint32_t, uint32_t, std::string>, UnixPlace> places;
-    struct Listener {
+    struct Kept {
         base::UniqueFd fd;
         img::file_entry entry;
     };
-    std::vector<Listener> busy;          ///< listeners with clients that were not accepted yet
+    std::set<uint32_t> of_plugins;
+    std::vector<Kept> undecided;         ///< whose peers may turn out to be outside, which is for plugins to know
+    std::vector<Kept> busy;              ///< listeners with clients that were not accepted yet
     uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets that no task has yet
 };
 

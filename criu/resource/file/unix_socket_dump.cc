@@ -68,11 +68,12 @@ Result<void> dump_details(int fd, const kernel::UnixSocket &sk, img::unix_sk_ent
     return {};
 }
 
-Result<void> postpone(FileDumpContext &context, UnixDumpState &state, const OpenFile &file, img::file_entry &entry) {
+Result<void> postpone(FileDumpContext &context, std::vector<UnixDumpState::Kept> &list, const OpenFile &file,
+                      const img::file_entry &entry) {
     base::UniqueFd fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
     if (!fd)
-        return base::fail_sys("keep a listening socket");
-    state.busy.push_back({std::move(fd), entry});
+        return base::fail_sys("keep a socket");
+    list.push_back({std::move(fd), entry});
     context.postponed = true;
     return {};
 }
@@ -103,7 +104,7 @@ void guess_credentials(const FileDumpContext &context, const UnixDumpState &stat
         creds->add_groups(group);
 }
 
-Result<void> describe_waiting(FileDumpContext &context, const UnixDumpState &state, UnixDumpState::Listener &listener) {
+Result<void> describe_waiting(FileDumpContext &context, const UnixDumpState &state, UnixDumpState::Kept &listener) {
     for (uint32_t client : state.sockets.at(listener.entry.usk().ino()).waiting) {
         img::ext_unix_pending *pending = listener.entry.mutable_usk()->mutable_ext()->add_pending();
         pending->set_client(client);
@@ -112,7 +113,7 @@ Result<void> describe_waiting(FileDumpContext &context, const UnixDumpState &sta
     return context.images.add(image::ImageKind::Files, 0, listener.entry);
 }
 
-Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Listener &listener,
+Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Kept &listener,
                         uint32_t client) {
     UnixAddress name;
     name.length = sizeof name.address;
@@ -128,7 +129,7 @@ Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDump
     return dump_unix_queue(context, fd.get(), static_cast<int>(listener.entry.usk().type()), pending->queue(), 0);
 }
 
-Result<void> accept_waiting(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Listener &listener) {
+Result<void> accept_waiting(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Kept &listener) {
     const int flags = fcntl(listener.fd.get(), F_GETFL);
     fcntl(listener.fd.get(), F_SETFL, flags | O_NONBLOCK);
     for (uint32_t client : state.sockets.at(listener.entry.usk().ino()).waiting)
@@ -136,7 +137,7 @@ Result<void> accept_waiting(FileDumpContext &context, UnixDumpState &state, Unix
     return context.images.add(image::ImageKind::Files, 0, listener.entry);
 }
 
-Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Listener &listener) {
+Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, UnixDumpState::Kept &listener) {
     const auto &waiting = state.sockets.at(listener.entry.usk().ino()).waiting;
     if (std::ranges::none_of(waiting, [&](uint32_t client) { return may_hold_data(state, client); }))
         return describe_waiting(context, state, listener);
@@ -224,13 +225,27 @@ Result<bool> accept_outsider(const FileOptions &options, const kernel::UnixSocke
     return false;
 }
 
+/// Plugins may take the sockets whose peers are outside.
+Result<void> ask_plugins(FileDumpContext &context, UnixDumpState &state) {
+    for (UnixDumpState::Kept &kept : state.undecided) {
+        img::unix_sk_entry *usk = kept.entry.mutable_usk();
+        const uint32_t peer = state.sockets.at(usk->ino()).peer.value_or(0);
+        if (!state.dumped.contains(peer) && TRY(context.plugins.dump_unix_socket(kept.fd.get(), usk->ino()))) {
+            usk->set_uflags(kUnixOfPlugin);
+            state.of_plugins.insert(usk->ino());
+        }
+        TRY(context.images.add(image::ImageKind::Files, 0, kept.entry));
+    }
+    return {};
+}
+
 Result<void> check_peers(FileDumpContext &context, UnixDumpState &state) {
     std::set<uint32_t> outsiders;
     for (auto [inode, holder] : state.dumped) {
         const kernel::UnixSocket &own = state.sockets.at(inode);
         auto waits = state.waiting_at.find(inode);
         const uint32_t peer = waits != state.waiting_at.end() ? waits->second : own.peer.value_or(0);
-        if (!peer || state.dumped.contains(peer))
+        if (!peer || state.dumped.contains(peer) || state.of_plugins.contains(inode))
             continue;
         auto found = state.sockets.find(peer);
         if (found == state.sockets.end())
@@ -246,7 +261,7 @@ Result<void> check_peers(FileDumpContext &context, UnixDumpState &state) {
 
 /// Clients from outside wait to be accepted: as if they had gone.
 Result<void> check_clients(FileDumpContext &context, const UnixDumpState &state) {
-    for (const UnixDumpState::Listener &listener : state.busy) {
+    for (const UnixDumpState::Kept &listener : state.busy) {
         const kernel::UnixSocket &own = state.sockets.at(listener.entry.usk().ino());
         for (uint32_t client : own.waiting)
             if (auto found = state.sockets.find(client); found != state.sockets.end() && !state.dumped.contains(client))
@@ -282,17 +297,19 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(dump_unix_name(context, file, sk, usk));
     TRY(dump_details(file.fd, sk, usk));
     if (!sk.waiting.empty())
-        return postpone(context, state, file, entry);
+        return postpone(context, state.busy, file, entry);
     if (sk.state != kUnixListening)
-        return dump_unix_queue(context, file.fd, sk.type, file.id.value, inode);
-    return {};
+        TRY(dump_unix_queue(context, file.fd, sk.type, file.id.value, inode));
+    return sk.peer && context.plugins.has_unix_hook() ? postpone(context, state.undecided, file, entry)
+                                                      : Result<void>();
 }
 
 Result<void> finish(FileDumpContext &context) {
     UnixDumpState &state = context.states.of<UnixDumpState>();
+    TRY(ask_plugins(context, state));
     TRY(check_peers(context, state));
     TRY(check_clients(context, state));
-    for (UnixDumpState::Listener &listener : state.busy)
+    for (UnixDumpState::Kept &listener : state.busy)
         TRY(finish_listener(context, state, listener));
     return {};
 }

@@ -31,8 +31,8 @@ Result<void> check(const img::unix_sk_entry &entry) {
     if (!known_type || !known_state || impossible)
         return base::bad_image(
             fmt::format("files.img: unix socket {} has the type {} and the state {}", entry.ino(), type, state));
-    if (entry.uflags() & ~kUnixExternal)
-        return base::unsupported(fmt::format("unix socket {} was saved by a plugin", entry.ino()));
+    if (entry.uflags() & ~(kUnixExternal | kUnixOfPlugin))
+        return base::unsupported(fmt::format("unix socket {} has unknown flags {:#x}", entry.ino(), entry.uflags()));
     if (!entry.name().empty())
         TRY(unix_address(entry.name()));
     return {};
@@ -60,7 +60,7 @@ Result<UnixRestoreState *> load(FileOpenContext &context) {
         if (file.type() != img::UNIXSK)
             continue;
         TRY(check(file.usk()));
-        if (given_for(context.options, socket_key(file.usk().ino())) >= 0) {
+        if ((file.usk().uflags() & kUnixOfPlugin) || given_for(context.options, socket_key(file.usk().ino())) >= 0) {
             state.given.insert(id);
             continue;
         }
@@ -146,6 +146,14 @@ Result<void> complete_all(FileOpenContext &context, UnixRestoreState &state) {
     return {};
 }
 
+Result<base::UniqueFd> open_with_plugin(FileOpenContext &context, uint32_t inode) {
+    if (auto fd = TRY(context.plugins.restore_unix_socket(inode)))
+        return fd;
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  fmt::format("unix socket {} was saved by a plugin, and none restores it", inode))
+                          .hint("say with -L where the plugin is that took part in the dump"));
+}
+
 } // namespace
 
 namespace unix_socket {
@@ -156,6 +164,8 @@ Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry)
 
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
     UnixRestoreState &state = *TRY(load(context));
+    if (entry.usk().uflags() & kUnixOfPlugin)
+        return open_with_plugin(context, entry.usk().ino());
     if (!std::exchange(state.made, true))
         if (auto made = make_all(context, state); !made) {
             remove_new_files(state);

@@ -157,8 +157,12 @@ def _command(name):
 
 
 def missing(names):
-    """Reason of the first feature that is missing, or None. Names: a probe, or "command:NAME"."""
+    """Reason of the first feature that is missing, or None. Names: a probe, "command:NAME", or a path."""
     for name in names:
+        if name.startswith("/"):
+            if not os.path.exists(name):
+                return f"there is no {name}"
+            continue
         if name.startswith("command:"):
             reason = _command(name[8:])
         elif name in _REQUIRED_KERNELS:
