@@ -37,6 +37,20 @@ Result<int> file_to_map(const RestoreContext &context, const Region &region, bas
     return reopened.get();
 }
 
+/// Shared memory that nobody else maps: made and filled in place, without a descriptor. Programs may have tens of
+/// thousands of such mappings, more than the limit on open files.
+Result<void> map_unshared(const RestoreContext &context, const Region &region) {
+    if (mmap(pointer(region.at), region.size(), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | static_cast<int>(region.flags & MAP_NORESERVE), -1,
+             0) == MAP_FAILED)
+        return base::fail_sys(fmt::format("map {} bytes for {:#x}", region.size(), region.start));
+    TRY(fill_shared(context.checkpoint.images, region.object, static_cast<std::byte *>(pointer(region.at)),
+                    region.size()));
+    if (mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
+        return base::fail_sys(fmt::format("protect {:#x}", region.start));
+    return {};
+}
+
 Result<void> map_region(const RestoreContext &context, const Region &region) {
     constexpr uint32_t kKept = MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << 26);
     int fd = -1;
@@ -61,6 +75,8 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
         return resource::attach_segment(static_cast<int>(region.object), region.pgoff, region.size(), region.at,
                                         static_cast<int>(region.prot), region.may_write);
     case Region::Kind::SharedAnonymous:
+        if (!context.shared_memory.contains(region.object))
+            return map_unshared(context, region);
         flags |= MAP_SHARED;
         fd = context.shared_memory.at(region.object);
         break;
@@ -138,12 +154,24 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
 }
 
 Result<void> create_shared_memory(RestoreContext &context) {
-    std::map<uint64_t, uint64_t> sizes; // id -> bytes
+    struct Use {
+        uint64_t size = 0;
+        unsigned mappings = 0;
+        bool partial = false; // of the beginning there is no mapping
+    };
+    std::map<uint64_t, Use> uses; // by id
     for (const plan::AddressSpace &space : context.spaces)
         for (const Region &region : space.regions)
-            if (region.kind == Region::Kind::SharedAnonymous)
-                sizes[region.object] = std::max(sizes[region.object], region.pgoff + region.size());
-    for (auto [id, size] : sizes) {
+            if (region.kind == Region::Kind::SharedAnonymous) {
+                Use &use = uses[region.object];
+                use.size = std::max(use.size, region.pgoff + region.size());
+                use.mappings++;
+                use.partial |= region.pgoff != 0;
+            }
+    for (auto [id, use] : uses) {
+        if (use.mappings == 1 && !use.partial)
+            continue; // see map_unshared()
+        const uint64_t size = use.size;
         // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are
         // then of the same kind ("/dev/zero (deleted)"), whatever their offset.
         void *at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -13,8 +13,10 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <memory>
+#include <optional>
 #include <sys/capability.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,25 +30,50 @@ std::string text_of(const std::string &path) {
     return kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string());
 }
 
-bool is_free(uint32_t pid) {
-    return kill(static_cast<pid_t>(pid), 0) < 0 && errno == ESRCH;
+bool exists(pid_t who) {
+    return kill(who, 0) == 0 || errno != ESRCH;
 }
 
-bool is_ending(uint32_t pid) {
-    auto stat = parse::parse_stat(text_of(fmt::format("/proc/{}/stat", pid)));
+/// Neither a process nor a process group has the number.
+bool is_free(uint32_t pid) {
+    return !exists(static_cast<pid_t>(pid)) && !exists(-static_cast<pid_t>(pid));
+}
+
+bool is_ending(const std::string &directory) {
+    auto stat = parse::parse_stat(text_of(directory + "/stat"));
     return !stat || stat->state == 'Z' || stat->state == 'X';
+}
+
+/// Who has the number for longer than it takes to end: the process itself, or the first of its group.
+std::optional<std::string> user_of(uint32_t pid) {
+    const std::string own = fmt::format("/proc/{}", pid);
+    if (exists(static_cast<pid_t>(pid)))
+        return is_ending(own) ? std::nullopt : std::optional(own);
+    std::error_code error;
+    for (auto &entry : std::filesystem::directory_iterator("/proc", error)) {
+        const std::string name = entry.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos)
+            continue;
+        auto stat = parse::parse_stat(text_of(entry.path().string() + "/stat"));
+        if (stat && stat->pgrp == static_cast<pid_t>(pid) && !is_ending(entry.path()))
+            return entry.path().string();
+    }
+    return std::nullopt;
 }
 
 Result<void> check_free(uint32_t pid) {
     // The end of a task that was just dumped takes a moment to reach its parent.
     constexpr int kTries = 200, kPauseUs = 10'000;
-    for (int tries = 0; tries < kTries && !is_free(pid) && is_ending(pid); tries++)
+    for (int tries = 0; tries < kTries && !is_free(pid) && !user_of(pid); tries++)
         usleep(kPauseUs);
     if (is_free(pid))
         return {};
-    std::string name = text_of(fmt::format("/proc/{}/comm", pid));
+    const std::string user = user_of(pid).value_or(fmt::format("/proc/{}", pid));
+    std::string name = text_of(user + "/comm");
     if (!name.empty())
         name.pop_back();
+    if (user != fmt::format("/proc/{}", pid))
+        name += fmt::format(", the group of process {}", user.substr(strlen("/proc/")));
     return base::fail(
         base::Error(base::ErrorKind::Busy, fmt::format("pid {} is in use{}", pid, name.empty() ? "" : " by " + name))
             .hint("end that process, or restore in a new pid namespace (unshare --pid --fork --mount-proc)"));
