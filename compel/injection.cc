@@ -153,7 +153,11 @@ Result<void> Injection::map_agent() {
                                {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
     if (r < 0) {
         mapped_ = false;
-        return base::fail_sys(static_cast<int>(-r), "map the agent");
+        auto error = base::Error::sys(static_cast<int>(-r), "map the agent");
+        if (r == -ENOMEM)
+            error.hint("its limit on address space (ulimit -v) leaves no room for that, or it has as many mappings as "
+                       "the kernel allows (vm.max_map_count): prlimit --as raises the limit of a running process");
+        return base::fail(std::move(error));
     }
     TRY(memory_->write(code_, agent_blob()));
     if (refused) {
