@@ -223,8 +223,8 @@ Result<WaitStatus> wait_for_stop(Pid pid, Pid tid, int timeout_ms) {
         status = wait_interrupted(tid, timeout_ms);
     if (timed_out())
         return base::fail(std::move(std::move(status).error().hint(
-            fmt::format("it may be in uninterruptible sleep, for example on a dead network file system; see "
-                        "/proc/{}/stack",
+            fmt::format("it may be in uninterruptible sleep, for example on a dead network file system, or the machine is too "
+                        "busy for this time; see /proc/{}/stack",
                         tid.value))));
     return status;
 }

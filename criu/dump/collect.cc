@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <future>
 #include <linux/seccomp.h>
 #include <memory>
 #include <span>
@@ -122,8 +123,8 @@ Result<void> abort_critical_section(tree::ThreadFacts &facts, const compel::Remo
     return compel::StoppedThread(facts.tid).set_registers(facts.registers);
 }
 
-Result<tree::ThreadFacts> collect_thread(ProcDir &proc, Pid pid, const compel::FrozenThread &frozen,
-                                         const compel::RemoteMemory &memory) {
+/// What ptrace tells.
+Result<tree::ThreadFacts> ask_thread(const compel::FrozenThread &frozen, const compel::RemoteMemory &memory) {
     compel::StoppedThread thread(frozen.tid);
     tree::ThreadFacts facts;
     facts.tid = frozen.tid;
@@ -140,8 +141,6 @@ Result<tree::ThreadFacts> collect_thread(ProcDir &proc, Pid pid, const compel::F
             facts.rseq_cs = *cs;
     }
     TRY(abort_critical_section(facts, memory));
-    std::string name = frozen.tid == pid ? "status" : fmt::format("task/{}/status", frozen.tid.value);
-    facts.status = TRY(parse::parse_status(TRY(proc.read(name.c_str()))));
     return facts;
 }
 
@@ -179,36 +178,86 @@ Result<void> refuse(const tree::TaskFacts &facts) {
     return {};
 }
 
-Result<tree::TaskFacts> collect_task(const compel::FrozenProcess &process) {
-    tree::TaskFacts facts;
+/// What /proc tells, of the threads too.
+Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &facts,
+                       std::vector<parse::Status> &statuses) {
+    ProcDir proc = TRY(ProcDir::open(process.pid));
+    facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    facts.parent = Pid(facts.stat.ppid);
+    if (process.zombie)
+        return {};
+    for (const compel::FrozenThread &thread : process.threads) {
+        std::string name = thread.tid == process.pid ? "status" : fmt::format("task/{}/status", thread.tid.value);
+        statuses.push_back(
+            TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
+    }
+    return collect_process(proc, facts);
+}
+
+/// What only the tracer can ask.
+Result<void> ask_task(const compel::FrozenProcess &process, std::vector<tree::ThreadFacts> &threads,
+                      std::vector<siginfo_t> &shared_pending) {
+    if (process.zombie)
+        return {};
+    auto memory = TRY(compel::RemoteMemory::open(process.pid));
+    for (const compel::FrozenThread &thread : process.threads)
+        threads.push_back(TRY_CTX(ask_thread(thread, memory), fmt::format("thread {}", thread.tid.value)));
+    shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
+    return {};
+}
+
+/// Both halves of what there is to know of a task. They are found out at the same time: see collect().
+struct Halves {
+    tree::TaskFacts read;
+    std::vector<parse::Status> statuses;
+    std::vector<tree::ThreadFacts> asked;
+    std::vector<siginfo_t> shared_pending;
+};
+
+Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halves) {
+    tree::TaskFacts &facts = halves.read;
     facts.pid = process.pid;
-    facts.parent = process.parent;
     facts.parent_thread = process.parent_thread;
     facts.zombie = process.zombie;
     facts.stopped = process.group_stopped;
     facts.stop_signal = process.stop_signal;
-    ProcDir proc = TRY(ProcDir::open(process.pid));
-    facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
-    facts.parent = Pid(facts.stat.ppid);
-    if (facts.zombie)
-        return facts;
-    auto memory = TRY(compel::RemoteMemory::open(process.pid));
-    for (const compel::FrozenThread &thread : process.threads)
-        facts.threads.push_back(
-            TRY_CTX(collect_thread(proc, process.pid, thread, memory), fmt::format("thread {}", thread.tid.value)));
-    facts.shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
-    TRY(collect_process(proc, facts));
-    TRY(refuse(facts));
-    return facts;
+    facts.shared_pending = std::move(halves.shared_pending);
+    facts.threads = std::move(halves.asked);
+    for (size_t i = 0; i < facts.threads.size(); i++)
+        facts.threads[i].status = std::move(halves.statuses[i]);
+    if (!facts.zombie)
+        TRY(refuse(facts));
+    return std::move(facts);
 }
 
 } // namespace
 
 Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
+    const auto &processes = tree.processes();
+    std::vector<Halves> halves(processes.size());
+    auto of_each = [&](auto &&half) -> Result<void> {
+        for (size_t i = 0; i < processes.size(); i++)
+            TRY_CTX(half(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value));
+        return {};
+    };
+    // Printing /proc takes the kernel longer than answering the tracer: with many tasks or threads another processor
+    // does it meanwhile.
+    constexpr size_t kMany = 20;
+    size_t threads = 0;
+    for (const compel::FrozenProcess &process : processes)
+        threads += process.threads.size();
+    const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
+    auto reading = std::async(how, [&] {
+        return of_each([](auto &process, Halves &half) { return read_proc(process, half.read, half.statuses); });
+    });
+    const Result<void> asked =
+        of_each([](auto &process, Halves &half) { return ask_task(process, half.asked, half.shared_pending); });
+    TRY(reading.get());
+    TRY(asked);
     std::vector<tree::TaskFacts> tasks;
-    tasks.reserve(tree.processes().size());
-    for (const compel::FrozenProcess &process : tree.processes())
-        tasks.push_back(TRY_CTX(collect_task(process), fmt::format("task {}", process.pid.value)));
+    tasks.reserve(processes.size());
+    for (size_t i = 0; i < processes.size(); i++)
+        tasks.push_back(TRY_CTX(join(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value)));
     assign_shared_ids(tasks);
     return tasks;
 }

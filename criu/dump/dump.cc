@@ -169,8 +169,10 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded), "dump"));
     if (!guarded && dispatches_calls(*frozen)) { // which shows only now
         frozen.reset();
-        if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
+        if (auto ended = TRY_CTX(go_on_in_child(), "dump")) {
+            plugins.leave_to_other();
             return *ended;
+        }
         frozen.emplace(TRY_CTX(freeze(options, true), "dump"));
     }
     compel::FrozenTree &tree = *frozen;

@@ -111,6 +111,10 @@ Plugins::~Plugins() {
             library.plugin->exit(static_cast<int>(stage_), result_);
 }
 
+void Plugins::leave_to_other() {
+    libraries_.clear();
+}
+
 bool Plugins::has_unix_hook() const {
     return std::ranges::any_of(libraries_, [](const Library &library) { return library.hook(kDumpUnixSocket); });
 }

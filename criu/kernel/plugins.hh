@@ -50,6 +50,8 @@ public:
     /// Ends them: as after a failure, unless succeeded() was called.
     ~Plugins();
     void succeeded() { result_ = 0; }
+    /// Another process goes on with them: they are not ended here.
+    void leave_to_other();
 
     bool has_unix_hook() const;
     bool has(PluginMoment moment) const;
