@@ -96,13 +96,9 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
     base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
     if (!fd)
         return errno == EBADF || errno == ESRCH ? Result<void>() : base::fail_sys("pidfd_getfd");
-    resource::OpenFile file;
-    file.fd = fd.get();
-    file.flags = static_cast<uint32_t>(fcntl(fd.get(), F_GETFL));
+    resource::OpenFile file = TRY(resource::look_at(fd.get()));
     file.holder = task.pid;
     file.number = number;
-    if (fstat(fd.get(), &file.stat) != 0)
-        return base::fail_sys("fstat");
     file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd.get()).c_str()));
     // Not ours: our descriptor shows the locks of the description, but not those of the task.
     auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number).c_str());

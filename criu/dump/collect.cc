@@ -11,10 +11,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <memory>
 #include <span>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 namespace dump {
@@ -64,6 +66,12 @@ public:
         }
         std::sort(found.begin(), found.end());
         return found;
+    }
+
+    /// What stat(2) says; 0 where it says nothing.
+    size_t size_of(const char *name) const {
+        struct stat st {};
+        return fstatat(dir_.get(), name, &st, 0) == 0 ? static_cast<size_t>(st.st_size) : 0;
     }
 
 private:
@@ -155,10 +163,25 @@ template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, 
     return static_cast<T>(*value);
 }
 
-Result<void> collect_process(ProcDir &proc, tree::TaskFacts &facts) {
+// To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
+// tried instead, in a fifth of the time. How many there are it tells since Linux 6.2.
+Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status) {
+    constexpr size_t kWorthwhile = 200;
+    const size_t open = proc.size_of("fd");
+    std::vector<int> found;
+    if (open >= kWorthwhile && open * 2 >= status.fd_size)
+        for (uint32_t number = 0; number < status.fd_size; number++)
+            if (syscall(SYS_kcmp, status.pid, status.pid, KCMP_FILE, number, number) == 0)
+                found.push_back(static_cast<int>(number));
+    if (!found.empty() && found.size() == open)
+        return found;
+    return proc.numbers("fd");
+}
+
+Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
     facts.vmas = TRY(parse::parse_smaps(TRY(proc.read("smaps"))));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
-    facts.fds = TRY(proc.numbers("fd"));
+    facts.fds = TRY(descriptors(proc, leader));
     // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
     facts.timers = TRY(parse::parse_timers(TRY(proc.read("timers"))));
     facts.coredump_filter = optional_number<uint32_t>(proc, "coredump_filter", parse::parse_hex_number);
@@ -191,7 +214,7 @@ Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &fa
         statuses.push_back(
             TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
     }
-    return collect_process(proc, facts);
+    return collect_process(proc, statuses.front(), facts);
 }
 
 /// What only the tracer can ask.

@@ -1,6 +1,7 @@
 #include "criu/dump/files.hh"
 
 #include "criu/kernel/io.hh"
+#include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/locks.hh"
 #include "criu/resource/file/plugin_file.hh"
 
@@ -60,50 +61,35 @@ Result<void> FileTable::dump(const resource::FileKind &kind, const resource::Ope
     return context_->images.add(image::ImageKind::Files, 0, entry);
 }
 
-Result<base::UniqueFd> FileTable::borrow(const tree::TaskFacts &task, int number) {
-    if (!pidfd_)
-        pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
-    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0)));
-    if (!fd)
-        return base::fail_sys("pidfd_getfd");
-    return fd;
+// All eventfds share one inode (as other files without a name do): comparing each with many others would take longer
+// than all the rest of a dump that has thousands.
+Result<FileTable::Key> FileTable::key_of(const FileReader &reader, resource::OpenFile &file) {
+    Key key{file.stat.st_dev, file.stat.st_ino, file.flags};
+    if ((file.stat.st_mode & S_IFMT) != 0)
+        return key;
+    TRY(reader.complete(file));
+    if (auto info = parse::parse_fdinfo(file.fdinfo); info && info->eventfd && info->eventfd->id)
+        key.object = static_cast<uint64_t>(*info->eventfd->id) + 1;
+    return key;
 }
 
-// Thousands of descriptors are looked up: the way to their directory is gone once.
-Result<std::string> FileTable::read_fdinfo(Pid holder, int number) {
-    if (infos_of_ != holder) {
-        infos_ =
-            TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/fdinfo", holder.value).c_str(), O_PATH | O_DIRECTORY));
-        infos_of_ = holder;
-    }
-    return kernel::read_file(infos_.get(), std::to_string(number).c_str());
-}
-
-Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd) {
-    resource::OpenFile file;
-    if (fstat(fd, &file.stat) < 0)
-        return base::fail_sys("fstat");
-    file.fd = fd;
-    file.flags = static_cast<uint32_t>(fcntl(fd, F_GETFL));
-    auto &same = descriptions_[{file.stat.st_dev, file.stat.st_ino, file.flags}];
+Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resource::OpenFile file) {
+    const Pid holder = file.holder;
+    const int number = file.number;
+    auto &same = descriptions_[TRY(key_of(reader, file))];
     auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
         return compare_files(known.holder, known.number, holder, n) < 0;
     });
     if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0) {
         const Known known = *place;
         if (S_ISREG(file.stat.st_mode) && known.holder != holder)
-            TRY(resource::dump_locks(*context_, TRY(read_fdinfo(holder, number)), holder, number, false));
+            TRY(resource::dump_locks(*context_, TRY(reader.fdinfo(number)), holder, number, false));
         return known;
     }
-    if (!own_links_)
-        own_links_ = TRY(kernel::open_at(AT_FDCWD, "/proc/self/fd", O_PATH | O_DIRECTORY));
-    file.link = TRY(kernel::read_link(own_links_.get(), std::to_string(fd).c_str()));
-    file.fdinfo = TRY(read_fdinfo(holder, number));
+    TRY(reader.complete(file));
     // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
-    file.holder = holder;
-    file.number = number;
     if (TRY(by_plugin(file)))
         return *same.insert(place, Known{file.id, img::EXT, holder, number});
     const resource::FileKind *kind = TRY(kind_of(file));
@@ -114,9 +100,13 @@ Result<FileTable::Known> FileTable::find_or_dump(Pid holder, int number, int fd)
 }
 
 Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
-    const int number = fd.get();
+    if (!our_own_)
+        our_own_ = TRY(FileReader::open(Pid(getpid())));
+    resource::OpenFile file = TRY(resource::look_at(fd.get()));
+    file.holder = our_own_->holder();
+    file.number = fd.get();
     const size_t before = context_->next_file_id;
-    const Known known = TRY_CTX(find_or_dump(Pid(getpid()), number, number), "a descriptor on its way");
+    const Known known = TRY_CTX(find_or_dump(*our_own_, std::move(file)), "a descriptor on its way");
     if (late_.contains(known.id.value))
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("a descriptor on its way through a socket is a {}, which can only be "
@@ -129,18 +119,19 @@ Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
 }
 
 Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
-    pidfd_.reset();
-    for (size_t i = 0; i < task.fds.size(); i++) {
-        auto context = [&] { return fmt::format("fd {}", task.fds[i]); };
-        const base::UniqueFd fd = TRY_CTX(borrow(task, task.fds[i]), context());
-        const Known known = TRY_CTX(find_or_dump(task.pid, task.fds[i], fd.get()), context());
-        img::fdinfo_entry entry;
-        entry.set_id(known.id.value);
-        entry.set_flags(close_on_exec[i] ? FD_CLOEXEC : 0);
-        entry.set_type(known.type);
-        entry.set_fd(static_cast<uint32_t>(task.fds[i]));
-        TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
-    }
+    const FileReader reader = TRY(FileReader::open(task.pid));
+    TableReader table(reader, task.fds);
+    for (size_t i = 0; i < task.fds.size();)
+        for (BorrowedFile &borrowed : TRY(table.next())) {
+            const int number = borrowed.file.number;
+            const Known known = TRY_CTX(find_or_dump(reader, std::move(borrowed.file)), fmt::format("fd {}", number));
+            img::fdinfo_entry entry;
+            entry.set_id(known.id.value);
+            entry.set_flags(close_on_exec[i++] ? FD_CLOEXEC : 0);
+            entry.set_type(known.type);
+            entry.set_fd(static_cast<uint32_t>(number));
+            TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
+        }
     return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
 }
 

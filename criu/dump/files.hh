@@ -1,6 +1,7 @@
 // All open files of the tree: each description once, and which descriptor of which task leads to it.
 #pragma once
 
+#include "criu/dump/table_reader.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/tree/facts.hh"
 
@@ -36,12 +37,13 @@ private:
     };
     struct Key {
         uint64_t device, inode, mode;
+        uint64_t object =
+            0; ///< what the kernel calls it, where many objects share one inode and it has a name for each
         auto operator<=>(const Key &) const = default;
     };
-    Result<std::string> read_fdinfo(Pid holder, int number);
-    Result<Known> find_or_dump(Pid holder, int number, int fd);
+    static Result<Key> key_of(const FileReader &reader, resource::OpenFile &file);
+    Result<Known> find_or_dump(const FileReader &reader, resource::OpenFile file);
     Result<FileId> add_passed(base::UniqueFd fd);
-    Result<base::UniqueFd> borrow(const tree::TaskFacts &task, int number);
     static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
     Result<bool> by_plugin(const resource::OpenFile &file);
     Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
@@ -49,12 +51,9 @@ private:
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order
     std::map<Key, FileId> paths_;
-    std::set<uint32_t> late_;  ///< ids of files that a restore opens last, in a task that has them
-    base::UniqueFd pidfd_;     ///< of the task whose table is being added
-    base::UniqueFd own_links_; ///< /proc/self/fd
-    base::UniqueFd infos_;     ///< /proc/PID/fdinfo of `infos_of_`
-    std::optional<Pid> infos_of_;
-    std::vector<base::UniqueFd> kept_; ///< passed descriptions, held for comparison
+    std::set<uint32_t> late_;           ///< ids of files that a restore opens last, in a task that has them
+    std::optional<FileReader> our_own_; ///< of files that were found on their way
+    std::vector<base::UniqueFd> kept_;  ///< passed descriptions, held for comparison
 };
 
 } // namespace dump

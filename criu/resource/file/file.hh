@@ -58,11 +58,15 @@ struct OpenFile {
     int fd = -1; ///< ours, shares the description
     struct stat stat {};
     uint32_t flags = 0; ///< F_GETFL
+    int family = -1;    ///< of a socket: SO_DOMAIN
     std::string link;   ///< what /proc/PID/fd/N points to, " (deleted)" included
     Pid holder;         ///< a task that has it open
     int number = -1;    ///< its number there; -1: cwd, root, program or mapping
     std::string fdinfo; ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
 };
+
+/// What an open descriptor of ours tells by itself: stat, flags and family. The descriptor stays the caller's.
+Result<OpenFile> look_at(int fd);
 
 /// What a dump of files needs and remembers.
 struct FileDumpContext {

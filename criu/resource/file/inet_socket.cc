@@ -22,11 +22,7 @@ namespace resource {
 namespace {
 
 bool matches(const OpenFile &file) {
-    if (!S_ISSOCK(file.stat.st_mode))
-        return false;
-    int family = 0;
-    get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &family);
-    return family == AF_INET || family == AF_INET6;
+    return file.family == AF_INET || file.family == AF_INET6;
 }
 
 Result<void> check_supported(const InetIdentity &identity) {

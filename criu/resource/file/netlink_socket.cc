@@ -37,9 +37,7 @@ constexpr SocketOption kOptions[] = {
 // ---- dump ----------------------------------------------------------------------------------------------------------
 
 bool matches(const OpenFile &file) {
-    int domain = -1;
-    return S_ISSOCK(file.stat.st_mode) && get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &domain) == 0 &&
-           domain == AF_NETLINK;
+    return file.family == AF_NETLINK;
 }
 
 /// States of all netlink sockets by inode; only the kernel's list tells them. Empty where it has none.

@@ -32,9 +32,7 @@ constexpr SocketOption kOptions[] = {
 };
 
 bool matches(const OpenFile &file) {
-    int family = 0;
-    return S_ISSOCK(file.stat.st_mode) && get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &family) == 0 &&
-           family == AF_PACKET;
+    return file.family == AF_PACKET;
 }
 
 // ---- dump ----------------------------------------------------------------------------------------------------------

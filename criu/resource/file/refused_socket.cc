@@ -38,15 +38,13 @@ bool matches(const OpenFile &file) {
 }
 
 Result<void> examine(const OpenFile &file, const FileOptions &) {
-    int number = 0;
-    get_int_option(file.fd, SOL_SOCKET, SO_DOMAIN, &number);
     for (const Family &family : kFamilies)
-        if (family.number == number)
+        if (family.number == file.family)
             return base::fail(
                 base::Error(base::ErrorKind::Unsupported, fmt::format("{} sockets cannot be checkpointed", family.name))
                     .hint(family.hint));
     return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                  fmt::format("sockets of the family {} cannot be checkpointed", number))
+                                  fmt::format("sockets of the family {} cannot be checkpointed", file.family))
                           .hint(kCloseIt));
 }
 

@@ -1,7 +1,10 @@
 // The list of all kinds of descriptors. The first that matches takes the file.
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/option_list.hh"
 
 #include <algorithm>
+#include <fcntl.h>
+#include <sys/socket.h>
 
 namespace resource {
 namespace {
@@ -13,6 +16,17 @@ constexpr const FileKind *kFileKinds[] = {
 };
 
 } // namespace
+
+Result<OpenFile> look_at(int fd) {
+    OpenFile file;
+    file.fd = fd;
+    if (fstat(fd, &file.stat) < 0)
+        return base::fail_sys("fstat");
+    file.flags = static_cast<uint32_t>(fcntl(fd, F_GETFL));
+    if (S_ISSOCK(file.stat.st_mode))
+        file.family = int_option(fd, SOL_SOCKET, SO_DOMAIN, -1);
+    return file;
+}
 
 std::span<const FileKind *const> file_kinds() {
     return kFileKinds;

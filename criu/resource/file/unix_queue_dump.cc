@@ -31,12 +31,11 @@ struct Packet {
 /// Peeks at packets one after the other.
 class QueueReader {
 public:
-    QueueReader(int fd, int type) : fd_(fd), type_(type), buffer_(kBuffer) {
+    QueueReader(int fd, int type) : fd_(fd), type_(type) {
         credentials_ = int_option(fd, SOL_SOCKET, SO_PASSCRED) == 1;
         int bytes = 0;
-        if (ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0) // of datagrams: those of the first
-            buffer_.resize(std::max(buffer_.size(), static_cast<size_t>(bytes)));
-        waiting_ = static_cast<size_t>(std::max(bytes, 0));
+        if (ioctl(fd, SIOCINQ, &bytes) == 0) // of datagrams: those of the first
+            waiting_ = static_cast<size_t>(std::max(bytes, 0));
     }
 
     /// Nothing is left: no packet.
@@ -73,6 +72,8 @@ public:
 
 private:
     msghdr prepare() {
+        if (buffer_.empty()) // most queues are, and are not looked at
+            buffer_.resize(std::max(kBuffer, waiting_));
         part_ = {buffer_.data(), buffer_.size()};
         address_ = {};
         msghdr message{};

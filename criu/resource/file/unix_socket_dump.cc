@@ -275,8 +275,7 @@ Result<void> check_clients(FileDumpContext &context, const UnixDumpState &state)
 namespace unix_socket {
 
 bool matches(const OpenFile &file) {
-    return S_ISSOCK(file.stat.st_mode) && file.link.starts_with("socket:[") &&
-           int_option(file.fd, SOL_SOCKET, SO_DOMAIN, -1) == AF_UNIX;
+    return file.family == AF_UNIX && file.link.starts_with("socket:[");
 }
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
