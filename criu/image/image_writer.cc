@@ -2,6 +2,7 @@
 
 #include "core.pb.h"
 #include "criu/image/entry_reader.hh"
+#include "criu/image/file_output.hh"
 #include "criu/image/payload.hh"
 #include "ghost-file.pb.h"
 
@@ -16,18 +17,6 @@ using google::protobuf::Message;
 
 constexpr size_t kBuffer = 64 << 10;
 constexpr size_t kMaxActive = 48;
-
-base::Result<void> write_all(int fd, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        ssize_t n = ::write(fd, bytes.data(), bytes.size());
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return base::fail_sys("write");
-        bytes = bytes.subspan(static_cast<size_t>(n));
-    }
-    return {};
-}
 
 void put_word(std::string &out, uint32_t word) {
     out.append(reinterpret_cast<const char *>(&word), sizeof word);
@@ -153,7 +142,7 @@ base::Result<void> ImageDirWriter::append(Key key, File &file, std::span<const s
     if (key.kind != ImageKind::Inventory && (large || file.buffer.size() > kBuffer))
         TRY(flush(key, file));
     if (large)
-        TRY_CTX(write_all(file.fd.get(), bytes), file.name);
+        TRY_CTX(write_all(file.fd.get(), {reinterpret_cast<const char *>(bytes.data()), bytes.size()}), file.name);
     return {};
 }
 
@@ -201,27 +190,41 @@ base::Result<void> ImageDirWriter::make_room() {
     return {};
 }
 
+base::Result<void> ImageDirWriter::remove_old_inventory(Key key) {
+    if (!belongs_to_checkpoint(key.kind) || old_inventory_gone_)
+        return {};
+    std::string inventory = image_file_name(ImageKind::Inventory, 0);
+    if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0 && errno != ENOENT)
+        return base::fail_sys("removing the old " + inventory);
+    old_inventory_gone_ = true;
+    return {};
+}
+
 base::Result<void> ImageDirWriter::create(Key key, File &file) {
-    if (belongs_to_checkpoint(key.kind) && !old_inventory_gone_) {
-        std::string inventory = image_file_name(ImageKind::Inventory, 0);
-        if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0 && errno != ENOENT)
-            return base::fail_sys("removing the old " + inventory);
-        old_inventory_gone_ = true;
-    }
-    constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-    file.fd.reset(openat(dir_.get(), file.name.c_str(), kFlags, 0600));
-    if (!file.fd && errno == EEXIST) { // of an earlier dump, or a symbolic link: never written through
-        if (unlinkat(dir_.get(), file.name.c_str(), 0) < 0)
-            return base::fail_sys(file.name);
-        file.fd.reset(openat(dir_.get(), file.name.c_str(), kFlags, 0600));
-    }
-    if (!file.fd)
-        return base::fail_sys(file.name);
+    TRY(remove_old_inventory(key));
+    file.fd = TRY(create_file(dir_.get(), file.name));
     file.created = true;
     return {};
 }
 
+/// Has a file made that is complete, most likely. A few are made at once: they are not worth a thread.
+base::Result<void> ImageDirWriter::hand_over(Key key, File &file) {
+    constexpr size_t kFew = 32;
+    if (!scribe_ && ++complete_ > kFew)
+        scribe_ = std::make_unique<Scribe>(dir_.get());
+    if (!scribe_)
+        return flush(key, file);
+    TRY(remove_old_inventory(key));
+    file.created = true;
+    return scribe_->add(file.name, std::move(file.buffer));
+}
+
+base::Result<void> ImageDirWriter::await_scribe() {
+    return scribe_ ? scribe_->wait() : base::Result<void>();
+}
+
 base::Result<void> ImageDirWriter::reopen(File &file) {
+    TRY(await_scribe());
     file.fd.reset(openat(dir_.get(), file.name.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
     if (!file.fd)
         return base::fail_sys(file.name);
@@ -233,7 +236,7 @@ base::Result<void> ImageDirWriter::flush(Key key, File &file) {
         TRY(create(key, file));
     if (!file.fd)
         TRY(reopen(file));
-    TRY_CTX(write_all(file.fd.get(), std::as_bytes(std::span(file.buffer))), file.name);
+    TRY_CTX(write_all(file.fd.get(), file.buffer), file.name);
     file.buffer.clear();
     return {};
 }
@@ -242,7 +245,7 @@ base::Result<void> ImageDirWriter::close(Key key, File &file) {
     if (!file.active)
         return {};
     if (!file.buffer.empty())
-        TRY(flush(key, file));
+        TRY(file.created || key.kind == ImageKind::Inventory ? flush(key, file) : hand_over(key, file));
     struct stat st {};
     if (file.pinned && fstat(file.fd.get(), &st) == 0)
         bytes_ += static_cast<uint64_t>(st.st_size) - file.raw_from;
@@ -262,6 +265,7 @@ base::Result<void> ImageDirWriter::secure(uint64_t more) {
     for (auto &[key, file] : files_)
         if (key.kind != ImageKind::Inventory && !file.buffer.empty())
             TRY(flush(key, file));
+    TRY(await_scribe());
     base::UniqueFd room(openat(dir_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (!room && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT))
         return {}; // a file system without nameless files: it will have to do
@@ -277,12 +281,14 @@ base::Result<void> ImageDirWriter::finish() {
     for (auto &[key, file] : files_)
         if (key != inventory)
             TRY(close(key, file));
+    TRY(await_scribe());
     TRY(close_file(inventory.kind, inventory.id));
     finished_ = true;
     return {};
 }
 
 void ImageDirWriter::discard() {
+    (void)await_scribe(); // what it has not made cannot be removed
     for (auto &[key, file] : files_)
         if (file.created)
             unlinkat(dir_.get(), file.name.c_str(), 0);

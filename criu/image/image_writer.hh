@@ -8,11 +8,13 @@
 #include "base/unique_fd.hh"
 #include "criu/image/layout.hh"
 #include "criu/image/registry.hh"
+#include "criu/image/scribe.hh"
 
 #include <cstddef>
 #include <google/protobuf/message.h>
 #include <list>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,7 +73,10 @@ private:
     base::Result<void> add_split_file(uint64_t id, const google::protobuf::Message &message);
     base::Result<File *> use(Key key);
     base::Result<void> make_room();
+    base::Result<void> remove_old_inventory(Key key);
     base::Result<void> create(Key key, File &file);
+    base::Result<void> hand_over(Key key, File &file);
+    base::Result<void> await_scribe();
     base::Result<void> reopen(File &file);
     base::Result<void> flush(Key key, File &file);
     base::Result<void> close(Key key, File &file);
@@ -83,6 +88,8 @@ private:
     std::map<Key, File> files_;
     std::list<Key> active_; ///< most recently used first
     uint64_t bytes_ = 0;
+    std::unique_ptr<Scribe> scribe_; ///< writes what is complete, once there are many files
+    size_t complete_ = 0;            ///< files so far that it could have written
     bool old_inventory_gone_ = false;
     bool finished_ = false;
 };
