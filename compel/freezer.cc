@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -86,24 +87,48 @@ struct Child {
     Pid thread; ///< that has forked it; 0 where only the process is known
 };
 
-std::vector<Child> children_of(Pid pid, const std::vector<Pid> &tids) {
-    static constexpr const char *kFormat = "/proc/{}/task/{}/children";
-    std::vector<Child> children;
-    if (access(fmt::format(fmt::runtime(kFormat), pid.value, pid.value).c_str(), F_OK) != 0) {
-        auto all = all_children();
-        auto [from, to] = all.equal_range(pid);
+/// Finds the children of the processes of one scan.
+class ChildFinder {
+public:
+    std::vector<Child> children_of(Pid pid, const std::vector<Pid> &tids) {
+        const bool by_thread = access(fmt::format(fmt::runtime(kFormat), pid.value, pid.value).c_str(), F_OK) == 0;
+        if (by_thread && !(tids.size() > processes_on_machine() && !has_any(pid)))
+            return children_of_threads(pid, tids);
+        std::vector<Child> children;
+        auto [from, to] = all().equal_range(pid);
         for (auto it = from; it != to; ++it)
             children.push_back({it->second, Pid(0)});
         return children;
     }
-    for (Pid tid : tids) {
-        std::vector<Pid> found;
-        append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), found);
-        for (Pid child : found)
-            children.push_back({child, tid});
+
+private:
+    static constexpr const char *kFormat = "/proc/{}/task/{}/children";
+
+    /// Of a process with more threads than there are processes: one pass over these takes less time than asking every
+    /// thread, and mostly tells that there is nothing to ask for.
+    static size_t processes_on_machine() {
+        struct stat proc {};
+        return stat("/proc", &proc) == 0 ? proc.st_nlink : SIZE_MAX;
     }
-    return children;
-}
+    bool has_any(Pid pid) { return all().contains(pid); }
+    const std::multimap<Pid, Pid> &all() {
+        if (!all_)
+            all_ = all_children();
+        return *all_;
+    }
+    static std::vector<Child> children_of_threads(Pid pid, const std::vector<Pid> &tids) {
+        std::vector<Child> children;
+        for (Pid tid : tids) {
+            std::vector<Pid> found;
+            append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), found);
+            for (Pid child : found)
+                children.push_back({child, tid});
+        }
+        return children;
+    }
+
+    std::optional<std::multimap<Pid, Pid>> all_;
+};
 
 // What the kernel ends with EINTR after any stop, although nothing happened (signal(7), "Interruption of system calls
 // by stop signals"). Socket calls are here for sockets with a timeout.
@@ -222,10 +247,10 @@ Result<WaitStatus> wait_for_stop(Pid pid, Pid tid, int timeout_ms) {
     if (timed_out())
         status = wait_interrupted(tid, timeout_ms);
     if (timed_out())
-        return base::fail(std::move(std::move(status).error().hint(
-            fmt::format("it may be in uninterruptible sleep, for example on a dead network file system, or the machine is too "
-                        "busy for this time; see /proc/{}/stack",
-                        tid.value))));
+        return base::fail(std::move(std::move(status).error().hint(fmt::format(
+            "it may be in uninterruptible sleep, for example on a dead network file system, or the machine is too "
+            "busy for this time; see /proc/{}/stack",
+            tid.value))));
     return status;
 }
 
@@ -249,6 +274,7 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
     std::vector<Unstopped> added;
     std::vector<Pid> queue{root};
     std::set<Pid> seen;
+    ChildFinder finder;
     for (size_t at = 0; at < queue.size(); at++) {
         Pid pid = queue[at];
         if (!seen.insert(pid).second)
@@ -279,7 +305,7 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
             process.threads.push_back({.tid = tid, .registers = {}});
             added.push_back({it->second, tid});
         }
-        for (Child child : children_of(pid, tids)) {
+        for (Child child : finder.children_of(pid, tids)) {
             queue.push_back(child.pid);
             forked_by[child.pid] = child.thread == pid ? Pid(0) : child.thread;
         }

@@ -36,14 +36,6 @@ Result<compel::FrozenTree> freeze(const cli::Options &options, bool guarded) {
     return compel::FrozenTree::freeze(base::Pid(options.tree), how);
 }
 
-/// Whether a thread has syscall user dispatch, which is off while the agent is there: somebody has to live to switch it
-/// on again.
-bool dispatches_calls(const compel::FrozenTree &tree) {
-    return std::ranges::any_of(tree.processes(), [](const compel::FrozenProcess &process) {
-        return std::ranges::any_of(process.threads, [](auto &thread) { return thread.dispatch.has_value(); });
-    });
-}
-
 std::string name_of(const tree::TaskFacts &task) {
     return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
 }
@@ -167,7 +159,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         TRY_CTX(pause_devices(plugins, base::Pid(options.tree)), "dump");
     DumpClock clock;
     std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded), "dump"));
-    if (!guarded && dispatches_calls(*frozen)) { // which shows only now
+    if (!guarded && needs_living_tracer(*frozen)) { // which shows only now
         frozen.reset();
         if (auto ended = TRY_CTX(go_on_in_child(), "dump")) {
             plugins.leave_to_other();

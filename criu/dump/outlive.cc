@@ -3,12 +3,12 @@
 #include "base/unique_fd.hh"
 #include "criu/kernel/io.hh"
 
+#include <algorithm>
 #include <csignal>
 #include <fcntl.h>
-#include <filesystem>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sstream>
+#include <string_view>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -18,8 +18,15 @@
 namespace dump {
 namespace {
 
-std::string text_of(const std::string &path) {
+std::string status_of(base::Pid task) {
+    const std::string path = fmt::format("/proc/{}/status", task.value);
     return kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string());
+}
+
+bool is_sandboxed(std::string_view status) {
+    constexpr std::string_view kKey = "Seccomp:\t";
+    const size_t at = status.find(kKey);
+    return at != std::string_view::npos && !status.substr(at + kKey.size()).starts_with('0');
 }
 
 sigset_t requests_to_end() {
@@ -56,20 +63,18 @@ base::Result<int> follow(pid_t child, const sigset_t &signals) {
 
 } // namespace
 
-bool needs_living_tracer(base::Pid root) {
-    const std::string status = text_of(fmt::format("/proc/{}/status", root.value));
-    const bool stopped = status.find("State:\tT") != std::string::npos;
-    const size_t seccomp = status.find("Seccomp:\t");
-    if (stopped || (seccomp != std::string::npos && status.compare(seccomp + 9, 1, "0") != 0))
-        return true;
-    std::error_code error;
-    for (auto &thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", root.value), error)) {
-        std::istringstream children(text_of(thread.path() / "children"));
-        for (int child = 0; children >> child;)
-            if (needs_living_tracer(base::Pid(child)))
-                return true;
-    }
-    return false;
+bool needs_living_tracer(base::Pid task) {
+    const std::string status = status_of(task);
+    return status.find("State:\tT") != std::string::npos || is_sandboxed(status);
+}
+
+// Syscall user dispatch, too, is off while the agent is there: somebody has to live to switch it on again.
+bool needs_living_tracer(const compel::FrozenTree &tree) {
+    auto dispatches = [](const compel::FrozenThread &thread) { return thread.dispatch.has_value(); };
+    return std::ranges::any_of(tree.processes(), [&](const compel::FrozenProcess &process) {
+        return !process.zombie && (process.group_stopped || std::ranges::any_of(process.threads, dispatches) ||
+                                   is_sandboxed(status_of(process.pid)));
+    });
 }
 
 base::Result<std::optional<int>> go_on_in_child() {

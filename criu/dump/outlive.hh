@@ -8,13 +8,16 @@
 
 #include "base/ids.hh"
 #include "base/result.hh"
+#include "compel/freezer.hh"
 
 #include <optional>
 
 namespace dump {
 
-/// Whether some task of the tree needs its tracer to get rid of the agent. A guess from /proc, of a running tree.
-bool needs_living_tracer(base::Pid root);
+/// Whether the task needs its tracer to get rid of the agent: what shows before it is stopped.
+bool needs_living_tracer(base::Pid task);
+/// Whether some task of the tree does.
+bool needs_living_tracer(const compel::FrozenTree &tree);
 
 /// Forks. Returns nothing in the child, who goes on, and the child's exit code in the parent, when that has ended.
 /// Signals that ask the parent to end are passed on.
