@@ -6,6 +6,7 @@
 #include "criu/kernel/child.hh"
 #include "criu/kernel/io.hh"
 #include "criu/kernel/netlink.hh"
+#include "criu/kernel/network_lock.hh"
 
 #include <arpa/inet.h>
 #include <cstring>
@@ -21,10 +22,8 @@
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <linux/unix_diag.h>
-#include <memory>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <nftables/libnftables.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -212,18 +211,8 @@ Result<void> create_link_with_index() {
     return kernel::netlink_do(NETLINK_ROUTE, request);
 }
 
-Result<void> create_nft_set() {
-    std::unique_ptr<nft_ctx, void (*)(nft_ctx *)> context(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
-    if (!context || nft_ctx_buffer_output(context.get()) != 0 || nft_ctx_buffer_error(context.get()) != 0)
-        return base::unsupported("libnftables");
-    const char *commands =
-        "add table inet probe\n"
-        "add set inet probe connections { type ipv4_addr . inet_service . ipv4_addr . inet_service; }\n"
-        "add chain inet probe output { type filter hook output priority 0; }\n"
-        "add rule inet probe output ip saddr . tcp sport . ip daddr . tcp dport @connections drop\n";
-    if (nft_run_cmd_from_buffer(context.get(), commands) != 0)
-        return base::unsupported(nft_ctx_get_error_buffer(context.get()));
-    return {};
+Result<void> lock_no_connections() {
+    return kernel::lock_network("probe", {});
 }
 
 } // namespace
@@ -238,7 +227,7 @@ Result<void> new_ifindex() {
     return in_netns<create_link_with_index>("links with a chosen index");
 }
 Result<void> network_lock_nftables() {
-    return in_netns<create_nft_set>("nftables sets of connections");
+    return in_netns<lock_no_connections>("nftables sets of connections");
 }
 
 Result<void> nftables() {
