@@ -35,9 +35,7 @@ public:
     }
 
     Result<std::string_view> read(const char *name) {
-        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
-        if (!fd)
-            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        const base::UniqueFd fd = TRY(open_file(name));
         size_t used = 0;
         for (;;) {
             if (used == buffer_.size())
@@ -66,6 +64,14 @@ public:
         }
         std::sort(found.begin(), found.end());
         return found;
+    }
+
+    /// A file for reading.
+    Result<base::UniqueFd> open_file(const char *name) const {
+        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
+        if (!fd)
+            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        return fd;
     }
 
     /// What stat(2) says; 0 where it says nothing.
@@ -163,6 +169,45 @@ template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, 
     return static_cast<T>(*value);
 }
 
+/// How much of the text are whole entries of smaps: up to the end of the last line VmFlags.
+size_t whole_entries(std::string_view text) {
+    const size_t last = text.rfind("\nVmFlags:");
+    const size_t end = last == std::string_view::npos ? last : text.find('\n', last + 1);
+    return end == std::string_view::npos ? 0 : end + 1;
+}
+
+// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the first
+// time, would take as long as the parsing.
+Result<std::vector<parse::Vma>> read_mappings(const ProcDir &proc) {
+    constexpr size_t kBuffer = 256 << 10;
+    const base::UniqueFd fd = TRY(proc.open_file("smaps"));
+    std::vector<parse::Vma> vmas;
+    std::string text(kBuffer, '\0');
+    size_t used = 0;
+    auto parse_some = [&](size_t bytes) -> Result<void> {
+        auto some = TRY(parse::parse_smaps(std::string_view(text).substr(0, bytes)));
+        std::ranges::move(some, std::back_inserter(vmas));
+        used -= bytes;
+        std::memmove(text.data(), text.data() + bytes, used);
+        return {};
+    };
+    for (;;) {
+        const ssize_t n = ::read(fd.get(), text.data() + used, text.size() - used);
+        if (n < 0)
+            return base::fail_sys("read /proc/PID/smaps");
+        used += static_cast<size_t>(n);
+        if (n == 0)
+            break;
+        if (used == text.size()) {
+            TRY(parse_some(whole_entries(text)));
+            if (used == text.size()) // no whole entry: a path of many pages
+                text.resize(2 * text.size());
+        }
+    }
+    TRY(parse_some(used));
+    return vmas;
+}
+
 // To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
 // tried instead, in a fifth of the time. How many there are it tells since Linux 6.2.
 Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status) {
@@ -179,7 +224,7 @@ Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status)
 }
 
 Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
-    facts.vmas = TRY(parse::parse_smaps(TRY(proc.read("smaps"))));
+    facts.vmas = TRY(read_mappings(proc));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
     facts.fds = TRY(descriptors(proc, leader));
     // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
