@@ -297,8 +297,9 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
             process.threads.clear();
             continue;
         }
-        if (stat.state == 'Z')
-            return base::unsupported(fmt::format("task {}: its main thread has ended while others run", pid.value));
+        process.leader_ended = stat.state == 'Z' || stat.state == 'X';
+        if (process.leader_ended)
+            std::erase(tids, pid);
         for (Pid tid : tids) {
             if (known.contains(tid) || !TRY(seize_living(pid, tid, options.ptrace_options)))
                 continue;

@@ -28,6 +28,7 @@ struct FrozenProcess {
     Pid parent_thread;                 ///< that has forked it, 0 for the leader or where the kernel does not tell
     std::vector<FrozenThread> threads; ///< leader first
     bool zombie = false;               ///< no threads then
+    bool leader_ended = false;         ///< while others live: these are `threads`
     bool group_stopped = false;        ///< by SIGSTOP and the like, before we came
     int stop_signal = 0;
 };

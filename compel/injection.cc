@@ -198,9 +198,7 @@ Result<void> Injection::connect() {
             error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
         return base::fail(std::move(error));
     }
-    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, leader_.tid().value, 0)));
-    if (!pidfd)
-        return base::fail_sys("pidfd_open");
+    const base::UniqueFd pidfd = TRY(open_pidfd(leader_.tid()));
     socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
     if (!socket_)
         return base::fail_sys("pidfd_getfd of the control socket");

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <string_view>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -156,6 +157,16 @@ Result<void> seize(Pid tid, uint64_t extra_options) {
 }
 Result<void> interrupt(Pid tid) {
     return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT");
+}
+
+Result<base::UniqueFd> open_pidfd(Pid tid) {
+    constexpr unsigned kThread = O_EXCL; // PIDFD_THREAD
+    for (unsigned flags : {0u, kThread})
+        if (base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, tid.value, flags))); fd)
+            return fd;
+        else if (errno != ENOENT && errno != EINVAL)
+            break;
+    return base::fail_sys(fmt::format("pidfd_open of thread {}", tid.value));
 }
 
 namespace {

@@ -6,6 +6,7 @@
 
 #include "base/ids.hh"
 #include "base/result.hh"
+#include "base/unique_fd.hh"
 
 #include <csignal>
 #include <optional>
@@ -74,6 +75,10 @@ Result<void> set_syscall_dispatch(Pid tid, const SyscallDispatch &);
 /// PTRACE_SEIZE; the thread keeps running. PTRACE_O_TRACESYSGOOD is always set.
 Result<void> seize(Pid tid, uint64_t extra_options = 0);
 Result<void> interrupt(Pid tid);
+
+/// A pidfd of a thread; of one that does not lead its process since Linux 6.9 only.
+/// Errors: Died; System. Source: pidfd_open(2).
+Result<base::UniqueFd> open_pidfd(Pid tid);
 /// Waits for the next stop or the end of `tid`. Fails with System(ETIMEDOUT) after `timeout_ms` (-1: never).
 Result<WaitStatus> wait(Pid tid, int timeout_ms);
 /// Waits until `tid` is in ptrace stop by PTRACE_INTERRUPT or group stop. Other stops on the way (signal delivery) keep

@@ -98,10 +98,11 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
         return errno == EBADF || errno == ESRCH ? Result<void>() : base::fail_sys("pidfd_getfd");
     resource::OpenFile file = TRY(resource::look_at(fd.get()));
     file.holder = task.pid;
+    file.voice = task.voice;
     file.number = number;
     file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd.get()).c_str()));
     // Not ours: our descriptor shows the locks of the description, but not those of the task.
-    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", task.pid.value, number).c_str());
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", task.voice.value, number).c_str());
     if (!text)
         return {}; // closed meanwhile
     file.fdinfo = std::move(*text);
@@ -128,14 +129,14 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
 void Examination::examine_descriptors(const TaskFacts &task) {
     if (task.zombie || !tables_done_.insert(task.ids.files).second)
         return;
-    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, task.pid.value, 0)));
+    const auto pidfd = compel::open_pidfd(task.voice);
     if (!pidfd)
         return; // gone since
     for (int number : task.fds) {
         if (std::ranges::find(options_.skip_fds, number) != options_.skip_fds.end())
             continue;
         ++report_.descriptors;
-        if (auto seen = examine_descriptor(task, pidfd.get(), number); !seen)
+        if (auto seen = examine_descriptor(task, pidfd->get(), number); !seen)
             add_error(&task, fmt::format("fd {}", number), seen.error());
     }
 }

@@ -48,7 +48,7 @@ OwnNamespaces own_namespaces() {
 
 Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &own) {
     for (auto &[name, ours] : own) {
-        std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.pid.value, name));
+        std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.voice.value, name));
         if (theirs.empty() || theirs == ours)
             continue;
         return base::unsupported(fmt::format(
@@ -59,7 +59,7 @@ Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &
 
 Result<void> check_threads(const tree::TaskFacts &task) {
     for (const tree::ThreadFacts &thread : task.threads)
-        if (thread.tid != task.pid && !shares_with_leader(task.pid, thread.tid))
+        if (thread.tid != task.voice && !shares_with_leader(task.voice, thread.tid))
             return base::unsupported(
                 fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
                             thread.tid.value));

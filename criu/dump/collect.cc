@@ -176,8 +176,8 @@ size_t whole_entries(std::string_view text) {
     return end == std::string_view::npos ? 0 : end + 1;
 }
 
-// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the first
-// time, would take as long as the parsing.
+// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the
+// first time, would take as long as the parsing.
 Result<std::vector<parse::Vma>> read_mappings(const ProcDir &proc) {
     constexpr size_t kBuffer = 256 << 10;
     const base::UniqueFd fd = TRY(proc.open_file("smaps"));
@@ -246,16 +246,36 @@ Result<void> refuse(const tree::TaskFacts &facts) {
     return {};
 }
 
+// Where the leader has ended its entry in /proc has neither memory nor files any more. Every thread has one like it,
+// although it is not listed.
+Pid voice_of(const compel::FrozenProcess &process) {
+    return process.zombie || process.threads.empty() ? process.pid : process.threads.front().tid;
+}
+
+/// As it would be if the leader lived.
+Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat &stat) {
+    ProcDir proc = TRY(ProcDir::open(process.pid));
+    parse::Stat leader = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    stat.pid = leader.pid;
+    stat.comm = std::move(leader.comm);
+    stat.exit_signal = leader.exit_signal;
+    stat.exit_code = leader.exit_code;
+    return {};
+}
+
 /// What /proc tells, of the threads too.
 Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &facts,
                        std::vector<parse::Status> &statuses) {
-    ProcDir proc = TRY(ProcDir::open(process.pid));
+    const Pid voice = voice_of(process);
+    ProcDir proc = TRY(ProcDir::open(voice));
     facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    if (voice != process.pid)
+        TRY(take_from_leader(process, facts.stat));
     facts.parent = Pid(facts.stat.ppid);
     if (process.zombie)
         return {};
     for (const compel::FrozenThread &thread : process.threads) {
-        std::string name = thread.tid == process.pid ? "status" : fmt::format("task/{}/status", thread.tid.value);
+        std::string name = thread.tid == voice ? "status" : fmt::format("task/{}/status", thread.tid.value);
         statuses.push_back(
             TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
     }
@@ -267,7 +287,7 @@ Result<void> ask_task(const compel::FrozenProcess &process, std::vector<tree::Th
                       std::vector<siginfo_t> &shared_pending) {
     if (process.zombie)
         return {};
-    auto memory = TRY(compel::RemoteMemory::open(process.pid));
+    auto memory = TRY(compel::RemoteMemory::open(voice_of(process)));
     for (const compel::FrozenThread &thread : process.threads)
         threads.push_back(TRY_CTX(ask_thread(thread, memory), fmt::format("thread {}", thread.tid.value)));
     shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
@@ -285,6 +305,7 @@ struct Halves {
 Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halves) {
     tree::TaskFacts &facts = halves.read;
     facts.pid = process.pid;
+    facts.voice = voice_of(process);
     facts.parent_thread = process.parent_thread;
     facts.zombie = process.zombie;
     facts.stopped = process.group_stopped;

@@ -74,7 +74,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
             TRY_CTX(dump_zombie(context, task), name_of(task));
             continue;
         }
-        memory.agent_may_write = may_write_itself(task.pid);
+        memory.agent_may_write = may_write_itself(task.voice);
         TaskInDump next = TRY_CTX(TaskInDump::begin(context, task), name_of(task));
         if (writing)
             TRY(writing->finish(context));

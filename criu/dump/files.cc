@@ -74,13 +74,13 @@ Result<FileTable::Key> FileTable::key_of(const FileReader &reader, resource::Ope
 }
 
 Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resource::OpenFile file) {
-    const Pid holder = file.holder;
+    const Pid holder = file.holder, voice = file.voice;
     const int number = file.number;
     auto &same = descriptions_[TRY(key_of(reader, file))];
     auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
-        return compare_files(known.holder, known.number, holder, n) < 0;
+        return compare_files(known.voice, known.number, voice, n) < 0;
     });
-    if (place != same.end() && compare_files(place->holder, place->number, holder, number) == 0) {
+    if (place != same.end() && compare_files(place->voice, place->number, voice, number) == 0) {
         const Known known = *place;
         if (S_ISREG(file.stat.st_mode) && known.holder != holder)
             TRY(resource::dump_locks(*context_, TRY(reader.fdinfo(number)), holder, number, false));
@@ -91,19 +91,19 @@ Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resou
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
     if (TRY(by_plugin(file)))
-        return *same.insert(place, Known{file.id, img::EXT, holder, number});
+        return *same.insert(place, Known{file.id, img::EXT, holder, voice, number});
     const resource::FileKind *kind = TRY(kind_of(file));
     // Known before it is dumped: a socket may hold itself in its own queue.
-    const Known known = *same.insert(place, Known{file.id, kind->type, holder, number});
+    const Known known = *same.insert(place, Known{file.id, kind->type, holder, voice, number});
     TRY(dump(*kind, file));
     return known;
 }
 
 Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
     if (!our_own_)
-        our_own_ = TRY(FileReader::open(Pid(getpid())));
+        our_own_ = TRY(FileReader::open(Pid(getpid()), Pid(getpid())));
     resource::OpenFile file = TRY(resource::look_at(fd.get()));
-    file.holder = our_own_->holder();
+    file.holder = file.voice = our_own_->holder();
     file.number = fd.get();
     const size_t before = context_->next_file_id;
     const Known known = TRY_CTX(find_or_dump(*our_own_, std::move(file)), "a descriptor on its way");
@@ -119,7 +119,7 @@ Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
 }
 
 Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
-    const FileReader reader = TRY(FileReader::open(task.pid));
+    const FileReader reader = TRY(FileReader::open(task.pid, task.voice));
     TableReader table(reader, task.fds);
     for (size_t i = 0; i < task.fds.size();)
         for (BorrowedFile &borrowed : TRY(table.next())) {
@@ -171,6 +171,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     file.link = TRY(kernel::read_link(AT_FDCWD, path.c_str()));
     file.id = context_->new_id();
     file.holder = task.pid;
+    file.voice = task.voice;
     const FileId id = file.id;
     TRY(dump(*TRY(kind_of(file)), file));
     paths_.emplace(key, id);

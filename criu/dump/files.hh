@@ -33,6 +33,7 @@ private:
         FileId id;
         img::fd_types type;
         Pid holder; ///< a task, or ourselves for a description that was found in a queue
+        Pid voice;  ///< a thread of it
         int number;
     };
     struct Key {

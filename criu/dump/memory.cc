@@ -19,7 +19,7 @@ namespace {
 using resource::MappingClass;
 
 std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
-    return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.pid.value, vma.start, vma.end);
+    return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.voice.value, vma.start, vma.end);
 }
 
 /// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
@@ -189,7 +189,7 @@ Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
 }
 
 Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes) {
-    auto scanner = TRY(pages::PageScanner::open(task.pid));
+    auto scanner = TRY(pages::PageScanner::open(task.voice));
     PageRuns runs;
     pages::ScanResult found;
     for (size_t i = 0; i < task.vmas.size();) {
@@ -225,7 +225,8 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
                            const compel::RemoteMemory &memory) {
     img::mm_entry mm;
     write_fields(task, answers, mm);
-    mm.set_exe_file_id(TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.pid.value), O_RDONLY)).value);
+    mm.set_exe_file_id(
+        TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.voice.value), O_RDONLY)).value);
     for (size_t i = 0; i < task.vmas.size(); i++)
         TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], answers, mm),
                 fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));

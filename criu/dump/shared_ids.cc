@@ -47,7 +47,7 @@ void assign_shared_ids(std::vector<tree::TaskFacts> &tasks) {
     for (tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        task.ids = {vm.number(task.pid), files.number(task.pid), fs.number(task.pid), sighand.number(task.pid)};
+        task.ids = {vm.number(task.voice), files.number(task.voice), fs.number(task.voice), sighand.number(task.voice)};
     }
 }
 

@@ -1,5 +1,6 @@
 #include "criu/dump/table_reader.hh"
 
+#include "compel/ptrace.hh"
 #include "criu/kernel/io.hh"
 
 #include <algorithm>
@@ -28,8 +29,8 @@ dev_t pipe_device() {
     return device;
 }
 
-// Of sockets and nameless pipes /proc tells nothing more but locks of flock(2), which nobody takes on them; a table that
-// has thousands is dumped in three quarters of the time without these questions.
+// Of sockets and nameless pipes /proc tells nothing more but locks of flock(2), which nobody takes on them; a table
+// that has thousands is dumped in three quarters of the time without these questions.
 std::string known_link(const resource::OpenFile &file) {
     if (file.family >= 0)
         return fmt::format("socket:[{}]", file.stat.st_ino);
@@ -40,12 +41,10 @@ std::string known_link(const resource::OpenFile &file) {
 
 } // namespace
 
-Result<FileReader> FileReader::open(base::Pid holder) {
-    FileReader reader(holder);
-    reader.pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, holder.value, 0)));
-    if (!reader.pidfd_)
-        return base::fail_sys("pidfd_open");
-    const std::string infos = fmt::format("/proc/{}/fdinfo", holder.value);
+Result<FileReader> FileReader::open(base::Pid holder, base::Pid voice) {
+    FileReader reader(holder, voice);
+    reader.pidfd_ = TRY(compel::open_pidfd(voice));
+    const std::string infos = fmt::format("/proc/{}/fdinfo", voice.value);
     reader.infos_ = TRY(kernel::open_at(AT_FDCWD, infos.c_str(), O_PATH | O_DIRECTORY));
     reader.own_links_ = TRY(kernel::open_at(AT_FDCWD, "/proc/self/fd", O_PATH | O_DIRECTORY));
     return reader;
@@ -58,6 +57,7 @@ Result<BorrowedFile> FileReader::borrow(int number) const {
         return base::fail_sys("pidfd_getfd");
     borrowed.file = TRY(resource::look_at(borrowed.fd.get()));
     borrowed.file.holder = holder_;
+    borrowed.file.voice = voice_;
     borrowed.file.number = number;
     return borrowed;
 }

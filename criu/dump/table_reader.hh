@@ -23,7 +23,8 @@ struct BorrowedFile {
 /// while nobody else uses it.
 class FileReader {
 public:
-    static Result<FileReader> open(base::Pid holder);
+    /// `voice`: a thread of the holder, see tree::TaskFacts.
+    static Result<FileReader> open(base::Pid holder, base::Pid voice);
 
     /// Everything but link and fdinfo. Errors: System(EPERM) without CAP_SYS_PTRACE.
     Result<BorrowedFile> borrow(int number) const;
@@ -33,8 +34,8 @@ public:
     base::Pid holder() const { return holder_; }
 
 private:
-    explicit FileReader(base::Pid holder) : holder_(holder) {}
-    base::Pid holder_;
+    FileReader(base::Pid holder, base::Pid voice) : holder_(holder), voice_(voice) {}
+    base::Pid holder_, voice_;
     base::UniqueFd pidfd_;
     base::UniqueFd infos_;     ///< /proc/PID/fdinfo
     base::UniqueFd own_links_; ///< /proc/self/fd

@@ -1,6 +1,7 @@
 #include "criu/dump/task_dump.hh"
 
 #include "base/clock.hh"
+#include "criu/dump/ended_leader.hh"
 #include "criu/dump/ids.hh"
 #include "criu/dump/page_writer.hh"
 #include "criu/dump/site.hh"
@@ -147,6 +148,16 @@ Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry
     return context.images.close_file(image::ImageKind::Core, static_cast<uint64_t>(tid.value));
 }
 
+/// `core` is that of the leader, or of the thread that answered in its place.
+Result<void> write_leader(TaskDumpContext &context, const tree::TaskFacts &task, img::core_entry &core,
+                          const compel::RemoteMemory &memory) {
+    if (task.leader_ended()) {
+        TRY(write_core(context, task.pid, TRY(take_ended_leader(core, task, memory))));
+        return write_core(context, task.voice, core);
+    }
+    return write_core(context, task.pid, core);
+}
+
 Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task, compel::Injection &agent) {
     std::vector<compel::Injection::ThreadRun> runs;
     std::vector<ThreadQuestions> questions;
@@ -168,7 +179,7 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
 }
 
 Result<void> dump_fs(TaskDumpContext &context, const tree::TaskFacts &task) {
-    auto link = [&](const char *name) { return fmt::format("/proc/{}/{}", task.pid.value, name); };
+    auto link = [&](const char *name) { return fmt::format("/proc/{}/{}", task.voice.value, name); };
     img::fs_entry fs;
     fs.set_cwd_id(TRY_CTX(context.files.add_path(task, link("cwd"), O_RDONLY), "working directory").value);
     fs.set_root_id(TRY_CTX(context.files.add_path(task, link("root"), O_RDONLY), "root directory").value);
@@ -186,7 +197,7 @@ Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
 
 /// Whether the agent's own memory was locked as it was mapped: MCL_FUTURE, here with MCL_ONFAULT.
 bool locks_what_is_new(const tree::TaskFacts &task) {
-    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", task.pid.value).c_str());
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", task.voice.value).c_str());
     auto now = parse::parse_status(text.value_or(std::string()));
     return now && now->vm_locked_kb > task.status().vm_locked_kb;
 }
@@ -219,7 +230,7 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     answers.policies = TRY(resource::ask_numa_policies(agent, task));
     if (answers.thp_flags > 1)
         leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
-    TRY(write_core(context, task.pid, leader.core));
+    TRY(write_leader(context, task, leader.core, memory));
     TRY(dump_threads(context, task, agent));
     TRY(dump_ids(context, task));
     TRY(dump_fs(context, task));
@@ -265,7 +276,7 @@ TaskInDump::~TaskInDump() = default;
 
 Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskFacts &task) {
     auto classes = TRY(classify_all(task));
-    auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.pid)));
+    auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.voice)));
     visit->name = fmt::format("task {} ({})", task.pid.value, task.stat.comm);
     auto site = TRY(choose_site(task.vmas, visit->memory, task.threads.size() - 1));
     const tree::ThreadFacts &leader = task.threads.front();

@@ -29,7 +29,7 @@ Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector
         entry.set_ppid(&task == &tasks.front() ? 0 : static_cast<uint32_t>(task.parent.value));
         entry.set_pgid(static_cast<uint32_t>(task.stat.pgrp));
         entry.set_sid(static_cast<uint32_t>(task.stat.session));
-        if (task.zombie)
+        if (task.zombie || task.leader_ended())
             entry.add_threads(pid);
         for (const tree::ThreadFacts &thread : task.threads)
             entry.add_threads(static_cast<uint32_t>(thread.tid.value));

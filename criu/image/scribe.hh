@@ -1,7 +1,7 @@
 // Writes files that are complete, in a thread of its own.
 //
-// A dump of a thousand tasks makes many thousand small files. Creating one takes the kernel as long as several questions
-// about a task: another processor does it meanwhile.
+// A dump of a thousand tasks makes many thousand small files. Creating one takes the kernel as long as several
+// questions about a task: another processor does it meanwhile.
 #pragma once
 
 #include "base/result.hh"

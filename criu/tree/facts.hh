@@ -49,6 +49,7 @@ struct SharedIds {
 
 struct TaskFacts {
     Pid pid;
+    Pid voice; ///< the thread that answers for it: the leader, or where that has ended the first of the others
     Pid parent;
     Pid parent_thread; ///< of the parent, that has forked it; 0 for the leader
     bool zombie = false;
@@ -65,7 +66,10 @@ struct TaskFacts {
     std::optional<uint32_t> loginuid;
     std::optional<int32_t> autogroup_nice;
     SharedIds ids;
-    std::vector<ThreadFacts> threads; ///< leader first; empty for a zombie
+    std::vector<ThreadFacts> threads; ///< `voice` first; empty for a zombie
+
+    /// While others live. /proc/PID tells nothing then that needs memory or files; /proc/VOICE does.
+    bool leader_ended() const { return !zombie && voice != pid; }
 
     const parse::Status &status() const { return threads.front().status; }
 };

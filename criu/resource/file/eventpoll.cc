@@ -5,6 +5,7 @@
 //
 // Numbers mean something in one task only, the first that holds the set: it fills the set once its descriptors are in
 // place, the other holders leave it alone. What is opened late is added late.
+#include "compel/ptrace.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 
@@ -54,11 +55,11 @@ Result<void> restore_busy_poll(int fd, const img::ext_epoll &ext) {
 /// Whether descriptor `number` of any task is that file.
 bool is_watched(const OpenFile &file, Pid task, int number, uint32_t added, uint32_t nth) {
     kcmp_epoll_slot slot{static_cast<uint32_t>(file.number), added, nth};
-    return syscall(SYS_kcmp, task.value, file.holder.value, KCMP_EPOLL_TFD, number, &slot) == 0;
+    return syscall(SYS_kcmp, task.value, file.voice.value, KCMP_EPOLL_TFD, number, &slot) == 0;
 }
 
 Result<FileId> id_of(FileDumpContext &context, Pid task, int number) {
-    base::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, task.value, 0)));
+    const base::UniqueFd pidfd = TRY(compel::open_pidfd(task));
     base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), number, 0)));
     if (!fd)
         return base::fail_sys("pidfd_getfd");
@@ -69,8 +70,8 @@ Result<FileId> id_of(FileDumpContext &context, Pid task, int number) {
 Result<void> find_target(FileDumpContext &context, const OpenFile &file, uint32_t nth, img::eventpoll_tfd_entry &lost) {
     for (const tree::TaskFacts &task : context.tasks)
         for (int number : task.fds)
-            if (is_watched(file, task.pid, number, lost.tfd(), nth)) {
-                lost.set_target(TRY(id_of(context, task.pid, number)).value);
+            if (is_watched(file, task.voice, number, lost.tfd(), nth)) {
+                lost.set_target(TRY(id_of(context, task.voice, number)).value);
                 if (task.pid == file.holder) {
                     lost.set_added(lost.tfd());
                     lost.set_tfd(static_cast<uint32_t>(number));
@@ -86,7 +87,7 @@ Result<void> check_numbers(FileDumpContext &context, const OpenFile &file, img::
     std::map<uint32_t, uint32_t> seen;
     for (img::eventpoll_tfd_entry &entry : *poll.mutable_tfd()) {
         const uint32_t nth = seen[entry.tfd()]++;
-        if (!is_watched(file, file.holder, static_cast<int>(entry.tfd()), entry.tfd(), nth))
+        if (!is_watched(file, file.voice, static_cast<int>(entry.tfd()), entry.tfd(), nth))
             TRY(find_target(context, file, nth, entry));
     }
     return {};

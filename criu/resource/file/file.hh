@@ -61,6 +61,7 @@ struct OpenFile {
     int family = -1;    ///< of a socket: SO_DOMAIN
     std::string link;   ///< what /proc/PID/fd/N points to, " (deleted)" included
     Pid holder;         ///< a task that has it open
+    Pid voice;          ///< the thread of it that /proc and kcmp are asked for (tree::TaskFacts)
     int number = -1;    ///< its number there; -1: cwd, root, program or mapping
     std::string fdinfo; ///< text of /proc/PID/fdinfo/N; read for kinds that are not plain files
 };

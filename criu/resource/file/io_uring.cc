@@ -182,13 +182,13 @@ Place find_among(Pid pid, const std::vector<pages::Extent> &extents, const parse
 
 /// A restored instance lies in ordinary memory.
 Result<Place> find_in_memory(const tree::TaskFacts &task, const parse::IoUringInfo &info) {
-    auto scanner = TRY(pages::PageScanner::open(task.pid));
+    auto scanner = TRY(pages::PageScanner::open(task.voice));
     for (const parse::Vma &vma : task.vmas) {
         if (vma.shared || !vma.name.empty() || !(vma.prot & PROT_WRITE))
             continue;
         pages::ScanResult used;
         TRY(scanner.scan(vma.start, vma.end, pages::Mapping::Anonymous, used));
-        if (Place place = find_among(task.pid, used.data, info); place.rings)
+        if (Place place = find_among(task.voice, used.data, info); place.rings)
             return place;
     }
     return Place{};
@@ -238,7 +238,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         return base::unsupported("its queues are not mapped by the task that has it open");
     const uint32_t entries = info.sq_mask + 1, completions = info.cq_mask + 1;
     uint32_t flags = TRY(flags_by_size(place, entries, completions));
-    if (!(flags & kNoSqArray) && !TRY(has_array(file.holder, place, Layout::of(entries, completions, flags), entries)))
+    if (!(flags & kNoSqArray) && !TRY(has_array(file.voice, place, Layout::of(entries, completions, flags), entries)))
         flags |= kNoSqArray;
     entry.mutable_ext()->set_id(file.id.value);
     TRY(dump_owner(file, entry.mutable_ext()->mutable_fown()));

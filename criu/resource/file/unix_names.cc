@@ -31,7 +31,7 @@ std::string link_target(const std::string &path) {
 UnixPlace find_place(const OpenFile &socket, const std::string &name, int file) {
     UnixPlace place;
     fstat(file, &place.stat);
-    const std::string proc = fmt::format("/proc/{}", socket.holder.value);
+    const std::string proc = fmt::format("/proc/{}", socket.voice.value);
     const std::string root = link_target(proc + "/root"), cwd = link_target(proc + "/cwd");
     const std::string real = link_target(fmt::format("/proc/self/fd/{}", file));
     const bool absolute = name[0] == '/';

@@ -137,7 +137,10 @@ def _sharing(members, kind):
 
 def _thread(pid, tid):
     path = f"/proc/{pid}/task/{tid}"
-    values = {f"status.{key}": value for key, value in _status(path).items()}
+    status = _status(path)
+    if status.get("State") == "Z":  # a leader that has ended before the others
+        return {f"status.{key}": status.get(key) for key in ZOMBIE_KEYS}
+    values = {f"status.{key}": value for key, value in status.items()}
     values["comm"] = _read(f"{path}/comm").strip()
     values["robust_list"] = kernel.robust_list(tid)
     values["ioprio"] = kernel.ioprio(tid)
@@ -156,10 +159,15 @@ def _task(pid, numbers):
     path = f"/proc/{pid}"
     values = {}
     status = _status(path)
+    tids = sorted(map(int, os.listdir(f"{path}/task")))
+    voice = pid
     if status.get("State") == "Z":
-        return {"threads": {}, **{f"status.{key}": status.get(key) for key in ZOMBIE_KEYS}}
-    values["maps"] = _mappings(pid)
-    values["fds"] = _descriptors(pid, numbers)
+        if len(tids) == 1:
+            return {"threads": {}, **{f"status.{key}": status.get(key) for key in ZOMBIE_KEYS}}
+        voice = min(tid for tid in tids if tid != pid)  # its memory and files show in the entry of any other thread
+    path = f"/proc/{voice}"
+    values["maps"] = _mappings(voice)
+    values["fds"] = _descriptors(voice, numbers)
     for name in ("exe", "cwd", "root"):
         values[name] = _link(f"{path}/{name}")
     for name in ("cmdline", "environ", "auxv", "limits", "oom_score_adj", "loginuid", "coredump_filter", "timers", "cgroup"):
@@ -167,7 +175,7 @@ def _task(pid, numbers):
     # A running timer shows its remaining time nowhere in this file, so all of it compares.
     for name in ("ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts", "cgroup"):
         values[f"ns.{name}"] = _link(f"{path}/ns/{name}")
-    values["threads"] = {tid: _thread(pid, tid) for tid in sorted(map(int, os.listdir(f"{path}/task")))}
+    values["threads"] = {tid: _thread(pid, tid) for tid in tids}
     return values
 
 
@@ -182,7 +190,8 @@ def observe(root, skip=()):
     facts = {"tree": sorted(pids)}
     alive = [pid for pid in tree if tree[pid]["threads"]]
     for kind in ("vm", "files", "fs", "sighand", "sysvsem"):
-        tids = [(int(tid), int(tid), 0) for pid in alive for tid in tree[pid]["threads"]]
+        tids = [(tid, tid, 0) for pid in alive for tid, values in tree[pid]["threads"].items()
+                if values["status.State"] != "Z"]
         if len(tids) <= 64:
             facts[f"shared.{kind}"] = _sharing(tids, kind)
     by_target = {}
