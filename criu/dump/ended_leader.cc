@@ -49,6 +49,7 @@ void call_exit(img::core_entry &core, uint64_t instruction, int code) {
     registers->set_ax(SYS_exit);
     registers->set_di(static_cast<uint64_t>(code));
     registers->set_orig_ax(~0ull);
+    core.mutable_thread_core()->mutable_ext()->clear_syscall_restart();
 }
 
 } // namespace

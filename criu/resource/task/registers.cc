@@ -5,6 +5,8 @@
 // on the CPU of the restore.
 //
 // A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode.
+// The image also says with which error it was cut off, and a restore sets that up again: then it is the kernel that
+// decides, when the thread goes on, whether the call is made again or a signal that came meanwhile ends it with EINTR.
 // The restart block, which holds the end of an interrupted nanosleep or poll, cannot be carried over: such a call
 // starts anew, nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
 #include "criu/resource/task/registers.hh"
@@ -114,24 +116,35 @@ Result<void> write_fpu(const std::vector<std::byte> &state, img::user_x86_fpregs
     return {};
 }
 
-/// A cut-off system call goes back to its instruction.
-void rewind_syscall(compel::Registers &regs) {
-    constexpr int64_t kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
-    if (static_cast<int64_t>(regs.orig_rax) < 0)
-        return;
-    auto result = static_cast<int64_t>(regs.rax);
-    if (result != kRestartSys && result != kRestartNoIntr && result != kRestartNoHand && result != kRestartBlock)
-        return;
-    if (result == kRestartBlock) {
+constexpr unsigned kSyscallInstruction = 2; // bytes
+constexpr uint32_t kRestartSys = 512, kRestartNoIntr = 513, kRestartNoHand = 514, kRestartBlock = 516;
+
+bool is_restart(uint64_t error) {
+    return error == kRestartSys || error == kRestartNoIntr || error == kRestartNoHand || error == kRestartBlock;
+}
+
+/// A cut-off system call goes back to its instruction. Returns the error that cut it off; 0 for none.
+uint32_t rewind_syscall(compel::Registers &regs) {
+    const uint64_t error = -regs.rax;
+    if (static_cast<int64_t>(regs.orig_rax) < 0 || !is_restart(error))
+        return 0;
+    if (error == kRestartBlock) {
         // The kernel has written the time left to `rem`.
         if (regs.orig_rax == SYS_nanosleep && regs.rsi)
             regs.rdi = regs.rsi;
         if (regs.orig_rax == SYS_clock_nanosleep && regs.r10)
             regs.rdx = regs.r10;
     }
-    constexpr unsigned kInstruction = 2;
     regs.rax = regs.orig_rax;
-    regs.rip -= kInstruction;
+    regs.rip -= kSyscallInstruction;
+    return static_cast<uint32_t>(error);
+}
+
+/// The other way round. There is no restart block: what had one is made again as it was.
+void cut_off_syscall(compel::Registers &regs, uint32_t error) {
+    regs.orig_rax = regs.rax;
+    regs.rax = -uint64_t{error == kRestartBlock ? kRestartNoHand : error};
+    regs.rip += kSyscallInstruction;
 }
 
 template <class Word, class Field> void copy_in(const Field &from, std::vector<std::byte> &state, Place to) {
@@ -153,7 +166,8 @@ Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &co
     if (r.cs != kCode64)
         return base::unsupported("it runs 32-bit code");
     r.orig_rax = facts.original_syscall;
-    rewind_syscall(r);
+    if (const uint32_t error = rewind_syscall(r))
+        core.mutable_thread_core()->mutable_ext()->set_syscall_restart(error);
     core.set_mtype(img::core_entry::X86_64);
     img::thread_info_x86 *info = core.mutable_thread_info();
     info->set_clear_tid_addr(0);
@@ -184,6 +198,11 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
     r.rip = e.ip(), r.eflags = e.flags(), r.rsp = e.sp(), r.cs = kCode64, r.ss = kData64;
     r.fs_base = e.fs_base(), r.gs_base = e.gs_base();
     r.ds = e.ds(), r.es = e.es(), r.fs = e.fs(), r.gs = e.gs();
+    if (const img::ext_thread_core &ext = core.thread_core().ext(); ext.has_syscall_restart()) {
+        if (!is_restart(ext.syscall_restart()))
+            return base::bad_image(fmt::format("core: a system call cut off by {}", ext.syscall_restart()));
+        cut_off_syscall(r, ext.syscall_restart());
+    }
     return r;
 }
 
