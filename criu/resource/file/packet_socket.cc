@@ -105,8 +105,6 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     int type = 0;
     if (get_int_option(file.fd, SOL_SOCKET, SO_TYPE, &type) < 0)
         return base::fail_sys("ask a packet socket for its type");
-    if (type == SOCK_PACKET)
-        return base::unsupported("packet sockets of the type SOCK_PACKET cannot be checkpointed");
     socket->set_id(file.id.value);
     socket->set_type(static_cast<uint32_t>(type));
     socket->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
@@ -179,12 +177,28 @@ Result<void> restore_memberships(int fd, const img::packet_sock_entry &entry) {
     return {};
 }
 
+/// The oldest type (SOCK_PACKET) takes names, and its protocol from socket(2).
+Result<void> bind_by_name(int fd, uint32_t interface) {
+    sockaddr address{.sa_family = AF_PACKET, .sa_data = {}};
+    char name[IF_NAMESIZE] = {};
+    if (!interface)
+        return {};
+    if (!if_indextoname(interface, name))
+        return base::fail_sys(fmt::format("find the interface {}", interface));
+    memcpy(address.sa_data, name, std::min(strlen(name), sizeof address.sa_data - 1));
+    if (bind(fd, &address, sizeof address) < 0)
+        return base::fail_sys(fmt::format("bind a packet socket to {}", name));
+    return {};
+}
+
 Result<void> bind_packet(int fd, const img::packet_sock_entry &entry) {
     uint32_t interface = entry.ifindex();
     if (interface && !entry.ext().ifname().empty())
         interface = if_nametoindex(entry.ext().ifname().c_str());
     if (entry.ifindex() && !interface)
         return base::fail_sys(fmt::format("find the interface {}", entry.ext().ifname()));
+    if (entry.type() == SOCK_PACKET)
+        return bind_by_name(fd, interface);
     if (!entry.protocol() && !interface)
         return {};
     const sockaddr_ll address{.sll_family = AF_PACKET,
@@ -197,10 +211,12 @@ Result<void> bind_packet(int fd, const img::packet_sock_entry &entry) {
 
 Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &file) {
     const img::packet_sock_entry &entry = file.psk();
-    if (entry.type() != SOCK_RAW && entry.type() != SOCK_DGRAM)
+    const bool oldest = entry.type() == SOCK_PACKET;
+    if (entry.type() != SOCK_RAW && entry.type() != SOCK_DGRAM && !oldest)
         return base::bad_image(fmt::format("a packet socket of type {}", entry.type()));
     // Of no protocol at first: it hears nothing before it is bound.
-    base::UniqueFd fd(socket(AF_PACKET, static_cast<int>(entry.type()) | SOCK_CLOEXEC, 0));
+    const uint32_t protocol = oldest ? entry.protocol() : 0;
+    base::UniqueFd fd(socket(AF_PACKET, static_cast<int>(entry.type()) | SOCK_CLOEXEC, static_cast<int>(protocol)));
     if (!fd)
         return base::fail_sys("socket");
     TRY(restore_options(fd.get(), entry));
@@ -230,7 +246,7 @@ const FileKind kPacketSocket{
     .type = img::PACKETSK,
     .about = {.saved = "type, protocol, interface, options, memberships, fanout, rings with their mappings",
               .restored = "rings are made anew at the same size",
-              .limits = "packets that were not read are lost, in rings too (the dump warns); SOCK_PACKET and fanout "
+              .limits = "packets that were not read are lost, in rings too (the dump warns); fanout "
                         "groups with a BPF program are refused"},
     .matches = matches,
     .dump = dump,

@@ -34,7 +34,7 @@ constexpr Family kFamilies[] = {
 };
 
 bool matches(const OpenFile &file) {
-    return S_ISSOCK(file.stat.st_mode);
+    return file.family >= 0; // a name in the file system that was opened with O_PATH is no socket
 }
 
 Result<void> examine(const OpenFile &file, const FileOptions &) {
