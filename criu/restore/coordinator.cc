@@ -39,6 +39,8 @@ Result<base::Error> explain(const RestoreContext &context, const Rendezvous::Age
 } // namespace
 
 Result<void> Coordinator::start() {
+    // A tool with file capabilities is not dumpable, and then the files of its tasks under /proc are root's.
+    prctl(PR_SET_DUMPABLE, 1);
     // Orphans of a failed restore come to us, so that none is left.
     prctl(PR_SET_CHILD_SUBREAPER, !context_->root_is_orphan());
     sigset_t all;

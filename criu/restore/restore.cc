@@ -129,6 +129,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
         return print_plan(checkpoint, topology, spaces, around);
     TRY_CTX(check_given(options), "restore");
     TRY_CTX(check_capabilities(checkpoint), "restore");
+    TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_pids(checkpoint, topology), "restore");
 
     const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));

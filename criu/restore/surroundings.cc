@@ -247,4 +247,19 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint) {
     return {};
 }
 
+Result<void> check_groups(const plan::Checkpoint &checkpoint) {
+    const auto status = parse::parse_status(text_of("/proc/self/status"));
+    if (!status || (status->cap_eff >> CAP_SETGID & 1))
+        return {};
+    for (const plan::TaskImage &task : checkpoint.tasks)
+        for (const plan::ThreadImage &thread : task.threads)
+            if (const auto &groups = thread.core.thread_core().creds().groups();
+                !task.dead() && !std::ranges::equal(groups, status->groups))
+                return base::fail(
+                    base::Error(base::ErrorKind::Unsupported,
+                                fmt::format("thread {} has other supplementary groups than this process", thread.tid))
+                        .hint("restore with CAP_SETGID, or as the user who ran the program"));
+    return {};
+}
+
 } // namespace restore

@@ -43,6 +43,9 @@ Result<void> check_given(const cli::Options &options);
 /// Errors: Unsupported, naming a capability that a task has and we cannot give it.
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
 
+/// Whether the threads can get their supplementary groups: that takes CAP_SETGID, unless they are ours.
+Result<void> check_groups(const plan::Checkpoint &checkpoint);
+
 /// Puts the decoded checkpoint into huge pages where it is large: every fork copies the page tables of it, and the
 /// child takes them down again, which for a thousand tasks is a fifth of the restore. A hint; nothing depends on it.
 void prepare_heap_for_forks();

@@ -7,9 +7,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 CRIU = os.path.abspath(sys.argv[1])
 failures = []
@@ -108,6 +112,50 @@ def trees(work):
     expect("no such tree", criu("check", "-t", "4194304"), 1, err=r"there is no task 4194304")
 
 
+def unprivileged(work):
+    """A user checkpoints what is his, with a tool that has one capability."""
+    nobody, capability = 65534, 40  # CAP_CHECKPOINT_RESTORE
+    folder = pathlib.Path(work) / "nobody"
+    folder.mkdir()
+    for name in ("images", "data"):
+        (folder / name).mkdir()
+        os.chown(folder / name, nobody, nobody)
+    os.chmod(work, 0o755)
+    tool = folder / "criu"
+    shutil.copy(CRIU, tool)
+    try:  # struct vfs_cap_data: revision 2, effective; permitted and inheritable words, low and high
+        os.setxattr(tool, "security.capability", struct.pack("<IIIII", 0x02000001, 0, 0, 1 << capability - 32, 0))
+    except OSError as error:
+        print(f"# unprivileged: no file capabilities here: {error}")
+        return
+    as_user = {"user": nobody, "group": nobody, "extra_groups": [], "cwd": folder / "data", "stdin": subprocess.DEVNULL}
+    script = "import time\nn = 0\nwhile True:\n    n += 1\n    open('tick', 'w').write(str(n))\n    time.sleep(0.01)"
+    target = subprocess.Popen(["python3", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True, **as_user)
+    tick = folder / "data/tick"
+
+    def goes_on():
+        before, end = tick.read_text() if tick.exists() else "", time.monotonic() + 20
+        while time.monotonic() < end and (not tick.exists() or tick.read_text() in ("", before)):
+            time.sleep(0.01)
+        return tick.exists() and tick.read_text() != before
+
+    def run(*args):
+        return subprocess.run([tool, *args, "--unprivileged", "-D", folder / "images"], capture_output=True, text=True, **as_user)
+
+    try:
+        goes_on()
+        expect("an unprivileged dump", run("dump", "-t", str(target.pid)), 0)
+        target.wait()
+        restored = run("restore", "-d")
+        expect("an unprivileged restore", restored, 0 if restored.returncode or goes_on() else -1)
+    finally:
+        try:
+            os.kill(target.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
@@ -116,6 +164,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         folders(work)
         trees(work)
+        unprivileged(work)
     checks()
     for failure in failures:
         print(failure)

@@ -78,10 +78,13 @@ uint64_t both(const Words &words) {
 void plan_ids(plan::ThreadPlan &plan, const img::creds_entry &creds) {
     uint64_t groups =
         plan.data().add(std::as_bytes(std::span(creds.groups().data(), static_cast<size_t>(creds.groups_size()))));
-    plan.call(Stage::Creds, "setgroups", SYS_setgroups, {static_cast<uint64_t>(creds.groups_size()), groups});
-    // Without these bits a change of uid to or from 0 would rewrite the capability sets behind our back.
+    // Who may not set them has them already: the tool has looked before (check_groups).
+    plan.try_call(Stage::Creds, "setgroups", SYS_setgroups, {static_cast<uint64_t>(creds.groups_size()), groups});
+    plan.expect_call(Stage::Creds, "check groups", creds.groups_size(), SYS_getgroups, {0, 0});
+    // Without these bits a change of uid to or from 0 would rewrite the capability sets behind our back. Who may not
+    // set them cannot change its uid either, or loses what the final capset asks for, which fails then.
     constexpr uint64_t kOwnHands = 1u << SECURE_NO_SETUID_FIXUP | 1u << SECURE_KEEP_CAPS;
-    plan.call(Stage::Creds, "prctl(PR_SET_SECUREBITS)", SYS_prctl, {PR_SET_SECUREBITS, kOwnHands, 0, 0, 0});
+    plan.try_call(Stage::Creds, "prctl(PR_SET_SECUREBITS)", SYS_prctl, {PR_SET_SECUREBITS, kOwnHands, 0, 0, 0});
     plan.call(Stage::Creds, "setresgid", SYS_setresgid, {creds.gid(), creds.egid(), creds.sgid()});
     plan.call(Stage::Creds, "setfsgid", SYS_setfsgid, {creds.fsgid()});
     plan.expect_call(Stage::Creds, "check fsgid", creds.fsgid(), SYS_setfsgid, {kKeepId});
