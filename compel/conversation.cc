@@ -2,7 +2,9 @@
 #include "compel/injection.hh"
 #include "compel/patience.hh"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <poll.h>
 #include <sys/socket.h>
@@ -10,18 +12,32 @@
 
 namespace compel {
 
-Result<int64_t> Injection::read_reply() {
+// Threads that work for us can be stopped by others: SIGSTOP cannot be blocked, and SIGCONT makes those of a stopped
+// task report once more. Nobody else would let them go on.
+Result<bool> Injection::resume_stopped(std::span<const ThreadRun> working) {
+    bool any = TRY(resume_if_stopped(leader_));
+    for (const ThreadRun &run : working)
+        any |= TRY(resume_if_stopped(run.thread));
+    return any;
+}
+
+/// `working`: threads that must get somewhere for the answer to come, beside the one that serves.
+Result<int64_t> Injection::read_reply(std::span<const ThreadRun> working) {
     agent::Reply reply{};
-    pollfd poller{socket_.get(), POLLIN, 0};
     for (Patience patience; patience.lasts();)
         if (recv(socket_.get(), &reply, sizeof reply, MSG_DONTWAIT) == static_cast<ssize_t>(sizeof reply))
             return reply.value;
-    int ready;
-    do
-        ready = poll(&poller, 1, kTimeoutMs);
-    while (ready < 0 && errno == EINTR);
-    if (ready == 0)
-        return base::fail_sys(ETIMEDOUT, "the agent does not answer");
+    constexpr int kFirstLookMs = 1, kLongestPauseMs = 100;
+    const auto began = std::chrono::steady_clock::now();
+    for (int pause_ms = kFirstLookMs;; pause_ms = std::min(2 * pause_ms, kLongestPauseMs)) {
+        pollfd poller{socket_.get(), POLLIN, 0};
+        if (poll(&poller, 1, pause_ms) > 0)
+            break;
+        if (std::chrono::steady_clock::now() - began > std::chrono::milliseconds(kTimeoutMs))
+            return base::fail_sys(ETIMEDOUT, "the agent does not answer");
+        if (TRY(resume_stopped(working)))
+            pause_ms = kFirstLookMs;
+    }
     ssize_t n = recv(socket_.get(), &reply, sizeof reply, 0);
     if (n != static_cast<ssize_t>(sizeof reply))
         return base::fail(base::ErrorKind::Died, "the task died");

@@ -1,134 +1,20 @@
 #include "compel/freezer.hh"
 
-#include "base/unique_fd.hh"
+#include "compel/census.hh"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace compel {
 namespace {
-
-// The freezer lies below the layer of /proc parsers and needs three facts only: threads, children, state.
-
-std::string slurp(const std::string &path) {
-    base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::string text;
-    char buffer[4096];
-    ssize_t n;
-    while (fd && (n = read(fd.get(), buffer, sizeof buffer)) > 0)
-        text.append(buffer, static_cast<size_t>(n));
-    return text;
-}
-
-std::vector<Pid> threads_of(Pid pid) {
-    std::vector<Pid> tids;
-    std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir(fmt::format("/proc/{}/task", pid.value).c_str()), closedir);
-    while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
-        if (entry->d_name[0] != '.')
-            tids.push_back(Pid(atoi(entry->d_name)));
-    std::stable_sort(tids.begin(), tids.end(), [&](Pid a, Pid b) {
-        return (a == pid) > (b == pid) ? true : (b == pid) ? false : a < b;
-    });
-    return tids;
-}
-
-struct Stat {
-    char state = 0; ///< 0: the thread is gone
-    Pid parent;
-};
-
-Stat stat_of(Pid pid, Pid tid) {
-    std::string text = slurp(fmt::format("/proc/{}/task/{}/stat", pid.value, tid.value));
-    size_t close = text.rfind(')'); // the name may hold anything
-    Stat stat;
-    int parent = 0;
-    if (close != std::string::npos && sscanf(text.c_str() + close + 1, " %c %d", &stat.state, &parent) == 2)
-        stat.parent = Pid(parent);
-    return stat;
-}
-
-// One pass over /proc: parents of all processes. For kernels without CONFIG_PROC_CHILDREN.
-std::multimap<Pid, Pid> all_children() {
-    std::multimap<Pid, Pid> children;
-    std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir("/proc"), closedir);
-    while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
-        if (Pid pid(atoi(entry->d_name)); pid.value > 0)
-            children.emplace(stat_of(pid, pid).parent, pid);
-    return children;
-}
-
-void append_numbers(const std::string &text, std::vector<Pid> &pids) {
-    const char *p = text.data(), *end = p + text.size();
-    while (p < end) {
-        int value = 0;
-        auto [next, error] = std::from_chars(p, end, value);
-        if (error == std::errc())
-            pids.push_back(Pid(value));
-        p = next + 1;
-    }
-}
-
-struct Child {
-    Pid pid;
-    Pid thread; ///< that has forked it; 0 where only the process is known
-};
-
-/// Finds the children of the processes of one scan.
-class ChildFinder {
-public:
-    std::vector<Child> children_of(Pid pid, const std::vector<Pid> &tids) {
-        const bool by_thread = access(fmt::format(fmt::runtime(kFormat), pid.value, pid.value).c_str(), F_OK) == 0;
-        if (by_thread && !(tids.size() > processes_on_machine() && !has_any(pid)))
-            return children_of_threads(pid, tids);
-        std::vector<Child> children;
-        auto [from, to] = all().equal_range(pid);
-        for (auto it = from; it != to; ++it)
-            children.push_back({it->second, Pid(0)});
-        return children;
-    }
-
-private:
-    static constexpr const char *kFormat = "/proc/{}/task/{}/children";
-
-    /// Of a process with more threads than there are processes: one pass over these takes less time than asking every
-    /// thread, and mostly tells that there is nothing to ask for.
-    static size_t processes_on_machine() {
-        struct stat proc {};
-        return stat("/proc", &proc) == 0 ? proc.st_nlink : SIZE_MAX;
-    }
-    bool has_any(Pid pid) { return all().contains(pid); }
-    const std::multimap<Pid, Pid> &all() {
-        if (!all_)
-            all_ = all_children();
-        return *all_;
-    }
-    static std::vector<Child> children_of_threads(Pid pid, const std::vector<Pid> &tids) {
-        std::vector<Child> children;
-        for (Pid tid : tids) {
-            std::vector<Pid> found;
-            append_numbers(slurp(fmt::format(fmt::runtime(kFormat), pid.value, tid.value)), found);
-            for (Pid child : found)
-                children.push_back({child, tid});
-        }
-        return children;
-    }
-
-    std::optional<std::multimap<Pid, Pid>> all_;
-};
 
 // What the kernel ends with EINTR after any stop, although nothing happened (signal(7), "Interruption of system calls
 // by stop signals"). Socket calls are here for sockets with a timeout.
@@ -189,24 +75,32 @@ bool has_ended(const std::string &status) {
     return state.empty() || state[0] == 'Z' || state[0] == 'X';
 }
 
+enum class Seized {
+    Gone, ///< it has ended, or is about to
+    Now,
+    Before, ///< in vfork, when an earlier attempt could not let it go: it is interrupted already
+};
+
 // The kernel refuses with EPERM a thread that is just ending, and one whose tracer is. A dump that was killed a moment
 // ago is such a tracer: it is waited for.
-Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
+Result<Seized> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
     constexpr int kTries = 200, kPauseUs = 5000;
     for (int tries = 0;; tries++) {
         auto r = seize(tid, options);
-        if (r || r.error().kind() == base::ErrorKind::Died)
-            return r;
+        if (r)
+            return Seized::Now;
+        if (r.error().kind() == base::ErrorKind::Died)
+            return base::fail(std::move(r).error());
         const std::string status = slurp(fmt::format("/proc/{}/task/{}/status", pid.value, tid.value));
         if (has_ended(status))
             return base::fail(base::ErrorKind::Died, fmt::format("thread {} has ended", tid.value));
         const int tracer = atoi(std::string(field(status, "TracerPid:\t")).c_str());
         if (tracer == getpid())
-            return {}; // one in vfork, that could not be let go when it had not stopped yet
+            return Seized::Before;
         if (r.error().code() == EPERM && tries < kTries &&
             (tracer == 0 || has_ended(slurp(fmt::format("/proc/{}/status", tracer))))) {
             if (tracer == 0 && tries > 2)
-                return r; // not allowed, as it seems
+                return base::fail(std::move(r).error()); // not allowed, as it seems
             usleep(kPauseUs);
             continue;
         }
@@ -218,13 +112,11 @@ Result<void> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
     }
 }
 
-/// False: it has ended, or is about to.
-Result<bool> seize_living(Pid pid, Pid tid, uint64_t options) {
+Result<Seized> seize_living(Pid pid, Pid tid, uint64_t options) {
     auto seized = seize_or_explain(pid, tid, options);
     if (!seized && (seized.error().kind() == base::ErrorKind::Died || stat_of(pid, tid).state == 'Z'))
-        return false;
-    TRY(std::move(seized));
-    return true;
+        return Seized::Gone;
+    return seized;
 }
 
 /// Whether it sleeps in vfork or the like, which no tracer can stop (wait_for_vfork_done of the kernel).
@@ -259,6 +151,7 @@ Result<WaitStatus> wait_for_stop(Pid pid, Pid tid, int timeout_ms) {
 struct FrozenTree::Unstopped {
     size_t process; ///< index in processes_
     Pid tid;
+    Seized how;
 };
 
 // Finds processes and threads that are not seized yet, and seizes them.
@@ -301,10 +194,13 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
         if (process.leader_ended)
             std::erase(tids, pid);
         for (Pid tid : tids) {
-            if (known.contains(tid) || !TRY(seize_living(pid, tid, options.ptrace_options)))
+            if (known.contains(tid))
+                continue;
+            const Seized how = TRY(seize_living(pid, tid, options.ptrace_options));
+            if (how == Seized::Gone)
                 continue;
             process.threads.push_back({.tid = tid, .registers = {}});
-            added.push_back({it->second, tid});
+            added.push_back({it->second, tid, how});
         }
         for (Child child : finder.children_of(pid, tids)) {
             queue.push_back(child.pid);
@@ -346,8 +242,10 @@ Result<void> FrozenTree::await_stop(const Unstopped &what, const FreezeOptions &
 Result<void> FrozenTree::stop_all(Pid root, const FreezeOptions &options) {
     for (;;) {
         const auto added = TRY(seize_new(root, options));
+        // A second interrupt of a thread that has stopped by the first would stop it once more when it works for us.
         for (const Unstopped &what : added)
-            (void)interrupt(what.tid); // one that died is noticed by the wait
+            if (what.how == Seized::Now)
+                (void)interrupt(what.tid); // one that died is noticed by the wait
         for (const Unstopped &what : added)
             TRY(await_stop(what, options));
         std::erase_if(processes_, [&](auto &p) { return p.pid != root && !p.zombie && p.threads.empty(); });

@@ -97,14 +97,11 @@ Result<Injection> Injection::enter(StoppedThread leader, const Registers &regist
     return in;
 }
 
-Result<WaitStatus> Injection::run_to_stop() {
-    TRY(leader_.resume_to_syscall());
+Result<void> Injection::run_to_syscall() {
     running_ = true;
-    WaitStatus status = TRY(wait(leader_.tid(), kTimeoutMs));
+    TRY(compel::run_to_syscall(leader_, kTimeoutMs));
     running_ = false;
-    if (status.exited())
-        return base::fail(base::ErrorKind::Died, "the task died");
-    return status;
+    return {};
 }
 
 // From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
@@ -130,8 +127,7 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
         // the other way round it would keep the full mask for ever.
         TRY(leader_.set_signal_mask(kAllSignals));
     }
-    while (!TRY(run_to_stop()).is_syscall_stop()) { // stops that were under way before come first
-    }
+    TRY(run_to_syscall());
     // Not to the exit: an interrupt stop, unlike a syscall stop, lies before the kernel's restart logic, so that the
     // registers set here later may ask for a restart.
     TRY(interrupt(leader_.tid()));
@@ -189,8 +185,8 @@ Result<void> Injection::start() {
 // The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
 // from its namespaces.
 Result<void> Injection::connect() {
-    for (int stops = 0; stops < 2;) // entry and exit of the call
-        stops += TRY(run_to_stop()).is_syscall_stop();
+    TRY(run_to_syscall()); // entry and exit of the call
+    TRY(run_to_syscall());
     auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
     if (pair[0] < 0) {
         auto error = base::Error::sys(-pair[0], "make a control socket in the task");
@@ -266,7 +262,8 @@ Result<void> Injection::execute(std::span<ThreadRun> runs) {
         TRY(run.thread.resume());
         run.state = ThreadRun::State::Running;
     }
-    TRY(command(agent::Command::WaitThreads, -1));
+    TRY(send(agent::Command::WaitThreads, -1));
+    TRY(read_reply(runs));
     return {};
 }
 

@@ -120,11 +120,12 @@ private:
     Result<void> connect();
     Result<void> close_descriptors();
     Result<void> start();
-    Result<WaitStatus> run_to_stop();
+    Result<void> run_to_syscall();
     Result<int64_t> remote_syscall(long nr, std::initializer_list<uint64_t> args);
     Result<void> send(agent::Command command, int fd);
     Result<int64_t> command(agent::Command command, int fd);
-    Result<int64_t> read_reply();
+    Result<int64_t> read_reply(std::span<const ThreadRun> working = {});
+    Result<bool> resume_stopped(std::span<const ThreadRun> working);
     Result<void> aim(ThreadRun &run);
     Result<void> execute(std::span<ThreadRun> runs);
     Result<void> retrieve(ThreadRun &run);

@@ -67,6 +67,9 @@ bool WaitStatus::is_group_stop() const {
 int WaitStatus::signal() const {
     return WSTOPSIG(raw);
 }
+int WaitStatus::signal_to_deliver() const {
+    return !stopped() || is_syscall_stop() || raw >> 16 ? 0 : signal();
+}
 
 Result<Registers> StoppedThread::registers() const {
     Registers regs{};
@@ -128,11 +131,11 @@ Result<std::vector<siginfo_t>> StoppedThread::pending_signals(bool shared) const
 Result<void> StoppedThread::set_options(uint64_t options) const {
     return call(PTRACE_SETOPTIONS, tid_, nullptr, number(PTRACE_O_TRACESYSGOOD | options), "PTRACE_SETOPTIONS");
 }
-Result<void> StoppedThread::resume() const {
-    return call(PTRACE_CONT, tid_, nullptr, nullptr, "PTRACE_CONT");
+Result<void> StoppedThread::resume(int signal) const {
+    return call(PTRACE_CONT, tid_, nullptr, number(static_cast<uint64_t>(signal)), "PTRACE_CONT");
 }
-Result<void> StoppedThread::resume_to_syscall() const {
-    return call(PTRACE_SYSCALL, tid_, nullptr, nullptr, "PTRACE_SYSCALL");
+Result<void> StoppedThread::resume_to_syscall(int signal) const {
+    return call(PTRACE_SYSCALL, tid_, nullptr, number(static_cast<uint64_t>(signal)), "PTRACE_SYSCALL");
 }
 Result<void> StoppedThread::detach(int signal) const {
     return call(PTRACE_DETACH, tid_, nullptr, number(static_cast<uint64_t>(signal)), "PTRACE_DETACH");
@@ -256,10 +259,32 @@ Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms) {
             return status;
         // A signal on its way to the thread: hand it back to the kernel's queue by letting the delivery go on; the
         // interrupt that we asked for comes right behind it.
-        int signal = status.is_syscall_stop() || status.raw >> 16 ? 0 : status.signal();
-        if (ptrace(PTRACE_CONT, tid.value, nullptr, number(static_cast<uint64_t>(signal))) < 0)
-            return base::fail_sys(fmt::format("PTRACE_CONT of thread {}", tid.value));
+        TRY(StoppedThread(tid).resume(status.signal_to_deliver()));
     }
+}
+
+// A signal that nobody can block (SIGSTOP) is delivered in between, though the thread runs for us: to swallow it would
+// lose it.
+Result<void> run_to_syscall(StoppedThread thread, int timeout_ms) {
+    for (int signal = 0;;) {
+        TRY(thread.resume_to_syscall(signal));
+        const WaitStatus status = TRY(wait(thread.tid(), timeout_ms));
+        if (status.exited())
+            return base::fail(base::ErrorKind::Died, "the task died");
+        if (status.is_syscall_stop())
+            return {};
+        signal = status.signal_to_deliver();
+    }
+}
+
+Result<bool> resume_if_stopped(StoppedThread thread) {
+    WaitStatus status;
+    if (!TRY(look(thread.tid(), status, WNOHANG)))
+        return false;
+    if (status.exited())
+        return base::fail(base::ErrorKind::Died, "the task died");
+    TRY(thread.resume(status.signal_to_deliver()));
+    return true;
 }
 
 } // namespace compel

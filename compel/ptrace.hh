@@ -31,6 +31,8 @@ struct WaitStatus {
     bool is_interrupt() const;      ///< PTRACE_INTERRUPT or group stop (PTRACE_EVENT_STOP)
     bool is_group_stop() const;     ///< stopped by SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
     int signal() const;
+    /// That the thread goes on with, if this is the stop before a signal's delivery; 0 at any other.
+    int signal_to_deliver() const;
 };
 
 /// Syscall user dispatch: the kernel's struct ptrace_sud_config.
@@ -58,9 +60,10 @@ public:
     Result<void> set_options(uint64_t options) const;
 
     /// Lets the thread run until something stops it.
-    Result<void> resume() const;
+    /// With `signal` the stop before a signal's delivery ends in that delivery.
+    Result<void> resume(int signal = 0) const;
     /// Lets the thread run to the next entry to, or exit from, a system call.
-    Result<void> resume_to_syscall() const;
+    Result<void> resume_to_syscall(int signal = 0) const;
     /// Lets the thread go. The kernel restarts an interrupted system call by what the registers say.
     Result<void> detach(int signal = 0) const;
 
@@ -84,5 +87,11 @@ Result<WaitStatus> wait(Pid tid, int timeout_ms);
 /// Waits until `tid` is in ptrace stop by PTRACE_INTERRUPT or group stop. Other stops on the way (signal delivery) keep
 /// their signal pending. Died if it ends.
 Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms);
+/// Lets it run to the next entry to, or exit from, a system call. Stops that others have caused are gone through, so
+/// that they hold once nobody traces the thread any more. `timeout_ms` is for each of them. Died if it ends.
+Result<void> run_to_syscall(StoppedThread thread, int timeout_ms);
+/// Lets a thread that is to run go on if somebody (SIGSTOP, SIGCONT) has stopped it, in the same way. True: it had
+/// stopped. Died if it ends.
+Result<bool> resume_if_stopped(StoppedThread thread);
 
 } // namespace compel

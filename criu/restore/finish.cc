@@ -45,9 +45,7 @@ Result<void> RestoredThreads::unmap_arena(compel::StoppedThread leader) {
     regs.rdi = arena.base;
     regs.rsi = arena.size;
     TRY(leader.set_registers(regs));
-    TRY(leader.resume_to_syscall());
-    if (!TRY(compel::wait(leader.tid(), kTimeoutMs)).is_syscall_stop())
-        return base::fail(base::ErrorKind::Bug, "the agent did not stop at its last system call");
+    TRY(compel::run_to_syscall(leader, kTimeoutMs));
     // Stopped again before the first instruction that is not there any more.
     TRY(compel::interrupt(leader.tid()));
     TRY(leader.resume());

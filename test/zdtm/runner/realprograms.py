@@ -8,6 +8,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from . import cycle
@@ -168,6 +169,37 @@ class PythonThreads(Script):
 
     needs = ["command:python3"]
     command = ["/usr/bin/python3", SCRIPTS / "threads.py"]
+
+
+class Throttled(PythonThreads):
+    """The same, stopped and continued from outside all the time, as by cpulimit: also in the middle of a dump."""
+
+    rehearsals = 10
+    throttle = None
+    # Whether it is stopped at the moment that counts is chance.
+    skip_observe = [".*"]
+
+    def start(self):
+        root = super().start()
+        self.ending = threading.Event()
+        self.throttle = threading.Thread(target=self.stop_and_go, args=[root], daemon=True)
+        self.throttle.start()
+        return root
+
+    def stop_and_go(self, root):
+        """Half of the time stopped; not a child of the tree, which would stop it as well."""
+        while not self.ending.is_set():
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                try:
+                    os.kill(root, number)
+                except ProcessLookupError:
+                    pass  # it is an image now
+                time.sleep(0.001)
+
+    def verify(self, root):
+        self.ending.set()
+        self.throttle.join()
+        super().verify(root)
 
 
 class Perl(Script):

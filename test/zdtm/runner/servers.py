@@ -11,7 +11,7 @@ from .inherited import InheritedDescriptors
 from .load import NginxLoad, RedisLoad
 from .plugged import Plugin
 from .postgres import Postgres
-from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite
+from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite, Throttled
 
 
 class Redis(Driver):
@@ -168,7 +168,7 @@ class Tmux(Driver):
 
 
 DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso,
-           InheritedDescriptors, NginxLoad, Plugin, RedisLoad)
+           InheritedDescriptors, NginxLoad, Plugin, RedisLoad, Throttled)
 
 
 def tests():
