@@ -2,6 +2,7 @@
 
 #include "criu/cli/config.hh"
 #include "criu/cli/parse_args.hh"
+#include "criu/parse/btf.hh"
 #include "criu/parse/cgroup.hh"
 #include "criu/parse/elf.hh"
 #include "criu/parse/fdinfo.hh"
@@ -29,6 +30,14 @@ template <auto Parse> void parse_with(std::string_view bytes) {
 void elf(std::string_view bytes) {
     (void)parse::parse_elf_image(bytes);
     (void)parse::parse_build_id(bytes);
+}
+
+void btf(std::string_view bytes) {
+    if (auto types = parse::Btf::parse(bytes)) {
+        (void)types->member("outer", "inner.value");
+        (void)types->member("outer", "unnamed");
+        (void)types->size_of("outer");
+    }
 }
 
 void small(std::string_view bytes) {
@@ -69,6 +78,7 @@ void config(std::string_view bytes) {
 
 constexpr std::array kTargets{
     Target{"arguments", arguments},
+    Target{"btf", btf},
     Target{"cgroup", parse_with<parse::parse_cgroup>},
     Target{"config", config},
     Target{"elf", elf},

@@ -10,6 +10,7 @@
 #include "criu/resource/file/option_list.hh"
 #include "criu/resource/file/socket_options.hh"
 #include "criu/resource/file/udp.hh"
+#include "criu/resource/file/udp_cork.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -106,7 +107,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
         socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
     if (identity.type == SOCK_DGRAM && is_udp(identity.protocol)) {
-        TRY(refuse_corked(file.fd));
+        TRY(dump_corked(context, file, socket));
         return dump_datagrams(context, file, socket);
     }
     int waiting = 0; // the next packet's length
@@ -120,7 +121,7 @@ Result<void> examine(const OpenFile &file, const FileOptions &options) {
     TRY(check_supported(identity));
     if (is_tcp(identity))
         return examine_tcp(file, identity, options);
-    return identity.type == SOCK_DGRAM && is_udp(identity.protocol) ? refuse_corked(file.fd) : Result<void>{};
+    return identity.type == SOCK_DGRAM && is_udp(identity.protocol) ? examine_corked(file.fd) : Result<void>{};
 }
 
 Result<void> check(const img::inet_sk_entry &entry) {
@@ -157,6 +158,7 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &f
     TRY(restore_datagrams(fd, entry));
     TRY(restore_memberships(fd, entry));
     TRY(finish_inet(fd, entry));
+    TRY(restore_corked(fd, entry));
     // The mark is set even where there is no connection.
     if (entry.shutdown() != img::NONE)
         (void)shutdown(fd, static_cast<int>(entry.shutdown()) - 1);
@@ -240,9 +242,10 @@ const FileKind kInetSocket{
     .type = img::INETSK,
     .about = {.saved = "TCP, UDP, UDP-Lite, raw and ping sockets of IPv4 and IPv6: addresses, options, filters, "
                        "memberships; TCP in every state with `--tcp-established`: sequence numbers, windows, both "
-                       "queues, connections that nobody has accepted yet; datagrams with their senders",
+                       "queues, connections that nobody has accepted yet; datagrams with their senders, and those that are held back by UDP_CORK",
               .restored = "connections in repair mode, behind a network lock; with `--tcp-close` as closed sockets",
-              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data, "
+              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data where the kernel has no "
+                        "type information (BTF) or with IP options, "
                         "unread errors, waiting connections of clients outside of the tree, SCTP, DCCP, extended BPF "
                         "filters; lost: unread packets of raw and ping sockets (the dump warns), TCP-MD5 keys, "
                         "congestion windows, programs that choose among sockets of a port"},

@@ -12,11 +12,9 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <linux/sock_diag.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -105,18 +103,6 @@ Result<void> dump_datagrams(FileDumpContext &context, const OpenFile &file, img:
                               .hint("try again a moment later"));
     const Endpoint own = TRY(local_endpoint(file.fd));
     return context.states.of<PeekGuard>().walk(file.fd, [&] { return peek_all(file.fd, own, entry); });
-}
-
-Result<void> refuse_corked(int fd) {
-    // What the device has not sent yet is counted as well: it goes in a moment.
-    int bytes = 0;
-    for (int tries = 0; tries < 20; tries++) {
-        if (ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes == 0)
-            return {};
-        usleep(1000);
-    }
-    return base::fail(base::Error(base::ErrorKind::Unsupported, "UDP data is held back (UDP_CORK or MSG_MORE)")
-                          .hint("the kernel does not show it: try again when the program has sent it"));
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------

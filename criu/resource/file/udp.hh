@@ -10,7 +10,5 @@ Result<void> dump_datagrams(FileDumpContext &context, const OpenFile &file, img:
 /// Sends them once more. The socket is bound and connected as it was, and has no filter yet.
 Result<void> restore_datagrams(int fd, const img::inet_sk_entry &entry);
 
-/// Data behind UDP_CORK or MSG_MORE cannot be read. Errors: Unsupported if there is some.
-Result<void> refuse_corked(int fd);
 
 } // namespace resource

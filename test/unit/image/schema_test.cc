@@ -41,6 +41,8 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"sk_opts_entry", "1000", "ext_sk_opts", "ext"},
     {"inet_sk_entry", "1000", "ext_inet_sk", "ext"},
     {"packet_sock_entry", "1000", "ext_packet_sk", "ext"},
+    {"tunfile_entry", "1000", "ext_tunfile", "ext"},
+    {"net_device_entry", "1000", "ext_net_device", "ext"},
     {"ghost_file_entry", "1000", "uint32", "atim_nsec"},
     {"ghost_file_entry", "1001", "uint32", "mtim_nsec"},
 };

@@ -1,0 +1,45 @@
+// What the kernel's own type information (/sys/kernel/btf/vmlinux) says of structures: where a member lies.
+#pragma once
+
+#include "criu/parse/result.hh"
+
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace parse {
+
+struct BtfMember {
+    uint32_t offset = 0; ///< bytes from the start of the structure
+    uint32_t size = 0;   ///< bytes
+    bool operator==(const BtfMember &) const = default;
+};
+
+class Btf {
+public:
+    /// `bytes` must outlive the result.
+    static Result<Btf> parse(std::string_view bytes);
+
+    /// A member of a structure by name; "a.b" is a member of the member `a`. Members of unnamed structures and unions
+    /// count as those of the structure around them. Bit fields are not found.
+    /// Errors: Unsupported if there is no such structure or member.
+    Result<BtfMember> member(std::string_view structure, std::string_view path) const;
+    Result<uint32_t> size_of(std::string_view structure) const;
+
+private:
+    struct Type;
+    Type type(uint32_t id) const;
+    std::string_view name_at(uint32_t offset) const;
+    uint32_t size_of_type(uint32_t id) const;
+    uint32_t without_names(uint32_t id) const;
+    bool find_member(uint32_t structure, std::string_view name, unsigned depth, uint32_t &offset, uint32_t &id) const;
+    bool find_path(uint32_t structure, std::string_view path, BtfMember &found) const;
+
+    std::string_view types_, strings_;
+    std::vector<uint32_t> starts_; ///< by id: where the type begins in types_
+    /// Ids of structures by name: two parts of the kernel may have different ones of the same name.
+    std::unordered_multimap<std::string_view, uint32_t> structures_;
+};
+
+} // namespace parse
