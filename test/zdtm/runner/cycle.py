@@ -13,11 +13,11 @@ import signal
 import subprocess
 import time
 
-from . import isolate, observe
+from . import damage, isolate, kernel, observe
 from .hostility import Failure, Hostility, state_of
 
 
-class Cycle(Hostility):
+class Cycle(Hostility, damage.Damage):
     """One test in progress."""
 
     def __init__(self, test, options, programs, scratch):
@@ -32,11 +32,17 @@ class Cycle(Hostility):
         self.root = 0
         self.keeper = None  # the process that restored the root as its child (--sibling)
         self.real = None
+        self.not_ours = set()  # processes that have nothing to do with the test
+        self.damage_found = []
+        self.damage_counts = {"not encoded": 0, "refused": 0, "restored": 0}
 
     def run(self):
         """Result as a plain value."""
         began = time.monotonic()
         self.work.mkdir(parents=True)
+        if self.options.damage:
+            kernel.unshare(kernel.CLONE_NEWIPC)
+            damage.read_only_but(self.scratch)
         try:
             for number in range(self.options.kill_target if not self.test.real else 0):
                 self._start()
@@ -46,6 +52,8 @@ class Cycle(Hostility):
                 self._checkpoints()
             self._finish()
             result = {"status": "pass", "reason": ""}
+            if self.options.damage:
+                result["note"] = ", ".join(f"{count} {what}" for what, count in self.damage_counts.items())
         except Failure as error:
             result = {"status": "fail", "reason": str(error)}
         except subprocess.TimeoutExpired as error:
@@ -164,6 +172,9 @@ class Cycle(Hostility):
                 self._refused_restore(images)
             if self.options.walk:
                 self._walk_restores(images, before)
+            if self.options.damage:
+                self._damaged_restores(images, before)
+                files = self._listing()
             if self.options.kill_restore and self._killed_restores(images, before):
                 continue
             self._restore(round_, images, before, files)
@@ -248,7 +259,7 @@ class Cycle(Hostility):
 
     def _own(self):
         """Processes beside the tree that belong there."""
-        return {self.keeper.pid if self.keeper else 0, *(self.real.clients() if self.real else ())}
+        return {self.keeper.pid if self.keeper else 0, *self.not_ours, *(self.real.clients() if self.real else ())}
 
     def _decode(self, images):
         if self.options.no_crit:

@@ -10,12 +10,15 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
 CLONE_NEWPID = 0x20000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+MOUNT_ATTR_RDONLY = 1
 SYS_KCMP = 312
+SYS_MOUNT_SETATTR = 442
 SYS_GET_ROBUST_LIST = 274
 SYS_IOPRIO_GET = 252
 KCMP_KINDS = {"file": 0, "vm": 1, "files": 2, "fs": 3, "sighand": 4, "sysvsem": 6}
@@ -38,6 +41,12 @@ def mount(source, target, kind, flags, data=None):
     encode = lambda text: text.encode() if text else None
     result = _libc.mount(encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data))
     _check(result, f"mount {target}")
+
+
+def set_read_only(target):
+    """mount_setattr(2): this mount alone, with its other flags as they are."""
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    _check(_libc.syscall(SYS_MOUNT_SETATTR, -100, target.encode(), 0, attributes, len(attributes)), f"mount_setattr {target}")
 
 
 def unmount(target):
