@@ -12,6 +12,7 @@
 namespace resource {
 namespace {
 
+constexpr const char *kLinkRemap = "link_remap.";
 constexpr const char *kFdPath = "/proc/self/fd/{}";
 
 std::pair<uint64_t, uint64_t> key_of(const struct stat &st) {
@@ -39,7 +40,7 @@ Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId i
 /// remove.
 Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, const std::string &path, uint32_t id) {
     constexpr int kTries = 100;
-    const std::string stem = fmt::format("{}/link_remap.{}", std::filesystem::path(path).parent_path().string(), id);
+    const std::string stem = fmt::format("{}/{}{}", std::filesystem::path(path).parent_path().string(), kLinkRemap, id);
     for (int i = 0; i < kTries; i++) {
         const std::string name = i ? fmt::format("{}.{}", stem, i) : stem;
         // Of the description itself, wherever its remaining name may be.
@@ -116,6 +117,15 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
     return base::bad_image("remap-fpath.img: an unknown kind of remap");
 }
 
+namespace {
+
+/// Whether a dump has made that name: only such a one is ours to remove, whatever the image says.
+bool is_link_remap(const std::string &path) {
+    return std::filesystem::path(path).filename().string().starts_with(kLinkRemap);
+}
+
+} // namespace
+
 void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
                         const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
     for (auto &[id, remap] : remaps) {
@@ -123,6 +133,8 @@ void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
         if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())
             continue;
         const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
+        if (!is_link_remap(extra))
+            continue;
         // By way of the old name, so that /proc shows it again; but never over a file that has it now.
         if (!old.empty() && renameat2(AT_FDCWD, extra.c_str(), AT_FDCWD, old.c_str(), RENAME_NOREPLACE) == 0)
             unlink(old.c_str());
