@@ -67,8 +67,13 @@ void append_exit(Code &code) {
 /// request.result = bpf_probe_read_kernel(request.data, kPiece, request.address)
 Code reader_code() {
     const auto size = static_cast<int>(kPiece);
-    Code code{copy(kContext, BPF_REG_1), load(BPF_REG_3, kContext, 0), copy(BPF_REG_1, kStack), add(BPF_REG_1, -size),
-              set(BPF_REG_2, size),      call(BPF_FUNC_probe_read_kernel), store(kContext, kResult, BPF_REG_0)};
+    Code code{copy(kContext, BPF_REG_1),
+              load(BPF_REG_3, kContext, 0),
+              copy(BPF_REG_1, kStack),
+              add(BPF_REG_1, -size),
+              set(BPF_REG_2, size),
+              call(BPF_FUNC_probe_read_kernel),
+              store(kContext, kResult, BPF_REG_0)};
     for (int i = 0; i < size; i += 8) {
         code.push_back(load(BPF_REG_1, kStack, i - size));
         code.push_back(store(kContext, kData + i, BPF_REG_1));
@@ -97,10 +102,10 @@ Result<base::UniqueFd> load_program(const Code &code) {
     attributes.prog_flags = BPF_F_SLEEPABLE;
     base::UniqueFd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
     if (!fd)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("load a BPF program that reads the kernel's memory: {}",
-                                                  strerror(errno)))
-                              .hint("needs Linux 5.14, CAP_BPF and CAP_PERFMON, and a kernel that is not locked down"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("load a BPF program that reads the kernel's memory: {}", strerror(errno)))
+                .hint("needs Linux 5.14, CAP_BPF and CAP_PERFMON, and a kernel that is not locked down"));
     return fd;
 }
 

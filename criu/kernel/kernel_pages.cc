@@ -1,5 +1,5 @@
-// Both tables begin at random addresses, and few kernels tell the names of variables. So they are found by a page of our
-// own: pagemap tells its number, a pipe that holds it leads to its description, and its contents, which occur once,
+// Both tables begin at random addresses, and few kernels tell the names of variables. So they are found by a page of
+// our own: pagemap tells its number, a pipe that holds it leads to its description, and its contents, which occur once,
 // confirm the place where all memory is mapped. That begins at a multiple of 1 GiB below any allocated object.
 #include "criu/kernel/kernel_pages.hh"
 

@@ -39,6 +39,13 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
     return ids;
 }
 
+/// Network devices come first: sockets may be bound to them or to their addresses.
+std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
+    std::vector<uint32_t> order(ids.begin(), ids.end());
+    std::ranges::stable_partition(order, [&](uint32_t id) { return checkpoint.files.at(id).type() == img::TUNF; });
+    return order;
+}
+
 /// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
 /// then has to hold most files only once.
 std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
@@ -222,7 +229,7 @@ Result<void> open_files(RestoreContext &context) {
     };
     Opener opener(context, files);
     Result<void> outcome;
-    for (uint32_t id : needed_files(context.checkpoint)) {
+    for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {
         outcome = opener.open(id);
         if (!outcome)
             break;

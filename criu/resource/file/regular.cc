@@ -209,13 +209,15 @@ const FileKind kRegularFile{
     .type = img::REG,
     .about = {.saved = "path, position, flags, size and mode (build id for programs); deleted files with their "
                        "contents (`--ghost-limit`), or by another name (`--link-remap`); files of tasks in /proc, dead "
-                       "ones too; POSIX message queues with their messages; locks and leases with `--file-locks`",
+                       "ones too; POSIX message queues with their messages and notifications; locks and leases with "
+                       "`--file-locks`",
               .restored = "opened by the path; what is to be deleted is made and removed again; files of tasks in "
                           "/proc when these exist; a message queue that is still there is opened as it is",
               .limits =
                   "the contents of files that have a name are not saved, and size and mode must not have "
                   "changed; other devices are refused; a second description of a file that was made with O_TMPFILE "
-                  "loses that bit of F_GETFL; message queues with a registered notification are refused"},
+                  "loses that bit of F_GETFL; a message queue with a registered notification is refused where the "
+                  "kernel has no type information (BTF)"},
     .matches = matches,
     .dump = dump,
     .open = open_file,
