@@ -1,5 +1,6 @@
 // A descriptor of /dev/net/tun is a queue of a device, or of none yet. A device that is not persistent goes with its
-// last queue, and all that hangs on it: the first queue of a restore makes it again. One that is there is used as it is.
+// last queue, and all that hangs on it: the first queue of a restore makes it again. One that is there is used as it
+// is.
 //
 // Devices come before all other files (restore/files.cc): sockets may be bound to their addresses.
 #include "criu/resource/file/tun.hh"
@@ -55,10 +56,10 @@ Result<std::optional<ifreq>> attached(int queue) {
 
 Result<void> check_device(const ifreq &device) {
     if (!(static_cast<uint16_t>(device.ifr_flags) & IFF_NOFILTER))
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("the tap device {} has a packet filter (TUNATTACHFILTER)",
-                                                  device.ifr_name))
-                              .hint("the kernel does not tell it: take it off around the checkpoint"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("the tap device {} has a packet filter (TUNATTACHFILTER)", device.ifr_name))
+                .hint("the kernel does not tell it: take it off around the checkpoint"));
     return {};
 }
 
@@ -109,8 +110,7 @@ Result<Devices *> load_devices(FileOpenContext &context) {
     Devices &devices = context.states.of<Devices>();
     if (std::exchange(devices.loaded, true))
         return &devices;
-    for (auto &device :
-         TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, kNetworkNamespaceId)))
+    for (auto &device : TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, kNetworkNamespaceId)))
         devices.by_name.emplace(device.name(), std::move(device));
     return &devices;
 }
@@ -148,7 +148,7 @@ Result<void> create(base::Log &log, int queue, const img::net_device_entry &devi
 Result<void> attach_or_create(FileOpenContext &context, int queue, const img::tunfile_entry &tun) {
     Devices &devices = *TRY(load_devices(context));
     auto known = devices.by_name.find(tun.netdev());
-    const uint32_t flags = tun.ext().has_tunflags()           ? tun.ext().tunflags()
+    const uint32_t flags = tun.ext().has_tunflags()         ? tun.ext().tunflags()
                            : known != devices.by_name.end() ? known->second.tun().flags()
                                                             : 0;
     if (tun.netdev().size() >= IFNAMSIZ)
@@ -201,8 +201,9 @@ Result<void> release(FileReleaseContext &, int fd, const img::file_entry &entry)
 const FileKind kTun{
     .name = "tun or tap device",
     .type = img::TUNF,
-    .about = {.saved = "the device of each queue with flags, owner, group, header size and byte order, offloads, send "
-                       "buffer, addresses, MTU, routes, permanent neighbours; queues that are detached or have no device",
+    .about = {.saved =
+                  "the device of each queue with flags, owner, group, header size and byte order, offloads, send "
+                  "buffer, addresses, MTU, routes, permanent neighbours; queues that are detached or have no device",
               .restored = "a device that is gone is made again, under its old index if that is free; one that is there "
                           "(a persistent one) is used as it is",
               .limits = "packet filters (TUNATTACHFILTER) and devices of other network namespaces are refused; packets "
