@@ -120,7 +120,7 @@ class Damage:
         try:
             documents = {path.name: self._json_of(path) for path in images.glob("*.img") if not path.name.startswith("pages-")}
             files = [path.name for path in images.iterdir() if path.suffix == ".img"]
-            cases = Mutator(documents, files, tempting.values(self.root), self.options.seed)
+            cases = Mutator(documents, files, tempting.values(self.root), f"{self.options.seed}/{self.test.name}")
             whole = self._kept_files()
             self._expect_undamaged_restores(images, tempting, whole)
             chosen = self.options.damage_case
