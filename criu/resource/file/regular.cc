@@ -117,6 +117,11 @@ Result<void> validate(const FileOpenContext &context, int fd, const img::reg_fil
     struct stat now {};
     if (fstat(fd, &now) < 0)
         return base::fail_sys("fstat");
+    if (reg.has_mode() && ((now.st_mode ^ reg.mode()) & S_IFMT))
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("{} is another kind of file now (mode {:o}, {:o} at the checkpoint)",
+                                                  reg.name(), now.st_mode, reg.mode()))
+                              .hint("put the file back as it was when the checkpoint was made"));
     if (reg.has_size() && static_cast<uint64_t>(now.st_size) != reg.size())
         return base::fail(
             base::Error(base::ErrorKind::Unsupported,

@@ -11,6 +11,8 @@ import json
 import random
 import re
 
+from .schema import Schema
+
 NUMBERS = [0, 1, -1, 2, 7, 255, 4095, 4096, 65535, 1 << 20, (1 << 30) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32,
            1 << 46, 0x7FFFFFFFF000, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, (1 << 64) - 4096]
 WORDS = ["", "/", ".", "..", "relative", "../" * 40 + "etc/hosts", "/" + "x" * 100_000, "y" * 100_000, "/proc/self/mem",
@@ -58,6 +60,7 @@ class Mutator:
 
     def __init__(self, documents, files, temptations, seed):
         self.documents, self.files, self.temptations, self.seed = documents, sorted(files), temptations, seed
+        self.schema = Schema()
         self.places = {}
         for name, document in sorted(documents.items()):
             for path, value in leaves(document["entries"], ("entries",)):
@@ -98,6 +101,8 @@ class Mutator:
             above, old = at(document, path[:-1]), at(document, path)
         except (KeyError, IndexError, TypeError):
             return "gone already"
+        if isinstance(old, dict) and draw.random() < 0.6 and (added := self._add_field(draw, document, path, old)):
+            return added
         kind, fields = draw.random(), isinstance(above, dict)
         if fields and kind < 0.08 and path != ("entries",):
             del above[path[-1]]
@@ -109,6 +114,17 @@ class Mutator:
             return f"{shorter(old)} -> {shorter(other)}, another's"
         above[path[-1]] = new = self._new_value(draw, name, path, old)
         return f"{shorter(old)} -> {shorter(new)}"
+
+    def _add_field(self, draw, document, path, message):
+        """A field that is not there: kinds of state that this program does not have."""
+        name = self.schema.message_at(document["entries"][path[1]], path[2:])
+        missing = self.schema.missing(name, message) if name else []
+        if not missing:
+            return None
+        field, label, kind = draw.choice(missing)
+        value = self.schema.make(kind, lambda: draw.choice(NUMBERS[:9]), lambda: draw.choice(WORDS + self.temptations["paths"]))
+        message[field] = [value] * draw.choice([1, 2, 100]) if label == "repeated" else value
+        return f"{field} added: {shorter(message[field])}"
 
     def _new_value(self, draw, name, path, old):
         if isinstance(old, bool):
