@@ -41,7 +41,8 @@ Result<Registration> registration(int fd) {
 }
 
 std::unexpected<base::Error> changing() {
-    return base::fail(base::ErrorKind::Unsupported, "it changes while it is read: somebody outside of the tree uses it");
+    return base::fail(base::ErrorKind::Unsupported,
+                      "it changes while it is read: somebody outside of the tree uses it");
 }
 
 // ---- messages ------------------------------------------------------------------------------------------------------
@@ -176,16 +177,17 @@ Result<void> dump_with_notification(FileDumpContext &context, const OpenFile &fi
     auto done = [&] -> Result<void> {
         const KernelMemory &memory = *TRY(kernel_memory(context));
         const Address queue = TRY(queue_of(memory, file.fd));
-        const bool ours = std::ranges::any_of(
-            context.tasks, [&](const tree::TaskFacts &task) { return task.pid.value == found.pid; });
+        const bool ours = std::ranges::any_of(context.tasks,
+                                              [&](const tree::TaskFacts &task) { return task.pid.value == found.pid; });
         if (ours)
             TRY(read_registration(memory, queue, found, entry.mutable_notify()));
         return with_messages ? read_messages(memory, queue, entry) : Result<void>{};
     }();
     if (!done)
-        return base::fail(std::move(done.error()
-                                        .ctx("a message queue with a registered notification (mq_notify) cannot be read")
-                                        .hint("unregister it around the checkpoint")));
+        return base::fail(
+            std::move(done.error()
+                          .ctx("a message queue with a registered notification (mq_notify) cannot be read")
+                          .hint("unregister it around the checkpoint")));
     return {};
 }
 

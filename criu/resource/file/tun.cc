@@ -1,9 +1,11 @@
 // A descriptor of /dev/net/tun is a queue of a device, or of none yet. A device that is not persistent goes with its
-// last queue, and all that hangs on it: the first queue of a restore makes it again. One that is there is used as it is.
+// last queue, and all that hangs on it: the first queue of a restore makes it again. One that is there is used as it
+// is.
 //
 // Devices come before all other files (restore/files.cc): sockets may be bound to their addresses.
 #include "criu/resource/file/tun.hh"
 
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/file/inet_socket.hh"
 
 #include <fcntl.h>
@@ -55,10 +57,10 @@ Result<std::optional<ifreq>> attached(int queue) {
 
 Result<void> check_device(const ifreq &device) {
     if (!(static_cast<uint16_t>(device.ifr_flags) & IFF_NOFILTER))
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("the tap device {} has a packet filter (TUNATTACHFILTER)",
-                                                  device.ifr_name))
-                              .hint("the kernel does not tell it: take it off around the checkpoint"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("the tap device {} has a packet filter (TUNATTACHFILTER)", device.ifr_name))
+                .hint("the kernel does not tell it: take it off around the checkpoint"));
     return {};
 }
 
@@ -66,6 +68,23 @@ Result<void> examine(const OpenFile &file, const FileOptions &) {
     TRY(check_namespace(file.fd));
     const auto device = TRY(attached(file.fd));
     return device ? check_device(*device) : Result<void>{};
+}
+
+/// Programs that choose a queue (TUNSETSTEERINGEBPF) or drop packets (TUNSETFILTEREBPF). No call tells of them; where
+/// the kernel's memory cannot be read, nothing does.
+Result<void> refuse_programs(FileDumpContext &context, int queue) {
+    auto memory = kernel_memory(context);
+    if (!memory)
+        return {};
+    const kernel::KernelMemory &kernel = **memory;
+    const uint64_t inner = TRY(kernel.member(TRY(kernel.file(queue)), "file", "private_data")),
+                   device = TRY(kernel.member(inner, "tun_file", "tun"));
+    for (const char *program : {"steering_prog", "filter_prog"})
+        if (device && TRY(kernel.member(device, "tun_struct", program)))
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported, fmt::format("the tun device has a BPF program ({})", program))
+                    .hint("take it off around the checkpoint"));
+    return {};
 }
 
 void warn_of_packets(base::Log &log, const OpenFile &file, const char *name) {
@@ -93,6 +112,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     warn_of_packets(context.log, file, device->ifr_name);
     if (!context.states.of<DumpedDevices>().names.insert(device->ifr_name).second)
         return {};
+    TRY(refuse_programs(context, file.fd));
     const img::net_device_entry described = TRY(describe_tun_device(context.log, file.fd, device->ifr_name));
     return context.images.add(image::ImageKind::Netdev, kNetworkNamespaceId, described);
 }
@@ -109,8 +129,7 @@ Result<Devices *> load_devices(FileOpenContext &context) {
     Devices &devices = context.states.of<Devices>();
     if (std::exchange(devices.loaded, true))
         return &devices;
-    for (auto &device :
-         TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, kNetworkNamespaceId)))
+    for (auto &device : TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, kNetworkNamespaceId)))
         devices.by_name.emplace(device.name(), std::move(device));
     return &devices;
 }
@@ -148,7 +167,7 @@ Result<void> create(base::Log &log, int queue, const img::net_device_entry &devi
 Result<void> attach_or_create(FileOpenContext &context, int queue, const img::tunfile_entry &tun) {
     Devices &devices = *TRY(load_devices(context));
     auto known = devices.by_name.find(tun.netdev());
-    const uint32_t flags = tun.ext().has_tunflags()           ? tun.ext().tunflags()
+    const uint32_t flags = tun.ext().has_tunflags()         ? tun.ext().tunflags()
                            : known != devices.by_name.end() ? known->second.tun().flags()
                                                             : 0;
     if (tun.netdev().size() >= IFNAMSIZ)
@@ -201,13 +220,14 @@ Result<void> release(FileReleaseContext &, int fd, const img::file_entry &entry)
 const FileKind kTun{
     .name = "tun or tap device",
     .type = img::TUNF,
-    .about = {.saved = "the device of each queue with flags, owner, group, header size and byte order, offloads, send "
-                       "buffer, addresses, MTU, routes, permanent neighbours; queues that are detached or have no device",
+    .about = {.saved =
+                  "the device of each queue with flags, owner, group, header size and byte order, offloads, send "
+                  "buffer, addresses, MTU, routes, permanent neighbours; queues that are detached or have no device",
               .restored = "a device that is gone is made again, under its old index if that is free; one that is there "
                           "(a persistent one) is used as it is",
-              .limits = "packet filters (TUNATTACHFILTER) and devices of other network namespaces are refused; packets "
-                        "that wait (the dump warns), BPF programs (TUNSETSTEERINGEBPF, TUNSETFILTEREBPF) and routes "
-                        "over several devices are lost"},
+              .limits = "packet filters (TUNATTACHFILTER), BPF programs (if the kernel has type information, BTF) and "
+                        "devices of other network namespaces are refused; packets that wait and routes over several "
+                        "devices are lost (the dump warns)"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

@@ -10,7 +10,8 @@ extern const FileKind kTun;
 
 /// What a device is besides its queues. `queue` is one of them.
 Result<img::net_device_entry> describe_tun_device(base::Log &log, int queue, const std::string &name);
-/// For a device that was just made by attaching `queue`: what has to be set while it is down, then addresses and routes.
+/// For a device that was just made by attaching `queue`: what has to be set while it is down, then addresses and
+/// routes.
 Result<void> set_up_tun_device(base::Log &log, int queue, const img::net_device_entry &device);
 /// Index of the device of that name in our network namespace; 0 if there is none.
 uint32_t device_index(const std::string &name);

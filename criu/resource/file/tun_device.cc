@@ -80,9 +80,9 @@ Result<void> describe_link(uint32_t index, img::net_device_entry &device) {
                 return {};
             device.set_flags(link.ifi_flags);
             device.mutable_ext()->set_link_type(link.ifi_type);
-            return kernel::for_each_attribute(
-                message.substr(sizeof link),
-                [&](int type, std::string_view value) { note_attribute(type, value, device); });
+            return kernel::for_each_attribute(message.substr(sizeof link), [&](int type, std::string_view value) {
+                note_attribute(type, value, device);
+            });
         });
 }
 

@@ -61,8 +61,7 @@ bool leads_over(std::string_view message, uint32_t index) {
 bool is_added_by_itself(std::string_view message) {
     const auto route = kernel::value_of<rtmsg>(message);
     return route.rtm_table == RT_TABLE_LOCAL || route.rtm_protocol == RTPROT_KERNEL ||
-           route.rtm_protocol == RTPROT_RA || route.rtm_protocol == RTPROT_REDIRECT ||
-           (route.rtm_flags & RTM_F_CLONED);
+           route.rtm_protocol == RTPROT_RA || route.rtm_protocol == RTPROT_REDIRECT || (route.rtm_flags & RTM_F_CLONED);
 }
 
 Result<void> dump_routes(base::Log &log, uint32_t index, int family, Messages *out) {
@@ -80,14 +79,13 @@ Result<void> dump_routes(base::Log &log, uint32_t index, int family, Messages *o
 
 Result<void> dump_neighbours(uint32_t index, Messages *out) {
     Question<ndmsg> question;
-    return kernel::netlink_dump(NETLINK_ROUTE, RTM_GETNEIGH, &question, sizeof question,
-                                [&](std::string_view message) -> Result<void> {
-                                    const auto found = kernel::value_of<ndmsg>(message);
-                                    if (static_cast<uint32_t>(found.ndm_ifindex) == index &&
-                                        (found.ndm_state & NUD_PERMANENT))
-                                        out->Add(std::string(message));
-                                    return {};
-                                });
+    return kernel::netlink_dump(
+        NETLINK_ROUTE, RTM_GETNEIGH, &question, sizeof question, [&](std::string_view message) -> Result<void> {
+            const auto found = kernel::value_of<ndmsg>(message);
+            if (static_cast<uint32_t>(found.ndm_ifindex) == index && (found.ndm_state & NUD_PERMANENT))
+                out->Add(std::string(message));
+            return {};
+        });
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
