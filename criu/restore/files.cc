@@ -2,7 +2,6 @@
 
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
-#include "criu/resource/file/unix_late_queue.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
 
@@ -95,12 +94,12 @@ public:
     Result<void> open(uint32_t id) {
         if (context_.stash.contains(id))
             return {};
-        if (!under_way_.insert(id).second)
-            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         const img::file_entry &file = context_.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
             return {};
+        if (!under_way_.insert(id).second)
+            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
         if (!fd) {
             if (kind->needs)
@@ -326,62 +325,6 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
 Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task) {
     for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
         TRY(resource::restore_lock(lock->second));
-    return {};
-}
-
-namespace {
-
-/// Descriptors of restored tasks.
-class Holders {
-public:
-    explicit Holders(const plan::Checkpoint &checkpoint) : checkpoint_(checkpoint) {}
-
-    /// A copy of what the first holder of a file has; an invalid one if the file has none.
-    Result<base::UniqueFd> fetch(uint32_t id) {
-        auto holder = checkpoint_.first_holders.find(id);
-        if (holder == checkpoint_.first_holders.end())
-            return base::UniqueFd();
-        const pid_t pid = pid_of(holder->second);
-        base::UniqueFd &pidfd = pidfds_[pid];
-        if (!pidfd)
-            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-        base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
-        if (!fd)
-            return base::fail_sys(fmt::format("{}: pidfd_getfd", text(id)));
-        return fd;
-    }
-
-    std::string text(uint32_t id) const {
-        const plan::Holder &holder = checkpoint_.first_holders.at(id);
-        const FileKind *kind = resource::find_file_kind(checkpoint_.files.at(id).type());
-        return fmt::format("task {}: fd {} ({})", pid_of(holder), holder.number, kind ? kind->name : "file");
-    }
-
-private:
-    pid_t pid_of(const plan::Holder &holder) const { return static_cast<pid_t>(checkpoint_.tasks[holder.task].pid); }
-    const plan::Checkpoint &checkpoint_;
-    std::map<pid_t, base::UniqueFd> pidfds_;
-};
-
-} // namespace
-
-Result<void> release_files(const RestoreContext &context) {
-    const auto settings = resource::file_options(context.options);
-    resource::FileReleaseContext release{.options = settings,
-                                         .images = context.checkpoint.images,
-                                         .log = context.log,
-                                         .remaps = context.checkpoint.remaps,
-                                         .states = {}};
-    Holders holders(context.checkpoint);
-    TRY(resource::refill_late_queues(context.checkpoint.images, context.checkpoint.files,
-                                     [&](uint32_t id) { return holders.fetch(id); }));
-    for (auto &[id, file] : context.checkpoint.files) {
-        const FileKind *kind = TRY(kind_of(file));
-        if (!kind->release || !context.checkpoint.first_holders.contains(id))
-            continue;
-        const base::UniqueFd fd = TRY(holders.fetch(id));
-        TRY_CTX(kind->release(release, fd.get(), file), holders.text(id));
-    }
     return {};
 }
 

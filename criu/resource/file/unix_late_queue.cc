@@ -166,15 +166,15 @@ uint32_t id_of_inode(const ImageFiles &files, uint32_t inode) {
     return found == files.end() ? 0 : found->first;
 }
 
-Result<void> refill(uint32_t id, const LateQueue &queue, const ImageFiles &files, const Fetch &fetch,
-                    LateFiles &late) {
+Result<void> refill(uint32_t id, const LateQueue &queue, const ImageFiles &files, const Fetch &fetch, LateFiles &late) {
     const auto socket = files.find(id);
     if (socket == files.end() || !socket->second.has_usk())
         return base::bad_image("sk-queues.img: a pidfd is on its way through something that is no unix socket");
     const base::UniqueFd receiver = TRY(fetch(id)),
                          sender = TRY(fetch(id_of_inode(files, socket->second.usk().peer())));
     if (!receiver || !sender)
-        return base::unsupported("a pidfd is on its way through a socket that no task has open, or whose peer none has");
+        return base::unsupported(
+            "a pidfd is on its way through a socket that no task has open, or whose peer none has");
     // Reading moves it.
     const int offset = int_option(receiver.get(), SOL_SOCKET, SO_PEEK_OFF, -1);
     TRY(pass_through(receiver.get(), sender.get(), queue, files, late));

@@ -53,7 +53,8 @@ int main(int argc, char **argv) {
         other = must(syscall(SYS_NR_pidfd_open, child, 0)), event = must(eventfd(7, EFD_NONBLOCK));
     for (int i = 0; i < 3; i++) {
         must(socketpair(AF_UNIX, types[i], 0, channels[i]));
-        send_with(channels[i][0], "plain", -1);
+        if (types[i] != SOCK_STREAM) /* reading on joins it with the next message */
+            send_with(channels[i][0], "plain", -1);
         send_with(channels[i][0], "other", other);
         send_with(channels[i][0], "event", event);
         send_with(channels[i][0], "held", held);
@@ -66,7 +67,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 3; i++) {
         int socket = channels[i][1];
         uint64_t value = 0;
-        check(take(socket, "plain") == -1, "a descriptor too many");
+        if (types[i] != SOCK_STREAM)
+            check(take(socket, "plain") == -1, "a descriptor too many");
         found[i] = take(socket, "other");
         check(fdinfo_value(found[i], "Pid", 10) == child, "pidfd of %lld", fdinfo_value(found[i], "Pid", 10));
         int fd = take(socket, "event");
