@@ -2,10 +2,10 @@
 
 namespace resource {
 
-Result<const kernel::KernelMemory *> kernel_memory(FileDumpContext &context) {
-    auto &memory = context.states.of<std::optional<kernel::KernelMemory>>();
+Result<const KernelMemory *> kernel_memory(FileDumpContext &context) {
+    auto &memory = context.states.of<std::optional<KernelMemory>>();
     if (!memory)
-        memory = TRY(kernel::KernelMemory::open());
+        memory = TRY(KernelMemory::open());
     return &*memory;
 }
 

@@ -17,7 +17,6 @@
 namespace resource {
 namespace {
 
-using kernel::KernelMemory;
 using Address = uint64_t; ///< of the kernel
 
 constexpr size_t kCookie = 32; ///< NOTIFY_COOKIE_LEN

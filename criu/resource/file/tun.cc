@@ -5,6 +5,7 @@
 // Devices come before all other files (restore/files.cc): sockets may be bound to their addresses.
 #include "criu/resource/file/tun.hh"
 
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/file/inet_socket.hh"
 
 #include <fcntl.h>
@@ -69,6 +70,23 @@ Result<void> examine(const OpenFile &file, const FileOptions &) {
     return device ? check_device(*device) : Result<void>{};
 }
 
+/// Programs that choose a queue (TUNSETSTEERINGEBPF) or drop packets (TUNSETFILTEREBPF). No call tells of them; where
+/// the kernel's memory cannot be read, nothing does.
+Result<void> refuse_programs(FileDumpContext &context, int queue) {
+    auto memory = kernel_memory(context);
+    if (!memory)
+        return {};
+    const KernelMemory &kernel = **memory;
+    const uint64_t inner = TRY(kernel.member(TRY(kernel.file(queue)), "file", "private_data")),
+                   device = TRY(kernel.member(inner, "tun_file", "tun"));
+    for (const char *program : {"steering_prog", "filter_prog"})
+        if (device && TRY(kernel.member(device, "tun_struct", program)))
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported, fmt::format("the tun device has a BPF program ({})", program))
+                    .hint("take it off around the checkpoint"));
+    return {};
+}
+
 void warn_of_packets(base::Log &log, const OpenFile &file, const char *name) {
     pollfd waiting{file.fd, POLLIN, 0};
     if (poll(&waiting, 1, 0) == 1 && (waiting.revents & POLLIN))
@@ -94,6 +112,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     warn_of_packets(context.log, file, device->ifr_name);
     if (!context.states.of<DumpedDevices>().names.insert(device->ifr_name).second)
         return {};
+    TRY(refuse_programs(context, file.fd));
     const img::net_device_entry described = TRY(describe_tun_device(context.log, file.fd, device->ifr_name));
     return context.images.add(image::ImageKind::Netdev, kNetworkNamespaceId, described);
 }
@@ -206,9 +225,9 @@ const FileKind kTun{
                   "buffer, addresses, MTU, routes, permanent neighbours; queues that are detached or have no device",
               .restored = "a device that is gone is made again, under its old index if that is free; one that is there "
                           "(a persistent one) is used as it is",
-              .limits = "packet filters (TUNATTACHFILTER) and devices of other network namespaces are refused; packets "
-                        "that wait (the dump warns), BPF programs (TUNSETSTEERINGEBPF, TUNSETFILTEREBPF) and routes "
-                        "over several devices are lost"},
+              .limits = "packet filters (TUNATTACHFILTER), BPF programs (if the kernel has type information, BTF) and "
+                        "devices of other network namespaces are refused; packets that wait and routes over several "
+                        "devices are lost (the dump warns)"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

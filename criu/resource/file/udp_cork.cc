@@ -1,15 +1,15 @@
 // No call shows what is corked, and letting it go to catch it on its way would lose it whenever we die in between. So
-// it is read where it lies, in the kernel's memory (criu/kernel/kernel_memory.hh): the packets of the socket's write
-// queue, of which the first has room for the UDP header. Where they go to was decided by the first write
+// it is read where it lies, in the kernel's memory (criu/resource/file/kernel_memory.hh): the packets of the socket's
+// write queue, of which the first has room for the UDP header. Where they go to was decided by the first write
 // (inet_sock::cork), and may differ from what the socket is connected to.
 //
 // A restore writes the same data in one call: the kernel sends it as one datagram either way.
 #include "criu/resource/file/udp_cork.hh"
 
-#include "criu/kernel/kernel_pages.hh"
 #include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/file/inet_address.hh"
 #include "criu/resource/file/inet_socket.hh"
+#include "criu/resource/file/kernel_pages.hh"
 #include "criu/resource/file/option_list.hh"
 
 #include <arpa/inet.h>
@@ -24,7 +24,6 @@
 namespace resource {
 namespace {
 
-using kernel::KernelMemory;
 using Address = uint64_t; ///< of the kernel
 
 constexpr size_t kMostCorked = 65535, kMostPackets = 256;
@@ -33,10 +32,10 @@ constexpr int kPatience = 20; // milliseconds
 
 struct CorkReader {
     const KernelMemory &memory;
-    kernel::KernelPages pages;
+    KernelPages pages;
 };
 /// Found for the first socket that needs it.
-using LazyPages = std::optional<kernel::KernelPages>;
+using LazyPages = std::optional<KernelPages>;
 
 /// What the device has not sent yet counts as well, but goes in a moment.
 bool may_be_corked(int fd, int patience) {
@@ -265,7 +264,7 @@ Result<void> dump_corked(FileDumpContext &context, const OpenFile &file, img::in
     auto done = [&] -> Result<void> {
         const KernelMemory &memory = *TRY(kernel_memory(context));
         if (!pages)
-            pages = TRY(kernel::KernelPages::find(memory));
+            pages = TRY(KernelPages::find(memory));
         return read_corked({memory, *pages}, file, entry);
     }();
     if (!done)

@@ -1,6 +1,6 @@
 // The programs are of the type that is run by a call (BPF_PROG_TYPE_SYSCALL, Linux 5.14). Their context is a buffer of
 // ours, copied in and out; helpers may only write to their stack, so that a read goes in pieces of kPiece bytes.
-#include "criu/kernel/kernel_memory.hh"
+#include "criu/resource/file/kernel_memory.hh"
 
 #include "criu/kernel/io.hh"
 
@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace kernel {
+namespace resource {
 namespace {
 
 constexpr size_t kPiece = 256;
@@ -125,7 +125,7 @@ Result<void> run(int program, Request &request, const char *what) {
 
 Result<KernelMemory> KernelMemory::open() {
     KernelMemory memory;
-    auto bytes = read_file(AT_FDCWD, "/sys/kernel/btf/vmlinux");
+    auto bytes = kernel::read_file(AT_FDCWD, "/sys/kernel/btf/vmlinux");
     if (!bytes)
         return base::fail(std::move(
             bytes.error().hint("the kernel has to be built with its type information (CONFIG_DEBUG_INFO_BTF)")));
@@ -177,4 +177,4 @@ Result<uint64_t> KernelMemory::file(int fd) const {
     return file;
 }
 
-} // namespace kernel
+} // namespace resource
