@@ -27,10 +27,8 @@ RANK = {
     "criu/cli": 8,
     "criu": 9,
 }
-# A resource hands memory to the page engine; a tree is made of parsed facts; the kernel's memory is read by its own type
-# information, which has to be parsed.
+# A resource hands memory to the page engine; a tree is made of parsed facts.
 SIBLINGS = {
-    ("criu/kernel", "criu/parse"),
     ("criu/tree", "criu/parse"),
     ("criu/tree", "criu/kernel"),
     ("criu/resource", "criu/pages"),
