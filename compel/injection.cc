@@ -97,10 +97,14 @@ Result<Injection> Injection::enter(StoppedThread leader, const Registers &regist
     return in;
 }
 
+// As the function of that name, but at every moment it is known whether the thread runs.
 Result<void> Injection::run_to_syscall() {
-    running_ = true;
-    TRY(compel::run_to_syscall(leader_, kTimeoutMs));
-    running_ = false;
+    for (std::optional<int> signal = 0; signal;) {
+        TRY(leader_.resume_to_syscall(*signal));
+        running_ = true;
+        signal = TRY(wait_for_syscall(leader_.tid(), kTimeoutMs));
+        running_ = false;
+    }
     return {};
 }
 

@@ -265,16 +265,21 @@ Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms) {
 
 // A signal that nobody can block (SIGSTOP) is delivered in between, though the thread runs for us: to swallow it would
 // lose it.
+Result<std::optional<int>> wait_for_syscall(Pid tid, int timeout_ms) {
+    const WaitStatus status = TRY(wait(tid, timeout_ms));
+    if (status.exited())
+        return base::fail(base::ErrorKind::Died, "the task died");
+    if (status.is_syscall_stop())
+        return std::nullopt;
+    return status.signal_to_deliver();
+}
+
 Result<void> run_to_syscall(StoppedThread thread, int timeout_ms) {
-    for (int signal = 0;;) {
-        TRY(thread.resume_to_syscall(signal));
-        const WaitStatus status = TRY(wait(thread.tid(), timeout_ms));
-        if (status.exited())
-            return base::fail(base::ErrorKind::Died, "the task died");
-        if (status.is_syscall_stop())
-            return {};
-        signal = status.signal_to_deliver();
+    for (std::optional<int> signal = 0; signal;) {
+        TRY(thread.resume_to_syscall(*signal));
+        signal = TRY(wait_for_syscall(thread.tid(), timeout_ms));
     }
+    return {};
 }
 
 Result<bool> resume_if_stopped(StoppedThread thread) {

@@ -87,6 +87,9 @@ Result<WaitStatus> wait(Pid tid, int timeout_ms);
 /// Waits until `tid` is in ptrace stop by PTRACE_INTERRUPT or group stop. Other stops on the way (signal delivery) keep
 /// their signal pending. Died if it ends.
 Result<WaitStatus> wait_interrupted(Pid tid, int timeout_ms);
+/// Of a thread that was resumed to the next system call: nothing once it is there, or else the signal with which it is
+/// to be resumed once more. Died if it ends.
+Result<std::optional<int>> wait_for_syscall(Pid tid, int timeout_ms);
 /// Lets it run to the next entry to, or exit from, a system call. Stops that others have caused are gone through, so
 /// that they hold once nobody traces the thread any more. `timeout_ms` is for each of them. Died if it ends.
 Result<void> run_to_syscall(StoppedThread thread, int timeout_ms);
