@@ -73,8 +73,8 @@ void append_numbers(const std::string &text, std::vector<Pid> &pids) {
     }
 }
 
-/// Of a process with more threads than there are processes: one pass over these takes less time than asking every thread,
-/// and mostly tells that there is nothing to ask for.
+/// Of a process with more threads than there are processes: one pass over these takes less time than asking every
+/// thread, and mostly tells that there is nothing to ask for.
 size_t processes_on_machine() {
     struct stat proc {};
     return stat("/proc", &proc) == 0 ? proc.st_nlink : SIZE_MAX;

@@ -1,5 +1,5 @@
-// Who there is: threads, children and states, as /proc tells. The freezer lies below the layer of /proc parsers and needs
-// these facts only.
+// Who there is: threads, children and states, as /proc tells. The freezer lies below the layer of /proc parsers and
+// needs these facts only.
 #pragma once
 
 #include "base/ids.hh"
