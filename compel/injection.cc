@@ -185,8 +185,8 @@ Result<void> Injection::start() {
 // The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
 // from its namespaces.
 Result<void> Injection::connect() {
-    TRY(run_to_syscall()); // entry and exit of the call
-    TRY(run_to_syscall());
+    for (int stops = 0; stops < 2; stops++) // entry and exit of the call: in between nothing else may be asked of it
+        TRY(run_to_syscall());
     auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
     if (pair[0] < 0) {
         auto error = base::Error::sys(-pair[0], "make a control socket in the task");

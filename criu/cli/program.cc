@@ -3,6 +3,8 @@
 
 #include "criu/cli/program.hh"
 
+#include "base/guarded.hh"
+#include "base/printable.hh"
 #include "criu/check/check.hh"
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
@@ -29,9 +31,9 @@ void print(FILE *to, std::string_view text) {
 }
 
 std::string error_text(const base::Error &error) {
-    std::string out = fmt::format("Error: {}\n", error.message());
+    std::string out = fmt::format("Error: {}\n", base::printable(error.message()));
     if (!error.hint().empty())
-        out += fmt::format("Hint:  {}\n", error.hint());
+        out += fmt::format("Hint:  {}\n", base::printable(error.hint()));
     return out;
 }
 
@@ -93,9 +95,9 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
 
 /// An error of the command: to the log, and to standard error too where that is somewhere else.
 int report(const base::Error &error, const Options &options, base::Log &log) {
-    log.error(error.message());
+    log.error(base::printable(error.message()));
     if (!error.hint().empty())
-        log.hint(error.hint());
+        log.hint(base::printable(error.hint()));
     if (!options.log_file.empty())
         print(stderr, error_text(error));
     return kFailure;
@@ -125,7 +127,7 @@ int run(Invocation &invocation, const Engines &engines) {
     for (const std::string &warning : invocation.warnings)
         log->warn(warning);
     log->info(fmt::format("Version: {} (pid {})", kVersion, getpid()));
-    auto code = run_command(options, engines, *log);
+    auto code = base::guarded([&] { return run_command(options, engines, *log); });
     return code ? *code : report(code.error(), options, *log);
 }
 

@@ -1,5 +1,7 @@
 #include "criu/crit/crit.hh"
 
+#include "base/guarded.hh"
+#include "base/printable.hh"
 #include "base/unique_fd.hh"
 #include "criu/crit/arguments.hh"
 #include "criu/crit/explore.hh"
@@ -145,11 +147,12 @@ int run_crit(std::span<const std::string_view> args, Streams streams) {
         bool written = write_all(stop.status ? streams.err : streams.out, stop.text, "crit").has_value();
         return written ? stop.status : 1;
     }
-    auto done = run(std::move(*parsed), streams);
+    auto done = base::guarded([&] { return run(std::move(*parsed), streams); });
     if (done)
         return 0;
     // If standard error cannot be written either, the exit status has to do.
-    static_cast<void>(write_all(streams.err, fmt::format("crit: {}\n", done.error().message()), "crit"));
+    static_cast<void>(
+        write_all(streams.err, fmt::format("crit: {}\n", base::printable(done.error().message())), "crit"));
     return 1;
 }
 

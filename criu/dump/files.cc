@@ -4,6 +4,7 @@
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/locks.hh"
 #include "criu/resource/file/plugin_file.hh"
+#include "criu/resource/file/unix_late_queue.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -107,7 +108,8 @@ Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
     file.number = fd.get();
     const size_t before = context_->next_file_id;
     const Known known = TRY_CTX(find_or_dump(*our_own_, std::move(file)), "a descriptor on its way");
-    if (late_.contains(known.id.value))
+    const bool passed_late = known.type == img::PIDFD && context_->states.of<resource::LatePassing>().possible;
+    if (late_.contains(known.id.value) && !passed_late)
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("a descriptor on its way through a socket is a {}, which can only be "
                                                   "restored where a task has it open",

@@ -1,5 +1,7 @@
 #include "criu/kernel/child.hh"
 
+#include "base/guarded.hh"
+
 #include <csignal>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -46,7 +48,7 @@ Result<void> run_to_end(const std::function<Result<void>()> &body) {
     std::vector<std::byte> stack(kStack);
     auto run = [](void *argument) {
         auto &asked = *static_cast<Call *>(argument);
-        asked.outcome = asked.body();
+        asked.outcome = base::guarded(asked.body);
         return 0;
     };
     // No signal at its end: nobody else's business.

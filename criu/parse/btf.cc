@@ -131,8 +131,7 @@ uint32_t Btf::size_of_type(uint32_t id) const {
     return 0;
 }
 
-bool Btf::find_member(uint32_t structure, std::string_view name, unsigned depth, uint32_t &offset,
-                      uint32_t &id) const {
+bool Btf::find_member(uint32_t structure, std::string_view name, unsigned depth, uint32_t &offset, uint32_t &id) const {
     const Type outer = type(without_names(structure));
     if (!is_structure(outer.kind) || depth > kDeepest)
         return false;

@@ -5,6 +5,7 @@
 #include "criu/resource/file/file.hh"
 
 #include <algorithm>
+#include <csignal>
 #include <fmt/format.h>
 #include <set>
 #include <span>
@@ -21,6 +22,13 @@ template <class M> Result<M> required(const image::ImageDir &images, ImageKind k
     return std::move(*entry);
 }
 
+/// Whether a wait status is that of an exit, or of a signal that kills: a zombie is made by the same end.
+bool is_an_end(uint32_t status) {
+    constexpr int kHarmless[]{SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+    const auto signal = static_cast<int>(status & 0x7f);
+    return status <= UINT16_MAX && signal <= SIGRTMAX && std::ranges::find(kHarmless, signal) == std::end(kHarmless);
+}
+
 Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry) {
     TaskImage task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid()};
     auto leader = TRY(required<img::core_entry>(images, ImageKind::Core, task.pid, "core"));
@@ -28,7 +36,10 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
         return base::bad_image(fmt::format("core-{}.img: the task part is missing", task.pid));
     task.threads.push_back({task.pid, std::move(leader)});
     if (task.dead())
-        return task;
+        return is_an_end(task.core().tc().exit_code())
+                   ? Result<TaskImage>(std::move(task))
+                   : base::bad_image(fmt::format("core-{}.img: no process ends with the exit code {:#x}", task.pid,
+                                                 task.core().tc().exit_code()));
     for (uint32_t tid : entry.threads())
         if (tid != task.pid)
             task.threads.push_back({tid, TRY(required<img::core_entry>(images, ImageKind::Core, tid, "core"))});
@@ -62,6 +73,14 @@ Result<void> need_file(const Checkpoint &checkpoint, uint32_t id, const std::str
     return base::bad_image(fmt::format("{}: file {} is not in files.img", whose, id));
 }
 
+/// A file that the tasks need before all of them exist: to be in it, to run it, to map it.
+Result<void> need_early_file(const Checkpoint &checkpoint, uint32_t id, const std::string &whose) {
+    TRY(need_file(checkpoint, id, whose));
+    if (!resource::is_late(checkpoint.files.at(id), checkpoint.files, checkpoint.remaps))
+        return {};
+    return base::unsupported(fmt::format("{}: file {} is there only when all tasks are", whose, id));
+}
+
 Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
     if (checkpoint.tables.contains(files_id))
         return {};
@@ -92,7 +111,7 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
         if (vma.end() > kUserEnd)
             return base::bad_image(whose + " lies outside of user space");
         if (vma.status() & kFileStatus)
-            TRY(need_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));
+            TRY(need_early_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));
         if (vma.status() & kGuard)
             continue;
         if (vma.start() < end)
@@ -105,9 +124,9 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
 Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
     TRY(load_table(checkpoint, task.ids.files_id()));
     TRY(check_mappings(checkpoint, task));
-    TRY(need_file(checkpoint, task.mm.exe_file_id(), fmt::format("mm-{}.img: program", task.pid)));
-    TRY(need_file(checkpoint, task.fs.cwd_id(), fmt::format("fs-{}.img: working directory", task.pid)));
-    return need_file(checkpoint, task.fs.root_id(), fmt::format("fs-{}.img: root directory", task.pid));
+    TRY(need_early_file(checkpoint, task.mm.exe_file_id(), fmt::format("mm-{}.img: program", task.pid)));
+    TRY(need_early_file(checkpoint, task.fs.cwd_id(), fmt::format("fs-{}.img: working directory", task.pid)));
+    return need_early_file(checkpoint, task.fs.root_id(), fmt::format("fs-{}.img: root directory", task.pid));
 }
 
 /// Parents first, each task once, one root.

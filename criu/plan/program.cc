@@ -2,6 +2,7 @@
 
 #include "criu/plan/forker.hh"
 #include "criu/plan/late_files.hh"
+#include "criu/resource/file/mqueue_notify.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
 
@@ -126,7 +127,8 @@ private:
     Result<void> plan_process(ThreadPlan &plan) {
         for (const resource::TaskResource *kind : resource::task_resources())
             TRY_CTX(kind->plan(plan, task_.core()), kind->name);
-        return {};
+        return resource::plan_notifications(plan, checkpoint_.files, checkpoint_.tables.at(task_.ids.files_id()),
+                                            task_.pid);
     }
 
     Result<void> add_thread(ThreadPlan &leader, size_t index) {

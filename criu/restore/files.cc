@@ -39,6 +39,13 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
     return ids;
 }
 
+/// Network devices come first: sockets may be bound to them or to their addresses.
+std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
+    std::vector<uint32_t> order(ids.begin(), ids.end());
+    std::ranges::stable_partition(order, [&](uint32_t id) { return checkpoint.files.at(id).type() == img::TUNF; });
+    return order;
+}
+
 /// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
 /// then has to hold most files only once.
 std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
@@ -87,12 +94,12 @@ public:
     Result<void> open(uint32_t id) {
         if (context_.stash.contains(id))
             return {};
-        if (!under_way_.insert(id).second)
-            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         const img::file_entry &file = context_.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
             return {};
+        if (!under_way_.insert(id).second)
+            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
         if (!fd) {
             if (kind->needs)
@@ -222,7 +229,7 @@ Result<void> open_files(RestoreContext &context) {
     };
     Opener opener(context, files);
     Result<void> outcome;
-    for (uint32_t id : needed_files(context.checkpoint)) {
+    for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {
         outcome = opener.open(id);
         if (!outcome)
             break;
@@ -318,34 +325,6 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
 Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task) {
     for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
         TRY(resource::restore_lock(lock->second));
-    return {};
-}
-
-Result<void> release_files(const RestoreContext &context) {
-    const auto settings = resource::file_options(context.options);
-    resource::FileReleaseContext release{.options = settings,
-                                         .images = context.checkpoint.images,
-                                         .log = context.log,
-                                         .remaps = context.checkpoint.remaps,
-                                         .states = {}};
-    std::map<pid_t, base::UniqueFd> pidfds;
-    for (auto &[id, file] : context.checkpoint.files) {
-        const FileKind *kind = TRY(kind_of(file));
-        auto holder = context.checkpoint.first_holders.find(id);
-        if (!kind->release || holder == context.checkpoint.first_holders.end())
-            continue;
-        const auto pid = static_cast<pid_t>(context.checkpoint.tasks[holder->second.task].pid);
-        base::UniqueFd &pidfd = pidfds[pid];
-        if (!pidfd)
-            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-        const base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
-        auto text = [&, number = holder->second.number] {
-            return fmt::format("task {}: fd {} ({})", pid, number, kind->name);
-        };
-        if (!fd)
-            return base::fail_sys(fmt::format("{}: pidfd_getfd", text()));
-        TRY_CTX(kind->release(release, fd.get(), file), text());
-    }
     return {};
 }
 

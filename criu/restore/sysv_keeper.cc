@@ -1,5 +1,7 @@
 #include "criu/restore/sysv_keeper.hh"
 
+#include "base/guarded.hh"
+
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
@@ -57,12 +59,10 @@ void send_text(int line, const std::string &text) {
     {
         resource::SegmentSet set;
         std::vector<uint32_t> live;
-        auto outcome = set.restore(
-            entries,
-            [&](uint64_t id, std::byte *memory, uint64_t size) {
-                return fill_shared(checkpoint.images, id, memory, size);
-            },
-            live);
+        auto fill = [&](uint64_t id, std::byte *memory, uint64_t size) {
+            return fill_shared(checkpoint.images, id, memory, size);
+        };
+        auto outcome = base::guarded([&] { return set.restore(entries, fill, live); });
         std::string text = outcome ? std::string(1, kReady) : kFailed + outcome.error().message();
         if (outcome)
             for (uint32_t id : live)

@@ -7,6 +7,8 @@
 // open.
 #include "criu/restore/task.hh"
 
+#include "base/guarded.hh"
+
 #include "criu/restore/files.hh"
 #include "criu/restore/forker.hh"
 #include "criu/restore/hold.hh"
@@ -213,7 +215,7 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     if (node.parent < 0)
         wait_for_hold(context);
     tie_to_parent(context, node);
-    auto outcome = live_on(context, node);
+    auto outcome = base::guarded([&] { return live_on(context, node); });
     if (!outcome && !context.rendezvous.given_up())
         context.rendezvous.report(std::move(outcome).error().ctx(fmt::format("task {}", node.pid)));
     _exit(1);

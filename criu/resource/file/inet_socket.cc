@@ -242,9 +242,11 @@ const FileKind kInetSocket{
     .type = img::INETSK,
     .about = {.saved = "TCP, UDP, UDP-Lite, raw and ping sockets of IPv4 and IPv6: addresses, options, filters, "
                        "memberships; TCP in every state with `--tcp-established`: sequence numbers, windows, both "
-                       "queues, connections that nobody has accepted yet; datagrams with their senders, and those that are held back by UDP_CORK",
+                       "queues, connections that nobody has accepted yet; datagrams with their senders, and those that "
+                       "are held back by UDP_CORK",
               .restored = "connections in repair mode, behind a network lock; with `--tcp-close` as closed sockets",
-              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data where the kernel has no "
+              .limits = "refused: established MPTCP, TLS in the kernel, TCP-AO, unread urgent data, corked UDP data "
+                        "where the kernel has no "
                         "type information (BTF) or with IP options, "
                         "unread errors, waiting connections of clients outside of the tree, SCTP, DCCP, extended BPF "
                         "filters; lost: unread packets of raw and ping sockets (the dump warns), TCP-MD5 keys, "

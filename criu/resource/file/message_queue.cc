@@ -1,6 +1,7 @@
 #include "criu/resource/file/message_queue.hh"
 
 #include "criu/kernel/child.hh"
+#include "criu/resource/file/mqueue_notify.hh"
 
 #include <cstring>
 #include <fcntl.h>
@@ -21,19 +22,6 @@ constexpr uint64_t kMostMessages = 65536, kMostMessageSize = 16u << 20; // the k
 struct DumpedQueues {
     std::set<uint64_t> inodes;
 };
-
-/// Of /proc/PID/fd's file itself: "QSIZE:129 NOTIFY:2 SIGNO:0 NOTIFY_PID:8260".
-Result<void> refuse_notification(int fd) {
-    char text[256] = {};
-    if (pread(fd, text, sizeof text - 1, 0) < 0)
-        return base::fail_sys("read the state of a message queue");
-    const char *pid = strstr(text, "NOTIFY_PID:");
-    if (pid && atoi(pid + strlen("NOTIFY_PID:")) != 0)
-        return base::fail(
-            base::Error(base::ErrorKind::Unsupported, "a message queue with a registered notification (mq_notify)")
-                .hint("the kernel does not tell its value: unregister it around the checkpoint"));
-    return {};
-}
 
 /// Messages as a child has read them: each is a priority, a length, and room for the longest.
 class Messages {
@@ -215,7 +203,6 @@ bool is_message_queue(const OpenFile &file) {
 }
 
 Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, img::reg_file_entry &reg) {
-    TRY(refuse_notification(file.fd));
     // Open for reading and writing, without waiting, whatever the task's own description is.
     base::UniqueFd queue(::open(fmt::format("/proc/self/fd/{}", file.fd).c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
     mq_attr attributes{};
@@ -230,9 +217,10 @@ Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, 
     entry->set_gid(file.stat.st_gid);
     entry->set_mode(file.stat.st_mode);
     entry->set_inode(file.stat.st_ino);
-    if (context.states.of<DumpedQueues>().inodes.insert(file.stat.st_ino).second)
-        TRY(read_messages(queue.get(), attributes, *entry));
-    return {};
+    const bool first = context.states.of<DumpedQueues>().inodes.insert(file.stat.st_ino).second;
+    if (TRY(has_notification(file.fd)))
+        return dump_with_notification(context, file, first, *entry);
+    return first ? read_messages(queue.get(), attributes, *entry) : Result<void>{};
 }
 
 Result<base::UniqueFd> open_message_queue(FileOpenContext &context, const img::file_entry &entry) {

@@ -7,8 +7,7 @@ namespace resource {
 
 bool is_message_queue(const OpenFile &file);
 
-/// Adds attributes and, for the first description of a queue, its messages. Errors: Unsupported for a queue with a
-/// registered notification, of which the kernel does not tell the value that it carries.
+/// Adds attributes and, for the first description of a queue, its messages.
 Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, img::reg_file_entry &reg);
 
 /// Opens the queue of that name, or makes it anew with its messages.

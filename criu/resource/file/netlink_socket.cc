@@ -1,6 +1,9 @@
 // Netlink sockets: a port id, groups, a peer. Messages that were not read yet cannot be put back under the sender's
 // name when that is the kernel, and all but the first cannot even be looked at without reading them. NETLINK_USERSOCK
 // is different: there, only programs send, and any port id can be taken on for a moment.
+//
+// Who listens to a group has to expect that notifications get lost: the next read says so (ENOBUFS), and he asks for
+// the state anew. That is what unread notifications become. A socket without groups has answers in it: refused.
 #include "criu/kernel/netlink.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/file/option_list.hh"
@@ -122,6 +125,8 @@ Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
                                    reinterpret_cast<sockaddr *>(&sender), &size);
         if (n < 0 && errno == EAGAIN)
             return {};
+        if (n < 0 && errno == ENOBUFS) // noted already
+            continue;
         if (n < 0 || static_cast<size_t>(n) > buffer.size())
             return base::fail_sys(n < 0 ? errno : EMSGSIZE, "read what waits in a netlink socket");
         img::sk_packet_entry packet;
@@ -133,12 +138,20 @@ Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
     }
 }
 
-Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t protocol) {
+Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t protocol,
+                        img::netlink_sk_entry &entry) {
     pollfd ready{file.fd, POLLIN, 0};
     if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLERR))
-        return base::unsupported("it has lost messages (ENOBUFS), and the program does not know yet");
+        entry.mutable_ext()->set_lost(true); // messages before this dump, and the program does not know yet
     if (!(ready.revents & POLLIN))
         return {};
+    if (protocol != NETLINK_USERSOCK && std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; })) {
+        context.log.warn(fmt::format("{}: notifications of the kernel that were not read are not kept; a restored "
+                                     "program gets ENOBUFS for them",
+                                     file.link));
+        entry.mutable_ext()->set_lost(true);
+        return {};
+    }
     if (protocol != NETLINK_USERSOCK)
         return base::fail(base::Error(base::ErrorKind::Unsupported, "messages wait in it that were not read yet, and "
                                                                     "nobody but the kernel can send them again")
@@ -170,7 +183,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(dump_socket_options(file.fd, nlsk->mutable_opts()));
     nlsk->mutable_ext()->set_type(static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_TYPE)));
     TRY(dump_option_list(file.fd, kOptions, nlsk->mutable_ext()->mutable_options()));
-    return dump_queue(context, file, protocol);
+    return dump_queue(context, file, protocol, *nlsk);
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
@@ -259,6 +272,45 @@ Result<void> fill(FileOpenContext &context, const img::netlink_sk_entry &entry) 
     return {};
 }
 
+/// Something from another program that every reader skips: it must not be empty for the socket to be full.
+Result<void> send_filler(const sockaddr_nl &to, uint32_t protocol) {
+    struct {
+        nlmsghdr header;
+        char nothing[2048];
+    } filler{};
+    filler.header.nlmsg_len = sizeof filler;
+    filler.header.nlmsg_type = NLMSG_NOOP;
+    const base::UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, static_cast<int>(protocol)));
+    if (!fd ||
+        sendto(fd.get(), &filler, sizeof filler, MSG_DONTWAIT, reinterpret_cast<const sockaddr *>(&to), sizeof to) < 0)
+        return base::fail_sys("fill a netlink socket");
+    return {};
+}
+
+/// Lets the socket lose a message, for which its reader gets ENOBUFS: it asks the kernel for an acknowledgement that
+/// it has no room for.
+Result<void> overrun(base::Log &log, int fd, const img::netlink_sk_entry &entry) {
+    sockaddr_nl own{}, to_kernel{.nl_family = AF_NETLINK, .nl_pad = 0, .nl_pid = 0, .nl_groups = 0};
+    socklen_t size = sizeof own;
+    if (getsockname(fd, reinterpret_cast<sockaddr *>(&own), &size) < 0)
+        return base::fail_sys("getsockname");
+    own.nl_groups = 0;
+    nlmsghdr request{};
+    request.nlmsg_len = sizeof request;
+    request.nlmsg_type = NLMSG_NOOP;
+    request.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    TRY(set_int_option(fd, SOL_SOCKET, SO_RCVBUF, 0, "SO_RCVBUF"));
+    if (own.nl_pid) { // one without a port would get one by sending
+        TRY(send_filler(own, entry.protocol()));
+        (void)sendto(fd, &request, sizeof request, MSG_DONTWAIT, reinterpret_cast<const sockaddr *>(&to_kernel),
+                     sizeof to_kernel);
+    }
+    pollfd ready{fd, 0, 0};
+    if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLERR))
+        log.warn(fmt::format("the netlink socket of port {} cannot be told that messages were lost", own.nl_pid));
+    return {};
+}
+
 Result<base::UniqueFd> open_socket(FileOpenContext &, const img::file_entry &entry) {
     const img::netlink_sk_entry &nlsk = entry.nlsk();
     const int type = nlsk.ext().type() == SOCK_DGRAM ? SOCK_DGRAM : SOCK_RAW;
@@ -273,6 +325,8 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &e
     const img::netlink_sk_entry &nlsk = entry.nlsk();
     TRY(make_room(fd, nlsk.opts()));
     TRY(fill(context, nlsk));
+    if (nlsk.ext().lost())
+        TRY(overrun(context.log, fd, nlsk));
     TRY(connect_to(fd, nlsk));
     TRY(restore_socket_options(fd, nlsk.opts()));
     TRY(restore_option_list(fd, kOptions, nlsk.ext().options()));
@@ -290,11 +344,16 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 const FileKind kNetlinkSocket{
     .name = "netlink socket",
     .type = img::NETLINKSK,
-    .about =
-        {.saved = "protocol, port id, groups, peer, options; messages of NETLINK_USERSOCK with their senders",
-         .limits =
-             "other messages that were not read, lost messages (ENOBUFS) and sockets that read from the packet filter "
-             "(nfnetlink_queue, nfnetlink_log) are refused; messages are read by a dump that ends the tree only"},
+    .about = {.saved =
+                  "protocol, port id, groups, peer, options; messages of NETLINK_USERSOCK with their senders; that "
+                  "messages were lost (ENOBUFS)",
+              .restored =
+                  "unread notifications of the kernel as lost ones: the next read fails with ENOBUFS, the one after "
+                  "it gets an empty message (NLMSG_NOOP)",
+              .limits =
+                  "unread answers of the kernel (in a socket without groups) and sockets that read from the packet "
+                  "filter (nfnetlink_queue, nfnetlink_log) are refused; messages are read by a dump that ends the "
+                  "tree only"},
     .matches = matches,
     .dump = dump,
     .open = open_socket,

@@ -81,8 +81,8 @@ const FileKind kPidfd{
     .type = img::PIDFD,
     .about = {.saved = "the task or thread (PIDFD_THREAD) it refers to, dead ones too",
               .restored = "opened when all tasks exist; a dead task is replaced by a process that dies at once",
-              .limits = "tasks outside of the tree or in another pid namespace, an owner (F_SETOWN), and pidfds on "
-                        "their way through a socket are refused"},
+              .limits = "tasks outside of the tree or in another pid namespace and an owner (F_SETOWN) are refused; so "
+                        "are pidfds on their way through a socket that has no peer of its own"},
     .matches = matches,
     .dump = dump,
     .open = open_dead,

@@ -115,8 +115,11 @@ Result<void> restore_pipe_data(FileOpenContext &context, image::ImageKind kind, 
         for (uint32_t length : lengths) {
             if (length > bytes.size() - done)
                 return base::bad_image("a pipe's packets are longer than its contents");
-            if (length && write(fd, bytes.data() + done, length) != static_cast<ssize_t>(length))
-                return base::fail_sys("fill a pipe");
+            const ssize_t n = length ? write(fd, bytes.data() + done, length) : 0;
+            if (n < 0)
+                return base::fail_sys(fmt::format("fill pipe {}", pipe_id));
+            if (n < static_cast<ssize_t>(length))
+                return base::bad_image(fmt::format("pipe {} holds more than it has room for", pipe_id));
             done += length;
         }
     }

@@ -117,6 +117,11 @@ Result<void> validate(const FileOpenContext &context, int fd, const img::reg_fil
     struct stat now {};
     if (fstat(fd, &now) < 0)
         return base::fail_sys("fstat");
+    if (reg.has_mode() && ((now.st_mode ^ reg.mode()) & S_IFMT))
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("{} is another kind of file now (mode {:o}, {:o} at the checkpoint)",
+                                                  reg.name(), now.st_mode, reg.mode()))
+                              .hint("put the file back as it was when the checkpoint was made"));
     if (reg.has_size() && static_cast<uint64_t>(now.st_size) != reg.size())
         return base::fail(
             base::Error(base::ErrorKind::Unsupported,
@@ -209,13 +214,15 @@ const FileKind kRegularFile{
     .type = img::REG,
     .about = {.saved = "path, position, flags, size and mode (build id for programs); deleted files with their "
                        "contents (`--ghost-limit`), or by another name (`--link-remap`); files of tasks in /proc, dead "
-                       "ones too; POSIX message queues with their messages; locks and leases with `--file-locks`",
+                       "ones too; POSIX message queues with their messages and notifications; locks and leases with "
+                       "`--file-locks`",
               .restored = "opened by the path; what is to be deleted is made and removed again; files of tasks in "
                           "/proc when these exist; a message queue that is still there is opened as it is",
               .limits =
                   "the contents of files that have a name are not saved, and size and mode must not have "
                   "changed; other devices are refused; a second description of a file that was made with O_TMPFILE "
-                  "loses that bit of F_GETFL; message queues with a registered notification are refused"},
+                  "loses that bit of F_GETFL; a message queue with a registered notification is refused where the "
+                  "kernel has no type information (BTF)"},
     .matches = matches,
     .dump = dump,
     .open = open_file,

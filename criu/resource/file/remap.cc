@@ -3,6 +3,7 @@
 // Without any name (link count 0) a file's contents go into the image: a ghost. If it has another name somewhere, which
 // nobody can find, --link-remap gives it a new one beside the old, which the restore removes again.
 #include "criu/resource/file/ghosts.hh"
+#include "criu/resource/file/opening.hh"
 
 #include <fcntl.h>
 #include <filesystem>
@@ -12,6 +13,7 @@
 namespace resource {
 namespace {
 
+constexpr const char *kLinkRemap = "link_remap.";
 constexpr const char *kFdPath = "/proc/self/fd/{}";
 
 std::pair<uint64_t, uint64_t> key_of(const struct stat &st) {
@@ -39,7 +41,7 @@ Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId i
 /// remove.
 Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, const std::string &path, uint32_t id) {
     constexpr int kTries = 100;
-    const std::string stem = fmt::format("{}/link_remap.{}", std::filesystem::path(path).parent_path().string(), id);
+    const std::string stem = fmt::format("{}/{}{}", std::filesystem::path(path).parent_path().string(), kLinkRemap, id);
     for (int i = 0; i < kTries; i++) {
         const std::string name = i ? fmt::format("{}.{}", stem, i) : stem;
         // Of the description itself, wherever its remaining name may be.
@@ -98,9 +100,9 @@ base::UniqueFd open_by_handle(const std::string &path, int flags) {
 // shm_open(3) opens with O_NOFOLLOW. A file system without handles loses that bit, which means nothing any more.
 base::UniqueFd open_kept(const std::string &path, int flags) {
     if (!path.starts_with("/proc/self/fd/") || !(flags & O_NOFOLLOW) || (flags & O_PATH))
-        return base::UniqueFd(::open(path.c_str(), flags));
+        return open_at_once(path.c_str(), flags);
     base::UniqueFd fd = open_by_handle(path, flags);
-    return fd ? std::move(fd) : base::UniqueFd(::open(path.c_str(), flags & ~O_NOFOLLOW));
+    return fd ? std::move(fd) : open_at_once(path.c_str(), flags & ~O_NOFOLLOW);
 }
 
 Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
@@ -136,6 +138,15 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
     return base::bad_image("remap-fpath.img: an unknown kind of remap");
 }
 
+namespace {
+
+/// Whether a dump has made that name: only such a one is ours to remove, whatever the image says.
+bool is_link_remap(const std::string &path) {
+    return std::filesystem::path(path).filename().string().starts_with(kLinkRemap);
+}
+
+} // namespace
+
 void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
                         const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
     for (auto &[id, remap] : remaps) {
@@ -143,6 +154,8 @@ void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
         if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())
             continue;
         const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
+        if (!is_link_remap(extra))
+            continue;
         // By way of the old name, so that /proc shows it again; but never over a file that has it now.
         if (!old.empty() && renameat2(AT_FDCWD, extra.c_str(), AT_FDCWD, old.c_str(), RENAME_NOREPLACE) == 0)
             unlink(old.c_str());

@@ -1,6 +1,7 @@
 // The list of all kinds of descriptors. The first that matches takes the file.
 #include "criu/resource/file/file.hh"
 #include "criu/resource/file/option_list.hh"
+#include "criu/resource/file/tun.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -10,9 +11,9 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,       &kFifo,         &kEventfd,       &kBpfMap, &kSignalfd,      &kTimerfd,     &kEventpoll,
-    &kInotify,    &kFanotify,     &kIoUring,       &kPidfd,  &kNamespaceFile, &kMemfd,       &kInetSocket,
-    &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,    &kRefusedSocket, &kRegularFile,
+    &kPipe,       &kFifo,         &kEventfd,       &kBpfMap, &kSignalfd,      &kTimerfd,       &kEventpoll,
+    &kInotify,    &kFanotify,     &kIoUring,       &kPidfd,  &kNamespaceFile, &kMemfd,         &kInetSocket,
+    &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,    &kTun,           &kRefusedSocket, &kRegularFile,
 };
 
 } // namespace

@@ -3,6 +3,8 @@
 #include "criu/resource/file/tty.hh"
 
 #include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -57,18 +59,39 @@ Result<std::string> take(int fd) {
     }
 }
 
-Result<void> give(int fd, const std::string &data) {
+namespace {
+
+// A terminal that says it takes more may still wait in the middle of a write.
+Result<void> give_at_once(int fd, const std::string &data) {
+    constexpr int kPatienceMs = 1000, kMostRefusals = 1000;
+    int refusals = 0;
     for (size_t done = 0; done < data.size();) {
         pollfd ready{fd, POLLOUT, 0};
-        constexpr int kPatienceMs = 1000;
-        if (poll(&ready, 1, kPatienceMs) <= 0)
-            return base::fail_sys(EAGAIN, "the terminal takes no more of what waited in it");
+        if (poll(&ready, 1, kPatienceMs) <= 0 || refusals > kMostRefusals)
+            return base::fail_sys(
+                EAGAIN,
+                fmt::format("the terminal takes no more than {} of the {} bytes that waited in it", done, data.size()));
         const ssize_t n = write(fd, data.data() + done, data.size() - done);
-        if (n < 0)
+        if (n < 0 && errno != EAGAIN)
             return base::fail_sys("write what waited in a terminal");
-        done += static_cast<size_t>(n);
+        if (n < 0)
+            refusals += 1 + poll(nullptr, 0, 1);
+        else
+            done += static_cast<size_t>(n);
     }
     return {};
+}
+
+} // namespace
+
+Result<void> give(int fd, const std::string &data) {
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return base::fail_sys("flags of a terminal");
+    auto outcome = give_at_once(fd, data);
+    if (fcntl(fd, F_SETFL, flags) < 0)
+        return base::fail_sys("flags of a terminal");
+    return outcome;
 }
 
 } // namespace resource::tty

@@ -1,6 +1,7 @@
 // Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is
 // opened until the right one comes.
 #include "criu/resource/file/external.hh"
+#include "criu/resource/file/opening.hh"
 #include "criu/resource/file/tty.hh"
 
 #include <csignal>
@@ -73,7 +74,7 @@ int opening_flags(uint32_t flags) {
 Result<base::UniqueFd> create_master(const std::string &path, int flags, uint32_t index) {
     std::vector<base::UniqueFd> others; // in the way; closed when the right one is there
     for (;;) {
-        base::UniqueFd fd(::open(path.c_str(), flags));
+        base::UniqueFd fd = open_at_once(path.c_str(), flags);
         if (!fd)
             return base::fail_sys(fmt::format("open {}", path));
         const uint32_t got = TRY(index_of_master(fd.get()));
@@ -271,9 +272,11 @@ Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &ent
     case img::CONSOLE:
     case img::VT: {
         const std::string path = path_of(context.files, terminal, "/dev/console");
-        base::UniqueFd fd(::open(path.c_str(), opening_flags(terminal.flags())));
+        base::UniqueFd fd = open_at_once(path.c_str(), opening_flags(terminal.flags()));
         if (!fd)
             return base::fail_sys(fmt::format("open {}", path));
+        if (!isatty(fd.get()))
+            return base::unsupported(fmt::format("{} is no terminal any more", path));
         return fd;
     }
     case img::EXT_TTY: {

@@ -10,5 +10,4 @@ Result<void> dump_datagrams(FileDumpContext &context, const OpenFile &file, img:
 /// Sends them once more. The socket is bound and connected as it was, and has no filter yet.
 Result<void> restore_datagrams(int fd, const img::inet_sk_entry &entry);
 
-
 } // namespace resource

@@ -1,15 +1,15 @@
 // No call shows what is corked, and letting it go to catch it on its way would lose it whenever we die in between. So
-// it is read where it lies, in the kernel's memory (criu/kernel/kernel_memory.hh): the packets of the socket's write
-// queue, of which the first has room for the UDP header. Where they go to was decided by the first write
+// it is read where it lies, in the kernel's memory (criu/resource/file/kernel_memory.hh): the packets of the socket's
+// write queue, of which the first has room for the UDP header. Where they go to was decided by the first write
 // (inet_sock::cork), and may differ from what the socket is connected to.
 //
 // A restore writes the same data in one call: the kernel sends it as one datagram either way.
 #include "criu/resource/file/udp_cork.hh"
 
-#include "criu/kernel/kernel_memory.hh"
-#include "criu/kernel/kernel_pages.hh"
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/file/inet_address.hh"
 #include "criu/resource/file/inet_socket.hh"
+#include "criu/resource/file/kernel_pages.hh"
 #include "criu/resource/file/option_list.hh"
 
 #include <arpa/inet.h>
@@ -24,19 +24,18 @@
 namespace resource {
 namespace {
 
-using kernel::KernelMemory;
 using Address = uint64_t; ///< of the kernel
 
 constexpr size_t kMostCorked = 65535, kMostPackets = 256;
 constexpr int kUdpSegment = 103;
 constexpr int kPatience = 20; // milliseconds
 
-/// Opened for the first socket that needs it.
 struct CorkReader {
-    KernelMemory memory;
-    kernel::KernelPages pages;
+    const KernelMemory &memory;
+    KernelPages pages;
 };
-using LazyReader = std::optional<CorkReader>;
+/// Found for the first socket that needs it.
+using LazyPages = std::optional<KernelPages>;
 
 /// What the device has not sent yet counts as well, but goes in a moment.
 bool may_be_corked(int fd, int patience) {
@@ -59,16 +58,6 @@ std::unexpected<base::Error> changing() {
         base::Error(base::ErrorKind::Unsupported, "it changes meanwhile").hint("somebody outside of the tree uses it"));
 }
 
-Result<CorkReader> open_reader() {
-    auto memory = KernelMemory::open();
-    if (!memory)
-        return base::fail(std::move(explain(memory.error())));
-    auto pages = kernel::KernelPages::find(*memory);
-    if (!pages)
-        return base::fail(std::move(explain(pages.error())));
-    return CorkReader{std::move(*memory), *pages};
-}
-
 // ---- the packets ---------------------------------------------------------------------------------------------------
 
 Result<void> append(const KernelMemory &memory, Address from, uint64_t length, std::string &data) {
@@ -79,7 +68,8 @@ Result<void> append(const KernelMemory &memory, Address from, uint64_t length, s
     return memory.read(from, std::as_writable_bytes(std::span(data).subspan(before)));
 }
 
-/// A piece of a packet in a page of its own. Its fields have had other names before Linux 6.10 (page) and 6.9 (bio_vec).
+/// A piece of a packet in a page of its own. Its fields have had other names before Linux 6.10 (page) and 6.9
+/// (bio_vec).
 Result<void> append_fragment(const CorkReader &reader, Address fragment, std::string &data) {
     const bool old = !reader.memory.size_of("skb_frag").has_value();
     const char *type = old ? "bio_vec" : "skb_frag";
@@ -139,8 +129,8 @@ Result<Endpoint> endpoint(const KernelMemory &memory, Address socket, int family
     Endpoint endpoint{.family = family};
     const Address at = TRY(memory.address_of(socket, "inet_sock", flow + which + "addr"));
     TRY(memory.read(at, std::as_writable_bytes(std::span(endpoint.address).first(endpoint.bytes()))));
-    endpoint.port = ntohs(
-        static_cast<uint16_t>(TRY(memory.member(socket, "inet_sock", flow + "uli.ports." + which + "port"))));
+    endpoint.port =
+        ntohs(static_cast<uint16_t>(TRY(memory.member(socket, "inet_sock", flow + "uli.ports." + which + "port"))));
     return endpoint;
 }
 
@@ -152,7 +142,8 @@ Result<Endpoint> destination(const KernelMemory &memory, Address socket, int fam
     const bool link_local = to.address[0] == 0xfe && (to.address[1] & 0xc0) == 0x80;
     const bool multicast = to.address[0] == 0xff;
     if (link_local || multicast)
-        to.scope = static_cast<uint32_t>(TRY(memory.member(socket, "inet_sock", "cork.fl.u.ip6.__fl_common.flowic_oif")));
+        to.scope =
+            static_cast<uint32_t>(TRY(memory.member(socket, "inet_sock", "cork.fl.u.ip6.__fl_common.flowic_oif")));
     return to;
 }
 
@@ -267,20 +258,26 @@ Endpoint as_family_of(uint32_t family, const Endpoint &endpoint) {
 } // namespace
 
 Result<void> dump_corked(FileDumpContext &context, const OpenFile &file, img::inet_sk_entry *entry) {
-    LazyReader &reader = context.states.of<LazyReader>();
-    if (!may_be_corked(file.fd, reader ? 1 : kPatience))
+    LazyPages &pages = context.states.of<LazyPages>();
+    if (!may_be_corked(file.fd, pages ? 1 : kPatience))
         return {};
-    if (!reader)
-        reader = TRY(open_reader());
-    auto done = read_corked(*reader, file, entry);
+    auto done = [&] -> Result<void> {
+        const KernelMemory &memory = *TRY(kernel_memory(context));
+        if (!pages)
+            pages = TRY(KernelPages::find(memory));
+        return read_corked({memory, *pages}, file, entry);
+    }();
     if (!done)
         return base::fail(std::move(explain(done.error())));
     return {};
 }
 
 Result<void> examine_corked(int fd) {
-    if (may_be_corked(fd, kPatience))
-        TRY(open_reader());
+    if (!may_be_corked(fd, kPatience))
+        return {};
+    auto memory = KernelMemory::open();
+    if (!memory)
+        return base::fail(std::move(explain(memory.error())));
     return {};
 }
 
@@ -301,9 +298,9 @@ Result<void> restore_corked(int fd, const img::inet_sk_entry &entry) {
                          .msg_flags = 0};
     if (sendmsg(fd, &message, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(data.size()))
         return {};
-    return base::fail(std::move(base::Error::sys(fmt::format("write {} bytes to {}, to be held back", data.size(),
-                                                             to_text(to)))
-                                    .hint("its address has to exist here, and a route to the other one")));
+    return base::fail(
+        std::move(base::Error::sys(fmt::format("write {} bytes to {}, to be held back", data.size(), to_text(to)))
+                      .hint("its address has to exist here, and a route to the other one")));
 }
 
 } // namespace resource

@@ -1,6 +1,7 @@
 // What waits in a unix socket, read without taking it out. Each image entry is one packet; of a stream, what one call
 // returns: the kernel does not read past descriptors, nor past a change of credentials, nor past an out-of-band byte.
 #include "criu/resource/file/option_list.hh"
+#include "criu/resource/file/unix_late_queue.hh"
 #include "criu/resource/file/unix_socket.hh"
 #include "sk-packet.pb.h"
 
@@ -270,6 +271,17 @@ Result<void> write(FileDumpContext &context, uint32_t id, int type, Packet &pack
     return context.images.add(image::ImageKind::SkQueues, 0, entry, packet.bytes);
 }
 
+/// Whether the messages can be received and sent once more when they are restored: both ends are each other's, and no
+/// message says more than its bytes, descriptors and credentials.
+bool can_pass_through(FileDumpContext &context, uint32_t inode, const std::vector<Packet> &packets) {
+    const auto &sockets = context.states.of<UnixDumpState>().sockets;
+    const auto own = sockets.find(inode);
+    const auto peer = own != sockets.end() && own->second.peer ? sockets.find(*own->second.peer) : sockets.end();
+    return peer != sockets.end() && peer->second.peer == inode &&
+           std::ranges::none_of(packets,
+                                [](const Packet &packet) { return packet.out_of_band || !packet.address.empty(); });
+}
+
 } // namespace
 
 Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id, uint32_t inode) {
@@ -277,8 +289,14 @@ Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_
     auto packets = TRY(reader.is_stream() ? read_stream(context, fd, reader) : read_packets(context, fd, type, reader));
     if (!reader.is_stream())
         TRY(check_hidden(context, inode, packets));
-    for (Packet &packet : packets)
+    // A queue may be reached by way of another one that is being dumped.
+    bool &possible = context.states.of<LatePassing>().possible;
+    const bool outer = std::exchange(possible, false), own = can_pass_through(context, inode, packets);
+    for (Packet &packet : packets) {
+        possible = own;
         TRY_CTX(write(context, id, type, packet), "what waits in it");
+    }
+    possible = outer;
     return {};
 }
 

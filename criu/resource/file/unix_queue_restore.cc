@@ -1,6 +1,7 @@
 // Fills the queues of unix sockets, by sending again what waited in them. Streams and sequenced packets come from the
 // peer. A datagram comes from a socket that has its sender's name; a socket with a peer takes datagrams from that one
 // only, but may hold older ones: these are sent before it is connected.
+#include "criu/resource/file/unix_late_queue.hh"
 #include "criu/resource/file/unix_restore.hh"
 
 #include <algorithm>
@@ -26,6 +27,12 @@ public:
                 return base::unsupported(fmt::format("sk-queues.img: control messages of type {}", scm.type()));
             for (uint32_t id : scm.rights()) {
                 auto opened = context.opened.find(id);
+                auto file = context.files.find(id);
+                if (file != context.files.end() && can_be_passed_late(file->second)) {
+                    message.stand_ins_.push_back(TRY(late_stand_in()));
+                    fds.push_back(message.stand_ins_.back().get());
+                    continue;
+                }
                 if (opened == context.opened.end())
                     return base::unsupported(fmt::format("file {} is on its way through a unix socket, and its kind "
                                                          "can only be opened later",
@@ -65,7 +72,9 @@ public:
             return 0;
         return sendmsg(fd, &head, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    bool send_out_of_band(int fd) const { return send(fd, &packet_->payload.back(), 1, MSG_OOB | MSG_NOSIGNAL) == 1; }
+    bool send_out_of_band(int fd) const {
+        return send(fd, &packet_->payload.back(), 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+    }
 
 private:
     explicit Message(const SkPacket &packet) : packet_(&packet) {}
@@ -83,6 +92,7 @@ private:
 
     const SkPacket *packet_;
     std::string control_;
+    std::vector<base::UniqueFd> stand_ins_; ///< of files that are opened late
     ucred creds_{};
 };
 

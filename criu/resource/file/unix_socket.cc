@@ -76,7 +76,8 @@ const FileKind kUnixSocket{
               .restored = "queues are filled by sending again",
               .limits = "peers outside of the tree need `--ext-unix-sk` (datagram) or `--external unix[INODE]`; data "
                         "in connections that nobody has accepted yet can only be saved by a dump that ends the tree; "
-                        "SCM_RIGHTS of kinds that are opened late is refused; so are extended BPF filters"},
+                        "SCM_RIGHTS of kinds that are opened late is refused, except pidfds between two sockets "
+                        "that are each other's peers; so are extended BPF filters"},
     .matches = unix_socket::matches,
     .dump = unix_socket::dump,
     .finish = unix_socket::finish,

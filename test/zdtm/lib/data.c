@@ -15,16 +15,19 @@ static uint64_t next_random(void) {
     return generator_state * 0x2545F4914F6CDD1DULL;
 }
 
-uint32_t crc32_of(uint32_t crc, const void *data, size_t length) {
-    static uint32_t table[256];
-    if (!table[1]) {
-        for (uint32_t i = 0; i < 256; i++) {
-            uint32_t value = i;
-            for (int bit = 0; bit < 8; bit++)
-                value = value & 1 ? value >> 1 ^ 0xEDB88320u : value >> 1;
-            table[i] = value;
-        }
+static uint32_t table[256];
+
+/* Before there are threads: one that found it half made would count wrong. */
+__attribute__((constructor)) static void make_table(void) {
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t value = i;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xEDB88320u : value >> 1;
+        table[i] = value;
     }
+}
+
+uint32_t crc32_of(uint32_t crc, const void *data, size_t length) {
     const uint8_t *byte = data;
     while (length--)
         crc = crc >> 8 ^ table[(crc ^ *byte++) & 0xff];

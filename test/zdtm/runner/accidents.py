@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,16 +68,45 @@ def _take_pid(pid):
     raise RuntimeError(f"cannot get pid {pid}")
 
 
+def rewrite(criu, path, pattern, text):
+    """Changes what an image says: a regular expression over its JSON. Returns whether that changed anything."""
+    crit = [criu, "crit"]
+    before = subprocess.run([*crit, "decode", "-i", path], capture_output=True, text=True, check=True).stdout
+    after = re.sub(pattern, text, before)
+    path.unlink()
+    subprocess.run([*crit, "encode", "-o", path], input=after, text=True, check=True)
+    return after != before
+
+
+def _rewrite_all(undo, images, words, values, criu):
+    """The accident "rewrite"."""
+    pattern, text = words[1:]
+    for name, value in values.items():
+        pattern, text = pattern.replace(name, value), text.replace(name, value)
+    changed = 0
+    for path in sorted(images.glob(words[0][len("images/") :])):
+        backup = images.parent / f"backup-{path.name}"
+        shutil.copy2(path, backup)
+        undo.callback(shutil.copy2, backup, path)
+        changed += rewrite(criu, path, pattern, text)
+    if not changed:
+        raise RuntimeError(f"nothing in {words[0]} is like {pattern}")
+
+
 @contextlib.contextmanager
-def happen(accidents, work, images, root):
+def happen(accidents, work, images, root, criu):
     """Makes the accidents happen, and everything good again in the end.
 
     ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["halve", FILE],
-    ["garble", FILE] (its first bytes), ["take_pid"]. A FILE "images/PATTERN" is the first image of that name.
+    ["garble", FILE] (its first bytes), ["fifo", FILE] (in its place), ["take_pid"], ["rewrite", IMAGES, REGEX, TEXT] (in
+    their JSON; {root} is the root task's pid, {work} the folder of the program's files). A FILE "images/PATTERN" is the first image of that name.
     """
     undo = contextlib.ExitStack()
     with undo:
         for kind, *words in accidents:
+            if kind == "rewrite":
+                _rewrite_all(undo, images, words, {"{root}": str(root), "{work}": str(work)}, criu)
+                continue
             path = work / words[0] if words else None
             if words and words[0].startswith("images/"):
                 path = sorted(images.glob(words[0][len("images/") :]))[0]
@@ -86,7 +116,7 @@ def happen(accidents, work, images, root):
                 undo.callback(os.kill, child, signal.SIGKILL)
                 continue
             backup = work.parent / f"backup-{path.name}"
-            if kind in ("remove", "replace"):
+            if kind in ("remove", "replace", "fifo"):
                 # Kept as the same file under another name.
                 path.rename(backup)
                 undo.callback(backup.rename, path)
@@ -106,6 +136,9 @@ def happen(accidents, work, images, root):
             elif kind == "replace":
                 path.mkdir()
                 undo.callback(path.rmdir)
+            elif kind == "fifo":
+                os.mkfifo(path)
+                undo.callback(path.unlink)
             elif kind != "remove":
                 raise ValueError(kind)
         yield

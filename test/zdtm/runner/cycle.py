@@ -174,7 +174,6 @@ class Cycle(Hostility, damage.Damage):
                 self._walk_restores(images, before)
             if self.options.damage:
                 self._damaged_restores(images, before)
-                files = self._listing()
             if self.options.kill_restore and self._killed_restores(images, before):
                 continue
             self._restore(round_, images, before, files)

@@ -52,7 +52,7 @@ class Hostility:
 
     def _refused_restore(self, images):
         """The world has changed: restore must say so, by name, and leave nothing."""
-        with accidents.happen(self.test.while_dead, self.work, images, self.root):
+        with accidents.happen(self.test.while_dead, self.work, images, self.root, self.options.criu):
             files = self._listing()
             status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
             text = self._log_tail(images, "refused.log")

@@ -11,6 +11,8 @@ import json
 import random
 import re
 
+from .schema import Schema
+
 NUMBERS = [0, 1, -1, 2, 7, 255, 4095, 4096, 65535, 1 << 20, (1 << 30) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32,
            1 << 46, 0x7FFFFFFFF000, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, (1 << 64) - 4096]
 WORDS = ["", "/", ".", "..", "relative", "../" * 40 + "etc/hosts", "/" + "x" * 100_000, "y" * 100_000, "/proc/self/mem",
@@ -18,10 +20,13 @@ WORDS = ["", "/", ".", "..", "relative", "../" * 40 + "etc/hosts", "/" + "x" * 1
 
 
 class Case:
-    """One damaged directory: `apply(directory, encode)` damages a copy; `text` says how."""
+    """One damaged directory: `apply(directory, encode)` damages a copy; `text` says how.
 
-    def __init__(self, text, apply):
-        self.text, self.apply = text, apply
+    `for_crit`: whether crit shall read it as well. It takes any well-formed image, so most changed fields teach nothing.
+    """
+
+    def __init__(self, text, apply, for_crit=True):
+        self.text, self.apply, self.for_crit = text, apply, for_crit
 
 
 def leaves(value, path=()):
@@ -55,6 +60,7 @@ class Mutator:
 
     def __init__(self, documents, files, temptations, seed):
         self.documents, self.files, self.temptations, self.seed = documents, sorted(files), temptations, seed
+        self.schema = Schema()
         self.places = {}
         for name, document in sorted(documents.items()):
             for path, value in leaves(document["entries"], ("entries",)):
@@ -88,24 +94,37 @@ class Mutator:
         def apply(directory, encode):
             return all([encode(document, directory / name) for name, document in changed.items()])
 
-        return Case("; ".join(texts), apply)
+        return Case("; ".join(texts), apply, draw.random() < 0.2)
 
     def _change(self, draw, name, document, path):
         try:
             above, old = at(document, path[:-1]), at(document, path)
         except (KeyError, IndexError, TypeError):
             return "gone already"
+        if isinstance(old, dict) and draw.random() < 0.6 and (added := self._add_field(draw, document, path, old)):
+            return added
         kind, fields = draw.random(), isinstance(above, dict)
         if fields and kind < 0.08 and path != ("entries",):
             del above[path[-1]]
             return "removed"
         if fields and kind < 0.12:
             # A field that another message of the sort has and this one has not.
-            other = at(self.documents[name], draw.choice(self.places[place_of(name, path)])[1])
+            other = self._siblings(draw, name, path)
             above[path[-1]] = copy.deepcopy(other)
             return f"{shorter(old)} -> {shorter(other)}, another's"
         above[path[-1]] = new = self._new_value(draw, name, path, old)
         return f"{shorter(old)} -> {shorter(new)}"
+
+    def _add_field(self, draw, document, path, message):
+        """A field that is not there: kinds of state that this program does not have."""
+        name = self.schema.message_at(document["entries"][path[1]], path[2:])
+        missing = self.schema.missing(name, message) if name else []
+        if not missing:
+            return None
+        field, label, kind = draw.choice(missing)
+        value = self.schema.make(kind, lambda: draw.choice(NUMBERS[:9]), lambda: draw.choice(WORDS + self.temptations["paths"]))
+        message[field] = [value] * draw.choice([1, 2, 100]) if label == "repeated" else value
+        return f"{field} added: {shorter(message[field])}"
 
     def _new_value(self, draw, name, path, old):
         if isinstance(old, bool):

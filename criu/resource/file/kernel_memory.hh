@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace kernel {
+namespace resource {
 
 using base::Result;
 
@@ -38,4 +38,4 @@ private:
     base::UniqueFd reader_, current_;
 };
 
-} // namespace kernel
+} // namespace resource

@@ -1,7 +1,7 @@
-// Both tables begin at random addresses, and few kernels tell the names of variables. So they are found by a page of our
-// own: pagemap tells its number, a pipe that holds it leads to its description, and its contents, which occur once,
+// Both tables begin at random addresses, and few kernels tell the names of variables. So they are found by a page of
+// our own: pagemap tells its number, a pipe that holds it leads to its description, and its contents, which occur once,
 // confirm the place where all memory is mapped. That begins at a multiple of 1 GiB below any allocated object.
-#include "criu/kernel/kernel_pages.hh"
+#include "criu/resource/file/kernel_pages.hh"
 
 #include "criu/kernel/io.hh"
 
@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace kernel {
+namespace resource {
 namespace {
 
 constexpr uint64_t kPageSize = 4096, kStep = uint64_t{1} << 30, kMostSteps = 65536;
@@ -35,7 +35,7 @@ Result<OwnPage> make_page() {
 
 /// The page must be in memory to stay: call this while a pipe holds it.
 Result<uint64_t> page_number(const std::byte *page) {
-    const auto fd = TRY(open_at(AT_FDCWD, "/proc/self/pagemap", O_RDONLY));
+    const auto fd = TRY(kernel::open_at(AT_FDCWD, "/proc/self/pagemap", O_RDONLY));
     uint64_t entry = 0;
     const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(page) / kPageSize * sizeof entry);
     if (pread(fd.get(), &entry, sizeof entry, at) != sizeof entry)
@@ -95,4 +95,4 @@ uint64_t KernelPages::address(uint64_t page) const {
     return contents_ + (page - descriptions_) / description_size_ * kPageSize;
 }
 
-} // namespace kernel
+} // namespace resource

@@ -1,9 +1,9 @@
 // Where the contents of a page lie that the kernel knows by its description (struct page).
 #pragma once
 
-#include "criu/kernel/kernel_memory.hh"
+#include "criu/resource/file/kernel_memory.hh"
 
-namespace kernel {
+namespace resource {
 
 class KernelPages {
 public:
@@ -19,4 +19,4 @@ private:
     uint64_t description_size_ = 0; ///< sizeof(struct page)
 };
 
-} // namespace kernel
+} // namespace resource

@@ -1,6 +1,6 @@
 // The programs are of the type that is run by a call (BPF_PROG_TYPE_SYSCALL, Linux 5.14). Their context is a buffer of
 // ours, copied in and out; helpers may only write to their stack, so that a read goes in pieces of kPiece bytes.
-#include "criu/kernel/kernel_memory.hh"
+#include "criu/resource/file/kernel_memory.hh"
 
 #include "criu/kernel/io.hh"
 
@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace kernel {
+namespace resource {
 namespace {
 
 constexpr size_t kPiece = 256;
@@ -67,8 +67,13 @@ void append_exit(Code &code) {
 /// request.result = bpf_probe_read_kernel(request.data, kPiece, request.address)
 Code reader_code() {
     const auto size = static_cast<int>(kPiece);
-    Code code{copy(kContext, BPF_REG_1), load(BPF_REG_3, kContext, 0), copy(BPF_REG_1, kStack), add(BPF_REG_1, -size),
-              set(BPF_REG_2, size),      call(BPF_FUNC_probe_read_kernel), store(kContext, kResult, BPF_REG_0)};
+    Code code{copy(kContext, BPF_REG_1),
+              load(BPF_REG_3, kContext, 0),
+              copy(BPF_REG_1, kStack),
+              add(BPF_REG_1, -size),
+              set(BPF_REG_2, size),
+              call(BPF_FUNC_probe_read_kernel),
+              store(kContext, kResult, BPF_REG_0)};
     for (int i = 0; i < size; i += 8) {
         code.push_back(load(BPF_REG_1, kStack, i - size));
         code.push_back(store(kContext, kData + i, BPF_REG_1));
@@ -97,10 +102,10 @@ Result<base::UniqueFd> load_program(const Code &code) {
     attributes.prog_flags = BPF_F_SLEEPABLE;
     base::UniqueFd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
     if (!fd)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("load a BPF program that reads the kernel's memory: {}",
-                                                  strerror(errno)))
-                              .hint("needs Linux 5.14, CAP_BPF and CAP_PERFMON, and a kernel that is not locked down"));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("load a BPF program that reads the kernel's memory: {}", strerror(errno)))
+                .hint("needs Linux 5.14, CAP_BPF and CAP_PERFMON, and a kernel that is not locked down"));
     return fd;
 }
 
@@ -120,7 +125,7 @@ Result<void> run(int program, Request &request, const char *what) {
 
 Result<KernelMemory> KernelMemory::open() {
     KernelMemory memory;
-    auto bytes = read_file(AT_FDCWD, "/sys/kernel/btf/vmlinux");
+    auto bytes = kernel::read_file(AT_FDCWD, "/sys/kernel/btf/vmlinux");
     if (!bytes)
         return base::fail(std::move(
             bytes.error().hint("the kernel has to be built with its type information (CONFIG_DEBUG_INFO_BTF)")));
@@ -172,4 +177,4 @@ Result<uint64_t> KernelMemory::file(int fd) const {
     return file;
 }
 
-} // namespace kernel
+} // namespace resource

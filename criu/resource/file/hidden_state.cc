@@ -1,0 +1,12 @@
+#include "criu/resource/file/hidden_state.hh"
+
+namespace resource {
+
+Result<const KernelMemory *> kernel_memory(FileDumpContext &context) {
+    auto &memory = context.states.of<std::optional<KernelMemory>>();
+    if (!memory)
+        memory = TRY(KernelMemory::open());
+    return &*memory;
+}
+
+} // namespace resource

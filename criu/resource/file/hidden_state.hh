@@ -1,0 +1,12 @@
+// State that the kernel has no call to tell of, and that is read where it lies (criu/resource/file/kernel_memory.hh).
+#pragma once
+
+#include "criu/resource/file/file.hh"
+#include "criu/resource/file/kernel_memory.hh"
+
+namespace resource {
+
+/// Opened at the first call of a dump. Errors: Unsupported where the kernel does not let us.
+Result<const KernelMemory *> kernel_memory(FileDumpContext &context);
+
+} // namespace resource
