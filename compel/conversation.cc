@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -27,16 +28,24 @@ Result<int64_t> Injection::read_reply(std::span<const ThreadRun> working) {
     for (Patience patience; patience.lasts();)
         if (recv(socket_.get(), &reply, sizeof reply, MSG_DONTWAIT) == static_cast<ssize_t>(sizeof reply))
             return reply.value;
+    // One that was stopped is likely to stop again at once: by the signal, then with its group. Who is slower there
+    // than the signals come (cpulimit) gets nowhere.
     constexpr int kFirstLookMs = 1, kLongestPauseMs = 100;
+    std::optional<Patience> patience;
     const auto began = std::chrono::steady_clock::now();
-    for (int pause_ms = kFirstLookMs;; pause_ms = std::min(2 * pause_ms, kLongestPauseMs)) {
+    for (int pause_ms = kFirstLookMs;;) {
         pollfd poller{socket_.get(), POLLIN, 0};
-        if (poll(&poller, 1, pause_ms) > 0)
+        const bool at_once = patience && patience->lasts();
+        if (poll(&poller, 1, at_once ? 0 : pause_ms) > 0)
             break;
         if (std::chrono::steady_clock::now() - began > std::chrono::milliseconds(kTimeoutMs))
             return base::fail_sys(ETIMEDOUT, "the agent does not answer");
-        if (TRY(resume_stopped(working)))
+        if (TRY(resume_stopped(working))) {
+            patience.emplace();
             pause_ms = kFirstLookMs;
+        } else if (!at_once) {
+            pause_ms = std::min(2 * pause_ms, kLongestPauseMs);
+        }
     }
     ssize_t n = recv(socket_.get(), &reply, sizeof reply, 0);
     if (n != static_cast<ssize_t>(sizeof reply))

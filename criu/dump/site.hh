@@ -8,8 +8,9 @@ namespace dump {
 
 using base::Result;
 
-/// A hole of the address space for the agent, and room for the boot code in the zero bytes behind the vdso's contents.
-/// Errors: Unsupported when the task has no vdso or it has no room.
+/// A hole of the address space for the agent, and room for the boot code in the zero bytes behind the vdso's contents;
+/// where there is no vdso (valgrind unmaps it), behind the code of a program or library. Errors: Unsupported when there
+/// is no room.
 Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
                                           size_t threads);
 

@@ -256,4 +256,18 @@ std::vector<uint8_t> parse_build_id(std::string_view prefix) {
     return {};
 }
 
+std::vector<ElfSegment> parse_load_segments(std::string_view prefix) {
+    if (!is_native_elf(prefix, ELFCLASS64))
+        return {};
+    auto head = load<Elf64_Ehdr>(prefix, 0);
+    if (!head || head->e_phentsize != sizeof(Elf64_Phdr))
+        return {};
+    auto headers = load_table<Elf64_Phdr>(prefix, head->e_phoff, head->e_phnum);
+    std::vector<ElfSegment> segments;
+    for (const Elf64_Phdr &ph : headers.value_or(std::vector<Elf64_Phdr>()))
+        if (ph.p_type == PT_LOAD)
+            segments.push_back({ph.p_vaddr, std::max(ph.p_memsz, ph.p_filesz), (ph.p_flags & PF_X) != 0});
+    return segments;
+}
+
 } // namespace parse

@@ -1,4 +1,5 @@
-// What this program needs to know of ELF files: the symbols of a vdso, and the build id of a program or library.
+// What this program needs to know of ELF files: the symbols of a vdso, the build id of a program or library, and where
+// its code lies.
 #pragma once
 
 #include "criu/parse/result.hh"
@@ -29,5 +30,14 @@ Result<ElfImage> parse_elf_image(std::string_view image);
 /// The NT_GNU_BUILD_ID of an ELF file (32 or 64 bit) of which `prefix` holds the first bytes; empty if there is none,
 /// or if it is no ELF file.
 std::vector<uint8_t> parse_build_id(std::string_view prefix);
+
+struct ElfSegment {
+    uint64_t address = 0; ///< as the file says: of a library, from where it is mapped
+    uint64_t size = 0;    ///< in memory
+    bool executable = false;
+};
+
+/// The loadable segments of an ELF file of 64 bits of which `prefix` holds the first bytes; none if it is no such file.
+std::vector<ElfSegment> parse_load_segments(std::string_view prefix);
 
 } // namespace parse

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <span>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -33,14 +34,23 @@ void plan_unmap(ThreadPlan &plan, const Surroundings &around) {
     plan.call(Stage::Unmap, "unmap everything above", SYS_munmap, {around.arena.end(), kUserEnd - around.arena.end()});
 }
 
-/// This kernel's vdso goes to its place. A task that has none keeps none: what is parked goes with the arena.
+/// What of this kernel's vdso a task had: all of it, its data only (valgrind unmaps the code), or nothing.
+size_t special_count(const SpecialMappings &image, const Surroundings &around) {
+    if (around.special.empty() || image.vdso.end)
+        return around.special.size();
+    const uint64_t data = around.special.back().start - around.special.front().start;
+    return data && image.vvar.end - image.vvar.start == data && !around.vdso_home ? around.special.size() - 1 : 0;
+}
+
+/// This kernel's vdso goes to its place. What the task does not have goes with the arena.
 void plan_special(ThreadPlan &plan, const AddressSpace &space, const Surroundings &around) {
-    if (around.special.empty() || !space.special.vdso.end)
+    const size_t count = special_count(space.special, around);
+    if (!count)
         return;
     uint64_t park = around.arena.parking();
     const uint64_t in_image = space.special.vvar.end ? space.special.vvar.start : space.special.vdso.start;
     const uint64_t first = around.vdso_home ? around.vdso_home : in_image;
-    for (const Range &range : around.special) {
+    for (const Range &range : std::span(around.special).first(count)) {
         const uint64_t size = range.end - range.start;
         plan.call(Stage::Memory, "move the vdso", SYS_mremap,
                   {park, size, size, kMove, first + (range.start - around.special.front().start)});

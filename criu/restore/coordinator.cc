@@ -62,9 +62,10 @@ Result<void> Coordinator::start() {
 Result<void> Coordinator::root_is_alive() const {
     const auto root = static_cast<pid_t>(context_->checkpoint.root().pid);
     siginfo_t info{};
+    // Of a child that we trace the kernel tells stops as well, which were not asked for.
     const bool ended = context_->root_is_child() &&
                        waitid(P_PID, static_cast<id_t>(root), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-                       info.si_pid == root;
+                       info.si_pid == root && info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED;
     if (!ended && (kill(root, 0) == 0 || errno != ESRCH))
         return {};
     return base::fail(base::ErrorKind::Died, fmt::format("task {} ended while it was being restored", root));
@@ -83,12 +84,15 @@ Result<void> Coordinator::all_are_alive() const {
     return {};
 }
 
-Result<void> Coordinator::wait_all() {
+Result<void> Coordinator::wait_all(const std::function<void()> &meanwhile) {
     int quiet = 0;
     constexpr int kRoundsOfQuiet = 25; // half a second
     auto outcome = context_->rendezvous.wait_all([&]() -> Result<void> {
         TRY(kernel::check_interrupted());
         TRY(root_is_alive());
+        hold_.go_on();
+        if (meanwhile)
+            meanwhile();
         return ++quiet % kRoundsOfQuiet == 0 ? all_are_alive() : Result<void>{};
     });
     Rendezvous::AgentFailure failure{};

@@ -5,6 +5,7 @@
 #include "criu/restore/hold.hh"
 
 #include <csignal>
+#include <functional>
 
 namespace restore {
 
@@ -18,7 +19,8 @@ public:
     /// Creates the root task.
     Result<void> start();
     /// Waits until all expected have arrived at the next stage. Errors: what the first that failed reported.
-    Result<void> wait_all();
+    /// `meanwhile` is called now and then.
+    Result<void> wait_all(const std::function<void()> &meanwhile = {});
     /// The tree lives on its own from here on.
     void done();
     /// What is left to do when the tree runs: nothing, wait for its end, or become another program. Returns the exit

@@ -3,7 +3,9 @@
 #include "compel/blob.hh"
 #include "criu/restore/hold.hh"
 
+#include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <fmt/format.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -12,6 +14,23 @@ namespace restore {
 namespace {
 
 constexpr int kTimeoutMs = 30'000;
+
+bool holds_stop(const img::signal_queue_entry &queue) {
+    return std::ranges::any_of(queue.signals(), [](const img::siginfo_entry &entry) {
+        int number = 0;
+        const std::string &info = entry.siginfo();
+        std::memcpy(&number, info.data(), std::min(info.size(), sizeof number));
+        return number == SIGSTOP;
+    });
+}
+
+/// A SIGSTOP was on its way to the task: see signal_queues.cc.
+bool is_about_to_stop(const plan::TaskImage &task) {
+    return holds_stop(task.core().tc().signals_s()) ||
+           std::ranges::any_of(task.threads, [](const plan::ThreadImage &thread) {
+               return holds_stop(thread.core.thread_core().signals_p());
+           });
+}
 
 } // namespace
 
@@ -34,6 +53,11 @@ Result<void> RestoredThreads::seize_all() {
         }
     }
     return {};
+}
+
+void RestoredThreads::go_on() const {
+    for (base::Pid tid : seized_)
+        (void)compel::resume_if_stopped(compel::StoppedThread(tid)); // one that died is noticed by the coordinator
 }
 
 Result<void> RestoredThreads::unmap_arena(compel::StoppedThread leader) {
@@ -81,7 +105,7 @@ Result<void> RestoredThreads::prepare() {
 // the first takes a fraction of a microsecond for each, and behind it our end is as good as the second.
 Result<void> RestoredThreads::release(bool leave_stopped) {
     for (const plan::TaskImage &task : context_->checkpoint.tasks)
-        if (!task.dead() && (leave_stopped || task.stopped()))
+        if (!task.dead() && (leave_stopped || task.stopped() || is_about_to_stop(task)))
             kill(static_cast<pid_t>(task.pid), SIGSTOP);
     for (base::Pid tid : seized_)
         (void)compel::StoppedThread(tid).set_options(0);

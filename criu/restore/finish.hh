@@ -15,6 +15,8 @@ public:
     /// Attaches to all threads, while they wait for the stage Restored to open. Their seccomp filters are without
     /// effect until they are released, and they die with the coordinator.
     Result<void> seize_all();
+    /// Lets those go on, on their way to the final barrier, that somebody has stopped (SIGSTOP, SIGCONT).
+    void go_on() const;
     /// Stops them all at the final barrier, unmaps the arena, sets registers, extended state and signal masks.
     Result<void> prepare();
     /// Lets them go; tasks that were stopped, or all with `leave_stopped`, stay stopped.

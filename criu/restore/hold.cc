@@ -43,11 +43,17 @@ Result<void> Hold::take(RestoreContext &context) {
     waiter_.reset();
     pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, root.value, 0)));
     TRY(compel::seize(root, trace_options(context.checkpoint.root())));
+    root_ = root;
     const char open = 1;
     if (write(gate_.get(), &open, 1) != 1)
         return base::fail_sys("let the root task go on");
     gate_.reset();
     return {};
+}
+
+void Hold::go_on() const {
+    if (root_.value > 0)
+        (void)compel::resume_if_stopped(compel::StoppedThread(root_)); // whether it lives others look
 }
 
 void Hold::end() {

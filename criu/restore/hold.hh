@@ -16,12 +16,15 @@ public:
     Result<void> prepare(RestoreContext &context);
     /// When it was: traces it and opens the gate. Without success the root ends by itself.
     Result<void> take(RestoreContext &context);
+    /// Lets the root go on if somebody has stopped it (SIGSTOP): it stays stopped for others when the restore is done.
+    void go_on() const;
     /// Ends the root and waits for that.
     void end();
 
 private:
     base::UniqueFd gate_;   ///< the end to write to
     base::UniqueFd waiter_; ///< the root's end
+    base::Pid root_;        ///< once it is traced
     base::UniqueFd pidfd_;  ///< its number may have been given to another process meanwhile
 };
 

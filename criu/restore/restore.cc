@@ -160,7 +160,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(threads.seize_all(), "restore");
     context.rendezvous.expect(count_arrivals(context).threads);
     context.rendezvous.open(plan::kRestored);
-    TRY_CTX(coordinator.wait_all(), "restore");
+    TRY_CTX(coordinator.wait_all([&] { threads.go_on(); }), "restore");
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");

@@ -30,6 +30,7 @@ template <auto Parse> void parse_with(std::string_view bytes) {
 void elf(std::string_view bytes) {
     (void)parse::parse_elf_image(bytes);
     (void)parse::parse_build_id(bytes);
+    (void)parse::parse_load_segments(bytes);
 }
 
 void btf(std::string_view bytes) {

@@ -22,4 +22,7 @@ Result<std::vector<Ghost>> missing_ghosts(const FileOpenContext &context);
 /// Makes them; FileOpenContext::ghost_paths leads to them then.
 Result<void> make_ghosts(FileOpenContext &context, std::vector<Ghost> ghosts);
 
+/// open_at_once() of what path_to_open() says.
+base::UniqueFd open_kept(const std::string &path, int flags);
+
 } // namespace resource

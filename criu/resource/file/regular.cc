@@ -5,8 +5,8 @@
 #include "criu/parse/elf.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/file/ghosts.hh"
 #include "criu/resource/file/message_queue.hh"
-#include "criu/resource/file/opening.hh"
 #include "criu/resource/file/proc_file.hh"
 
 #include <fcntl.h>
@@ -161,7 +161,7 @@ Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
 
 Result<base::UniqueFd> open_by_path(FileOpenContext &context, const img::file_entry &entry, int flags) {
     const std::string path = TRY(path_to_open(context, entry.id(), entry.reg().name()));
-    base::UniqueFd fd = open_at_once(path.c_str(), flags);
+    base::UniqueFd fd = open_kept(path, flags);
     if (fd)
         return fd;
     auto error = base::Error::sys(fmt::format("open {}", path));

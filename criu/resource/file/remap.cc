@@ -3,6 +3,7 @@
 // Without any name (link count 0) a file's contents go into the image: a ghost. If it has another name somewhere, which
 // nobody can find, --link-remap gives it a new one beside the old, which the restore removes again.
 #include "criu/resource/file/ghosts.hh"
+#include "criu/resource/file/opening.hh"
 
 #include <fcntl.h>
 #include <filesystem>
@@ -82,7 +83,27 @@ Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id
     return add_remap(context, id, it->second, img::LINKED);
 }
 
+/// By its handle, which needs no name: what is opened through a link cannot have O_NOFOLLOW.
+base::UniqueFd open_by_handle(const std::string &path, int flags) {
+    alignas(file_handle) char room[sizeof(file_handle) + MAX_HANDLE_SZ];
+    auto *handle = reinterpret_cast<file_handle *>(room);
+    handle->handle_bytes = MAX_HANDLE_SZ;
+    int mount_id = 0;
+    base::UniqueFd mount(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!mount || name_to_handle_at(AT_FDCWD, path.c_str(), handle, &mount_id, AT_SYMLINK_FOLLOW) < 0)
+        return base::UniqueFd();
+    return base::UniqueFd(open_by_handle_at(mount.get(), handle, flags));
+}
+
 } // namespace
+
+// shm_open(3) opens with O_NOFOLLOW. A file system without handles loses that bit, which means nothing any more.
+base::UniqueFd open_kept(const std::string &path, int flags) {
+    if (!path.starts_with("/proc/self/fd/") || !(flags & O_NOFOLLOW) || (flags & O_PATH))
+        return open_at_once(path.c_str(), flags);
+    base::UniqueFd fd = open_by_handle(path, flags);
+    return fd ? std::move(fd) : open_at_once(path.c_str(), flags & ~O_NOFOLLOW);
+}
 
 Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
     if (file.stat.st_nlink == 0 || S_ISDIR(file.stat.st_mode))

@@ -1,6 +1,7 @@
 // Pending signals: the private queue of each thread and the shared one of the process, with their complete siginfo, in
 // order. Read from outside by PTRACE_PEEKSIGINFO; queued again by the thread itself, which may forge any siginfo to
-// itself.
+// itself. But not SIGSTOP, which nobody can block: it would stop the task on the spot. The coordinator sends it at the
+// end.
 #include "criu/resource/task/resources.hh"
 
 #include <csignal>
@@ -28,6 +29,8 @@ Result<void> plan_queue(plan::ThreadPlan &plan, const img::signal_queue_entry &q
         std::memcpy(&info, entry.siginfo().data(), sizeof info);
         if (info.si_signo < 1 || info.si_signo > 64)
             return base::bad_image("core: a queued signal has no valid number");
+        if (info.si_signo == SIGSTOP)
+            continue;
         uint64_t at = plan.data().add_value(info);
         auto signal = static_cast<uint64_t>(info.si_signo);
         if (shared)

@@ -3,6 +3,7 @@
 #include "criu/parse/raw_sockets.hh"
 #include "criu/parse/small.hh"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <fstream>
@@ -98,6 +99,10 @@ TEST_CASE("elf: damaged images are refused, never read past their end", "[parse]
     CHECK(parse_build_id(bytes).size() == 20);
     for (size_t n = 0; n < 512; ++n)
         CHECK(parse_build_id(std::string(bytes, 0, n)).size() <= 20);
+    const auto segments = parse_load_segments(bytes);
+    CHECK(std::ranges::count_if(segments, &ElfSegment::executable) == 1);
+    for (size_t n = 0; n < 512; ++n)
+        CHECK(parse_load_segments(std::string(bytes, 0, n)).size() <= segments.size());
     CHECK_FALSE(parse_elf_image("\177ELF"));
     CHECK_FALSE(parse_elf_image(""));
     CHECK(parse_build_id("no elf").empty());

@@ -174,7 +174,7 @@ class PythonThreads(Script):
 class Throttled(PythonThreads):
     """The same, stopped and continued from outside all the time, as by cpulimit: also in the middle of a dump."""
 
-    rehearsals = 10
+    rehearsals = 3
     throttle = None
     # Whether it is stopped at the moment that counts is chance.
     skip_observe = [".*"]
@@ -194,7 +194,7 @@ class Throttled(PythonThreads):
                     os.kill(root, number)
                 except ProcessLookupError:
                     pass  # it is an image now
-                time.sleep(0.001)
+                time.sleep(0.005)
 
     def verify(self, root):
         self.ending.set()
