@@ -6,8 +6,8 @@
 
 namespace base {
 
-/// Control characters as \n or \xNN, so that a name can neither pretend to be a second message nor steer a terminal; the
-/// middle of what is longer than `most` bytes is left out.
+/// Control characters as \n or \xNN, so that a name can neither pretend to be a second message nor steer a terminal;
+/// the middle of what is longer than `most` bytes is left out.
 inline std::string printable(std::string_view text, size_t most = 4000) {
     constexpr const char *kDigits = "0123456789abcdef";
     std::string out;

@@ -21,7 +21,8 @@ Result<Endpoint> read(const img::inet_sk_entry &entry, const google::protobuf::R
         return base::bad_image(fmt::format("an internet socket of the family {}", entry.family()));
     Endpoint endpoint{.family = static_cast<int>(entry.family()), .port = static_cast<uint16_t>(port)};
     if (port > UINT16_MAX || static_cast<size_t>(words.size()) * 4 > endpoint.address.size())
-        return base::bad_image(fmt::format("file {}: an internet socket with an impossible address or port {}", entry.id(), port));
+        return base::bad_image(
+            fmt::format("file {}: an internet socket with an impossible address or port {}", entry.id(), port));
     memcpy(endpoint.address.data(), words.data(),
            std::min(endpoint.bytes(), static_cast<size_t>(words.size()) * sizeof(uint32_t)));
     if (is_link_local(endpoint))

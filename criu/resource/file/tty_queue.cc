@@ -68,8 +68,9 @@ Result<void> give_at_once(int fd, const std::string &data) {
     for (size_t done = 0; done < data.size();) {
         pollfd ready{fd, POLLOUT, 0};
         if (poll(&ready, 1, kPatienceMs) <= 0 || refusals > kMostRefusals)
-            return base::fail_sys(EAGAIN, fmt::format("the terminal takes no more than {} of the {} bytes that waited in it",
-                                                      done, data.size()));
+            return base::fail_sys(
+                EAGAIN,
+                fmt::format("the terminal takes no more than {} of the {} bytes that waited in it", done, data.size()));
         const ssize_t n = write(fd, data.data() + done, data.size() - done);
         if (n < 0 && errno != EAGAIN)
             return base::fail_sys("write what waited in a terminal");

@@ -65,7 +65,9 @@ public:
             return 0;
         return sendmsg(fd, &head, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    bool send_out_of_band(int fd) const { return send(fd, &packet_->payload.back(), 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) == 1; }
+    bool send_out_of_band(int fd) const {
+        return send(fd, &packet_->payload.back(), 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+    }
 
 private:
     explicit Message(const SkPacket &packet) : packet_(&packet) {}
