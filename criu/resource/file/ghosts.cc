@@ -87,7 +87,10 @@ Result<GhostHead> describe(const FileDumpContext &context, const OpenFile &file)
                                       fmt::format("the deleted file {} holds {} bytes, more than the ghost limit of {}",
                                                   file.link, st.st_blocks * 512, context.options.ghost_limit))
                               .hint(fmt::format("raise it: --ghost-limit {}", st.st_blocks * 512)));
-    head.source.reset(::open(fmt::format(kFdPath, file.fd).c_str(), O_RDONLY | O_CLOEXEC));
+    const std::string path = fmt::format(kFdPath, file.fd);
+    head.source.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOATIME)); // our reading is not the program's
+    if (!head.source && errno == EPERM)                                        // that takes its owner, or CAP_FOWNER
+        head.source.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!head.source)
         return base::fail_sys("open a deleted file for reading");
     return head;

@@ -3,6 +3,7 @@
 #include "criu/resource/file/file.hh"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,10 +39,31 @@ bool has_owner(const img::fown_entry &owner) {
 
 namespace {
 
+/// The signal for the parent's death, which a change of user ids takes away: without it a task would outlive a restore
+/// that is killed.
+class ParentDeath {
+public:
+    ParentDeath() { prctl(PR_GET_PDEATHSIG, &signal_); }
+    Result<void> restore() const {
+        if (!signal_)
+            return {};
+        if (prctl(PR_SET_PDEATHSIG, signal_) < 0)
+            return base::fail_sys("prctl(PR_SET_PDEATHSIG)");
+        if (getppid() != parent_)
+            return base::fail(base::ErrorKind::Died, "the parent has ended");
+        return {};
+    }
+
+private:
+    int signal_ = 0;
+    pid_t parent_ = getppid();
+};
+
 Result<void> set_owner(int fd, const img::fown_entry &owner) {
     if (owner.pid_type() > 2)
         return base::bad_image("a file's owner is of an unknown kind");
     f_owner_ex who{static_cast<__pid_type>(owner.pid_type()), static_cast<pid_t>(owner.pid())};
+    const ParentDeath death;
     uid_t real, effective, saved;
     getresuid(&real, &effective, &saved);
     const bool other = owner.uid() != real || owner.euid() != effective;
@@ -52,6 +74,8 @@ Result<void> set_owner(int fd, const img::fown_entry &owner) {
     int code = errno;
     if (other && syscall(SYS_setresuid, real, effective, saved) < 0)
         return base::fail_sys("take back our user ids");
+    if (other)
+        TRY(death.restore());
     if (r < 0)
         return base::fail_sys(code, "fcntl(F_SETOWN_EX)");
     return {};

@@ -9,6 +9,7 @@
 #include "criu/resource/file/message_queue.hh"
 #include "criu/resource/file/proc_file.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
@@ -151,6 +152,11 @@ std::optional<uint32_t> dead_task_of(const img::file_entry &entry, const Remaps 
     return {};
 }
 
+bool is_ghost(const img::file_entry &entry, const Remaps &remaps) {
+    auto [begin, end] = remaps.equal_range(entry.id());
+    return std::any_of(begin, end, [](auto &remap) { return remap.second.remap_type() == img::GHOST; });
+}
+
 bool waits_for_task(const img::file_entry &entry, const ImageFiles &, const Remaps &remaps) {
     return proc_target(entry.reg().name()) && !dead_task_of(entry, remaps);
 }
@@ -190,6 +196,8 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     auto flags = static_cast<int>((reg.flags() & ~never_again) | O_CLOEXEC | O_NOCTTY);
     if ((reg.flags() & O_PATH) && S_ISLNK(reg.mode()))
         flags |= O_NOFOLLOW;
+    if (is_ghost(entry, context.remaps) && !context.is_held(entry.id()))
+        flags |= O_NOATIME; // only to be mapped, and that would change the access time that was just set
     base::UniqueFd fd;
     if (temporary)
         fd = TRY(open_nameless(context, entry.id(), reg.name(), static_cast<uint32_t>(flags)));

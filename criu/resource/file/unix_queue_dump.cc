@@ -182,6 +182,12 @@ Result<std::vector<Packet>> read_stream(FileDumpContext &context, int fd, QueueR
     return packets;
 }
 
+/// Whether that is no packet but the end of a connection whose other side has gone since we began: it never ends.
+bool is_end(int fd, const Packet &packet) {
+    pollfd ready{fd, POLLRDHUP, 0};
+    return packet.bytes.empty() && packet.passed.empty() && poll(&ready, 1, 0) == 1 && (ready.revents & POLLRDHUP);
+}
+
 // A packet of no bytes cannot be told from the end of a connection that was shut down; after the last byte it looks the
 // same to the reader as well, and is left out.
 Result<std::vector<Packet>> read_packets(FileDumpContext &context, int fd, int type, QueueReader &reader) {
@@ -193,7 +199,7 @@ Result<std::vector<Packet>> read_packets(FileDumpContext &context, int fd, int t
     TRY(context.states.of<PeekGuard>().walk(fd, [&]() -> Result<void> {
         while (!may_end || reader.seen() < reader.waiting()) {
             auto packet = TRY(reader.next());
-            if (!packet)
+            if (!packet || (type == SOCK_SEQPACKET && is_end(fd, *packet)))
                 break;
             packets.push_back(std::move(*packet));
         }

@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -75,8 +76,8 @@ def snapshot(folder):
         st = path.lstat()
         regular = path.is_file() and not path.is_symlink()
         # A restore binds sockets anew: an old file of that name that nobody listens at is as good as a new one.
-        inode = 0 if path.is_socket() else st.st_ino
-        found[str(path.relative_to(folder))] = [inode, st.st_mode, st.st_uid, st.st_nlink, path.read_bytes() if regular else 0]
+        facts = [0, stat.S_IFSOCK, 0] if path.is_socket() else [st.st_ino, st.st_mode, st.st_uid]
+        found[str(path.relative_to(folder))] = [*facts, st.st_nlink, path.read_bytes() if regular else 0]
     return found
 
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 
-from . import accidents, isolate
+from . import accidents, isolate, kernel
 
 
 class Failure(Exception):
@@ -89,6 +89,10 @@ class Hostility:
             raise Failure(f"dump of a target that died exits with {status}:\n  {self._log_tail(images, 'dump.log')}")
         isolate.end_strays()
         shutil.rmtree(images)
+        # What the program has mounted there would go with it if it ended by itself.
+        for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()[::-1]:
+            if line.split()[4].startswith(f"{self.work}/"):
+                kernel.unmount(line.split()[4])
         shutil.rmtree(self.work)
         self.work.mkdir()
 

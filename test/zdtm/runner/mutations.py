@@ -185,7 +185,7 @@ class Mutator:
         if kind == 4:
             return [copy.deepcopy(value) for value in old for _ in range(2)]
         if kind == 5:
-            return [copy.deepcopy(old[one]) for _ in range(5000)]
+            return [copy.deepcopy(old[one]) for _ in range(min(5000, 1 + 500_000 // len(json.dumps(old[one]))))]
         if kind == 6:
             return draw.sample(old, len(old))
         return old[:one]
