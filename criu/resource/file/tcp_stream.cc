@@ -259,6 +259,15 @@ Result<void> make_buffer(int fd, int name, size_t bytes) {
     return set_int_option(fd, SOL_SOCKET, name, wanted, "the size of a socket's buffer");
 }
 
+/// Makes the kernel work out the size of segments from what was negotiated and the window. It did so at the connect, with
+/// the 536 bytes of a peer that says nothing, and would do so again only when the route's MTU changes; options of IP
+/// (none; the connection's own come later) do it at once.
+Result<void> measure_segments(int fd) {
+    if (setsockopt(fd, SOL_IP, IP_OPTIONS, nullptr, 0) < 0)
+        return base::fail_sys("IP_OPTIONS");
+    return {};
+}
+
 Result<void> check_lengths(const TcpStream &stream) {
     const img::tcp_stream_entry &entry = stream.entry;
     if (entry.unsq_len() > entry.outq_len() ||
@@ -300,6 +309,7 @@ Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase 
         TRY(feed(fd, in));
     }
     TRY(restore_tcp_window(fd, entry, phase)); // checked against what was received
+    TRY(measure_segments(fd));
     TRY(make_buffer(fd, SO_SNDBUFFORCE, entry.outq_len()));
     TRY(select_queue(fd, kSendQueue));
     return feed(fd, sent);

@@ -12,6 +12,14 @@ static const struct option kOptions[] = {
     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 9999}, {IPPROTO_TCP, TCP_SYNCNT, 4},  {SOL_SOCKET, SO_OOBINLINE, 1},
 };
 
+/* Bytes of a full segment. */
+static int segment_size(int fd) {
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+    must(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length));
+    return (int)info.tcpi_snd_mss;
+}
+
 static void exercise(int family) {
     static uint8_t data[200000], buffer[200000];
     int ends[2], listener = tcp_pair(family, ends);
@@ -28,6 +36,7 @@ static void exercise(int family) {
     must(send(ends[0], data, 100000, 0));
     must(send(ends[1], data + 100000, 70000, 0));
     close(listener);
+    const int segments[] = {segment_size(ends[0]), segment_size(ends[1])};
     child_wait();
 
     for (int i = 0; i < 2; i++) {
@@ -48,6 +57,8 @@ static void exercise(int family) {
     check(recv(ends[1], buffer, 100000, MSG_WAITALL) == 100000 && !memcmp(buffer, data, 100000), "data of the client");
     check(recv(ends[0], buffer, 70000, MSG_WAITALL) == 70000 && !memcmp(buffer, data + 100000, 70000),
           "data of the server");
+    for (int i = 0; i < 2; i++)
+        check(segment_size(ends[i]) >= segments[i], "segments of %d bytes instead of %d", segment_size(ends[i]), segments[i]);
     check(nothing_to_receive(ends[0]) && nothing_to_receive(ends[1]), "more than was sent");
     check(sends(ends[0], "ping") && receives(ends[1], "ping") && sends(ends[1], "pong") && receives(ends[0], "pong"),
           "connection");
