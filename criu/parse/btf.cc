@@ -2,6 +2,7 @@
 // what is not there counts as zero, which is the type "void".
 #include "criu/parse/btf.hh"
 
+#include <algorithm>
 #include <cstring>
 #include <linux/btf.h>
 #include <string>
@@ -59,10 +60,27 @@ struct Btf::Type {
     uint32_t count = 0;
     bool bit_fields = false; ///< the upper byte of a member's offset is its width in bits
     uint32_t size = 0;       ///< or the type that it refers to
-    uint64_t tail = 0;
+    std::string_view tail; ///< what follows, to the end of its part
 };
 
 Result<Btf> Btf::parse(std::string_view bytes) {
+    Btf btf;
+    Part part;
+    part.starts.push_back(UINT32_MAX); // type 0 is "void" and has no bytes
+    TRY(btf.add(bytes, std::move(part)));
+    return btf;
+}
+
+Result<void> Btf::add_module(std::string_view bytes) {
+    if (parts_.size() != 1)
+        return base::fail(base::ErrorKind::Bug, "btf: a module on top of another: their numbers are the same");
+    Part part;
+    part.first_id = static_cast<uint32_t>(parts_[0].starts.size());
+    part.first_string = static_cast<uint32_t>(parts_[0].strings.size());
+    return add(bytes, std::move(part));
+}
+
+Result<void> Btf::add(std::string_view bytes, Part part) {
     const auto header = load<btf_header>(bytes, 0);
     const uint64_t types = uint64_t{header.hdr_len} + header.type_off,
                    strings = uint64_t{header.hdr_len} + header.str_off;
@@ -70,37 +88,42 @@ Result<Btf> Btf::parse(std::string_view bytes) {
         return bad("no type information of this machine's byte order");
     if (types + header.type_len > bytes.size() || strings + header.str_len > bytes.size())
         return bad("it is truncated");
-    Btf btf;
-    btf.types_ = bytes.substr(types, header.type_len);
-    btf.strings_ = bytes.substr(strings, header.str_len);
-    btf.starts_.push_back(header.type_len); // type 0 is "void" and has no bytes
+    part.types = bytes.substr(types, header.type_len);
+    part.strings = bytes.substr(strings, header.str_len);
     for (uint64_t at = 0; at < header.type_len;) {
-        btf.starts_.push_back(static_cast<uint32_t>(at));
-        const auto info = load<btf_type>(btf.types_, at).info;
+        part.starts.push_back(static_cast<uint32_t>(at));
+        const auto info = load<btf_type>(part.types, at).info;
         at += sizeof(btf_type) + tail_bytes(BTF_INFO_KIND(info), BTF_INFO_VLEN(info));
     }
-    for (uint32_t id = 1; id < btf.starts_.size(); id++)
-        if (const Type t = btf.type(id); is_structure(t.kind) && !t.name.empty())
-            btf.structures_.emplace(t.name, id);
-    return btf;
+    const auto first = part.first_id, end = first + static_cast<uint32_t>(part.starts.size());
+    parts_.push_back(std::move(part));
+    for (uint32_t id = first; id < end; id++)
+        if (const Type t = type(id); is_structure(t.kind) && !t.name.empty())
+            structures_.emplace(t.name, id);
+    return {};
 }
 
 Btf::Type Btf::type(uint32_t id) const {
-    if (id >= starts_.size())
+    const Part &part = id >= parts_.back().first_id ? parts_.back() : parts_.front();
+    if (id - part.first_id >= part.starts.size())
         return {};
-    const auto raw = load<btf_type>(types_, starts_[id]);
+    const uint64_t start = part.starts[id - part.first_id];
+    const auto raw = load<btf_type>(part.types, start);
+    const uint64_t tail = std::min<uint64_t>(start + sizeof raw, part.types.size());
     return {.name = name_at(raw.name_off),
             .kind = BTF_INFO_KIND(raw.info),
             .count = BTF_INFO_VLEN(raw.info),
             .bit_fields = BTF_INFO_KFLAG(raw.info) != 0,
             .size = raw.size,
-            .tail = uint64_t{starts_[id]} + sizeof raw};
+            .tail = part.types.substr(tail)};
 }
 
 std::string_view Btf::name_at(uint32_t offset) const {
-    if (offset >= strings_.size())
+    const Part &part = offset >= parts_.back().first_string ? parts_.back() : parts_.front();
+    offset -= part.first_string;
+    if (offset >= part.strings.size())
         return {};
-    const std::string_view rest = strings_.substr(offset);
+    const std::string_view rest = part.strings.substr(offset);
     return rest.substr(0, rest.find('\0'));
 }
 
@@ -124,7 +147,7 @@ uint32_t Btf::size_of_type(uint32_t id) const {
             return static_cast<uint32_t>(elements * sizeof(void *));
         if (t.kind != BTF_KIND_ARRAY)
             return static_cast<uint32_t>(elements * t.size);
-        const auto array = load<btf_array>(types_, t.tail);
+        const auto array = load<btf_array>(t.tail, 0);
         elements *= array.nelems;
         id = array.type;
     }
@@ -135,8 +158,8 @@ bool Btf::find_member(uint32_t structure, std::string_view name, unsigned depth,
     const Type outer = type(without_names(structure));
     if (!is_structure(outer.kind) || depth > kDeepest)
         return false;
-    for (uint32_t i = 0; i < outer.count && outer.tail + i * sizeof(btf_member) < types_.size(); i++) {
-        const auto member = load<btf_member>(types_, outer.tail + i * sizeof(btf_member));
+    for (uint32_t i = 0; i < outer.count && i * sizeof(btf_member) < outer.tail.size(); i++) {
+        const auto member = load<btf_member>(outer.tail, i * sizeof(btf_member));
         const uint32_t bits = outer.bit_fields ? BTF_MEMBER_BIT_OFFSET(member.offset) : member.offset;
         const bool bit_field = outer.bit_fields && BTF_MEMBER_BITFIELD_SIZE(member.offset);
         const std::string_view own = name_at(member.name_off);

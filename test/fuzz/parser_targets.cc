@@ -38,6 +38,8 @@ void btf(std::string_view bytes) {
         (void)types->member("outer", "inner.value");
         (void)types->member("outer", "unnamed");
         (void)types->size_of("outer");
+        (void)types->add_module(bytes);
+        (void)types->member("outer", "inner.value");
     }
 }
 

@@ -2,7 +2,7 @@
 
 namespace resource {
 
-Result<const KernelMemory *> kernel_memory(FileDumpContext &context) {
+Result<KernelMemory *> kernel_memory(FileDumpContext &context) {
     auto &memory = context.states.of<std::optional<KernelMemory>>();
     if (!memory)
         memory = TRY(KernelMemory::open());

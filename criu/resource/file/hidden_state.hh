@@ -7,6 +7,6 @@
 namespace resource {
 
 /// Opened at the first call of a dump. Errors: Unsupported where the kernel does not let us.
-Result<const KernelMemory *> kernel_memory(FileDumpContext &context);
+Result<KernelMemory *> kernel_memory(FileDumpContext &context);
 
 } // namespace resource

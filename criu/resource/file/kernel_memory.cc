@@ -129,11 +129,19 @@ Result<KernelMemory> KernelMemory::open() {
     if (!bytes)
         return base::fail(std::move(
             bytes.error().hint("the kernel has to be built with its type information (CONFIG_DEBUG_INFO_BTF)")));
-    memory.bytes_ = std::move(*bytes);
-    memory.btf_ = TRY(parse::Btf::parse(memory.bytes_));
+    memory.bytes_ = std::make_unique<std::string>(std::move(*bytes));
+    memory.btf_ = TRY(parse::Btf::parse(*memory.bytes_));
     memory.reader_ = TRY(load_program(reader_code()));
     memory.current_ = TRY(load_program(current_code()));
     return memory;
+}
+
+Result<void> KernelMemory::learn_module(const std::string &name) {
+    const std::string path = "/sys/kernel/btf/" + name;
+    if (module_ || access(path.c_str(), F_OK) < 0)
+        return {};
+    module_ = std::make_unique<std::string>(TRY(kernel::read_file(AT_FDCWD, path.c_str())));
+    return btf_.add_module(*module_);
 }
 
 Result<void> KernelMemory::read(uint64_t from, std::span<std::byte> out) const {

@@ -8,6 +8,7 @@
 #include "criu/parse/btf.hh"
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ public:
     /// Errors: Unsupported with a hint where the kernel does not let us, or has no type information.
     static Result<KernelMemory> open();
 
+    /// Learns the structures of a part of the kernel that may be a module (one such part at most). Where it is built in,
+    /// or not there at all, that is nothing new.
+    Result<void> learn_module(const std::string &name);
+
     Result<void> read(uint64_t address, std::span<std::byte> out) const;
     /// A number of at most 8 bytes: the member of a structure at an address.
     Result<uint64_t> member(uint64_t address, std::string_view structure, std::string_view path) const;
@@ -33,7 +38,8 @@ public:
     Result<uint64_t> file(int fd) const;
 
 private:
-    std::string bytes_; ///< of the type information: megabytes, which stay where they are when we are moved
+    /// Of the type information: kept apart, so that they stay where they are when we are moved.
+    std::unique_ptr<std::string> bytes_, module_;
     parse::Btf btf_;
     base::UniqueFd reader_, current_;
 };

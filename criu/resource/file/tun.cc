@@ -76,7 +76,8 @@ Result<void> refuse_programs(FileDumpContext &context, int queue) {
     auto memory = kernel_memory(context);
     if (!memory)
         return {};
-    const KernelMemory &kernel = **memory;
+    KernelMemory &kernel = **memory;
+    TRY(kernel.learn_module("tun"));
     const uint64_t inner = TRY(kernel.member(TRY(kernel.file(queue)), "file", "private_data")),
                    device = TRY(kernel.member(inner, "tun_file", "tun"));
     for (const char *program : {"steering_prog", "filter_prog"})

@@ -1,7 +1,9 @@
 #include "criu/parse/btf.hh"
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <fstream>
+#include <linux/btf.h>
 #include <sstream>
 
 using parse::Btf;
@@ -14,6 +16,28 @@ std::string read_whole(const std::string &path) {
     std::ostringstream text;
     text << file.rdbuf();
     return text.str();
+}
+
+template <class T> void append(std::string &bytes, const T &value) {
+    bytes.append(reinterpret_cast<const char *>(&value), sizeof value);
+}
+
+/// A module with one structure of 16 bytes, "added", whose member "x" at 8 has a type of the kernel's own.
+std::string small_module(const std::string &kernel, uint32_t type_of_x) {
+    btf_header header{};
+    memcpy(&header, kernel.data(), sizeof header);
+    const uint32_t names = header.str_len;
+    header.type_off = 0, header.type_len = sizeof(btf_type) + sizeof(btf_member);
+    header.str_off = header.type_len, header.str_len = 8;
+    std::string bytes;
+    append(bytes, header);
+    btf_type structure{};
+    structure.name_off = names;
+    structure.info = BTF_KIND_STRUCT << 24 | 1;
+    structure.size = 16;
+    append(bytes, structure);
+    append(bytes, btf_member{.name_off = names + 6, .type = type_of_x, .offset = 64});
+    return bytes + std::string("added\0x\0", 8);
 }
 
 } // namespace
@@ -36,6 +60,14 @@ TEST_CASE("type information of the kernel", "[parse]") {
         CHECK_FALSE(btf->member("outer", "pointer.value"));
         CHECK_FALSE(btf->member("inner_t", "value"));
         CHECK_FALSE(btf->size_of("other"));
+    }
+    SECTION("a module") {
+        const std::string module = small_module(bytes, 1); // an int
+        REQUIRE(btf->add_module(module));
+        CHECK(btf->member("added", "x") == BtfMember{8, 4});
+        CHECK(btf->size_of("added") == 16u);
+        CHECK(btf->member("outer", "inner.value") == BtfMember{12, 4});
+        CHECK_FALSE(btf->add_module(module));
     }
     SECTION("damage") {
         CHECK_FALSE(Btf::parse(""));
