@@ -16,6 +16,7 @@
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/scripts.hh"
+#include "criu/resource/task/time_left.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -64,6 +65,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };
+    resource::find_time_left(files, tasks);
     TRY(dump_seccomp_filters(images, tasks));
     // While a task writes its memory we are at the next one already.
     std::optional<TaskInDump> writing;
