@@ -13,6 +13,7 @@
 #include "criu/resource/task/registers.hh"
 
 #include "criu/resource/task/time_left.hh"
+#include "criu/resource/task/timed_polls.hh"
 
 #include <algorithm>
 #include <array>
@@ -207,6 +208,7 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
         if (!is_restart(ext.syscall_restart()))
             return base::bad_image(fmt::format("core: a system call cut off by {}", ext.syscall_restart()));
         cut_off_syscall(r, ext.syscall_restart());
+        limit_poll(r, ext);
     }
     return r;
 }

@@ -2,17 +2,18 @@
 // read in the kernel's memory (task_struct::restart_block), but only for calls that were given a time worth the cost:
 // what takes less comes back late by less than that.
 #include "criu/resource/task/time_left.hh"
+#include "criu/resource/task/traced_threads.hh"
 
 #include <deque>
 #include <fmt/format.h>
 #include <linux/futex.h>
-#include <map>
 #include <sys/syscall.h>
 
 namespace resource {
 namespace {
 
-using Address = uint64_t; ///< of the kernel
+using Address = TaskAddress;
+
 using Kind = InterruptedWait::Kind;
 
 constexpr int64_t kSecond = 1'000'000'000;
@@ -23,30 +24,6 @@ struct Unknown {
     tree::ThreadFacts *thread;
     const compel::RemoteMemory *memory;
 };
-
-// ---- tasks ---------------------------------------------------------------------------------------------------------
-
-/// The number of a task in the namespace of a task `level` namespaces down.
-Result<int> number_of(const KernelMemory &memory, Address pid, uint64_t level) {
-    const Address numbers = TRY(memory.address_of(pid, "pid", "numbers"));
-    return static_cast<int>(TRY(memory.member(numbers + level * TRY(memory.size_of("upid")), "upid", "nr")));
-}
-
-/// The task_structs of all threads that we trace: the kernel has them in a list.
-Result<std::map<int, Address>> traced_threads(const KernelMemory &memory) {
-    constexpr size_t kMost = 1 << 22; // PID_MAX_LIMIT
-    const Address self = TRY(memory.current_task());
-    const uint64_t level = TRY(memory.member(TRY(memory.member(self, "task_struct", "thread_pid")), "pid", "level"));
-    const Address list = TRY(memory.address_of(self, "task_struct", "ptraced"));
-    const uint64_t entry = TRY(memory.address_of(0, "task_struct", "ptrace_entry"));
-    std::map<int, Address> found;
-    for (Address at = TRY(memory.member(list, "list_head", "next")); at != list && found.size() < kMost;
-         at = TRY(memory.member(at, "list_head", "next"))) {
-        const Address task = at - entry;
-        found[TRY(number_of(memory, TRY(memory.member(task, "task_struct", "thread_pid")), level))] = task;
-    }
-    return found;
-}
 
 // ---- restart blocks ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
 
 /* Before the checkpoint passes the larger part; how late a loaded machine may be is half of that. */
@@ -14,7 +15,7 @@
     { SECONDS, 0 }
 
 static uint32_t word;
-static int reader;
+static int reader, epoll;
 static sigset_t nothing;
 static struct timespec rest[2];
 
@@ -96,6 +97,16 @@ static long call_poll_registers(void) {
     return result;
 }
 
+/* By the C library's function: only then can the tool be sure that nobody looks at the argument again. */
+static long call_epoll_wait(void) {
+    struct epoll_event event;
+    return raw_result(epoll_wait(epoll, &event, 1, SECONDS * 1000));
+}
+static long call_epoll_pwait(void) {
+    struct epoll_event event;
+    return raw_result(epoll_pwait(epoll, &event, 1, SECONDS * 1000, &nothing));
+}
+
 static struct blocked_call calls[] = {
     {"nanosleep", call_nanosleep, 0, NULL},
     {"nanosleep that tells the rest", call_nanosleep_rest, 0, NULL},
@@ -110,6 +121,8 @@ static struct blocked_call calls[] = {
     {"pselect", call_pselect, 0, NULL},
     {"futex", call_futex, -ETIMEDOUT, NULL},
     {"futex, private", call_futex_private, -ETIMEDOUT, NULL},
+    {"epoll_wait", call_epoll_wait, 0, NULL},
+    {"epoll_pwait", call_epoll_pwait, 0, NULL},
     {"nanosleep, by its registers", call_registers, 0, NULL},
     {"poll, by its registers", call_poll_registers, 0, NULL},
 };
@@ -119,6 +132,7 @@ int main(int argc, char **argv) {
     int ends[2];
     must(pipe(ends));
     reader = ends[0];
+    epoll = must(epoll_create1(0));
     start_blocked_calls(calls, ARRAY_SIZE(calls));
     sleep_ms(BEFORE_MS);
     test_daemon();
