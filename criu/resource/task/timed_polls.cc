@@ -22,6 +22,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000, kMillisecond = 1'000'000;
 constexpr int kWorthwhileMs = 1000;
+constexpr size_t kMostThreads = 200; // a look takes 8 us, which in a tree of thousands a dump is not to wait for
 constexpr uint32_t kRestartNoIntr = 513;
 
 bool is_poll(uint64_t number) {
@@ -100,7 +101,7 @@ Result<void> TimedPolls::read(const std::map<int, uint64_t> &waiting) {
 // Where the kernel cannot be read the calls wait their whole time again, as the documentation says of all their kind.
 void TimedPolls::look(std::span<const base::Pid> threads) {
     std::map<int, uint64_t> waiting;
-    for (base::Pid thread : threads) {
+    for (base::Pid thread : threads.first(std::min(threads.size(), kMostThreads))) {
         sleeps_.erase(thread.value);
         if (const uint64_t limit = limit_of(thread))
             waiting[thread.value] = limit;
