@@ -238,10 +238,21 @@ Result<void> FrozenTree::await_stop(const Unstopped &what, const FreezeOptions &
     return {};
 }
 
+void FrozenTree::announce(std::span<const Unstopped> added, const FreezeOptions &options) {
+    if (!options.before_stop)
+        return;
+    std::vector<Pid> tids;
+    for (const Unstopped &what : added)
+        if (what.how == Seized::Now)
+            tids.push_back(what.tid);
+    options.before_stop(tids);
+}
+
 // Stops everything that runs, until a scan finds nothing that does.
 Result<void> FrozenTree::stop_all(Pid root, const FreezeOptions &options) {
     for (;;) {
         const auto added = TRY(seize_new(root, options));
+        announce(added, options);
         // A second interrupt of a thread that has stopped by the first would stop it once more when it works for us.
         for (const Unstopped &what : added)
             if (what.how == Seized::Now)

@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 
 namespace compel {
 
@@ -37,6 +38,8 @@ struct FreezeOptions {
     int timeout_ms = 10'000; ///< for the whole tree
     uint64_t ptrace_options = 0;
     bool suspend_dispatch = true; ///< false: FrozenThread::dispatch is noted only, and no agent may be injected
+    /// Called with threads that are seized and still run, right before they are interrupted.
+    std::function<void(std::span<const Pid>)> before_stop{};
 };
 
 /// A stopped tree. Ends with thaw(), or with the destructor, which lets every thread go on.
@@ -64,6 +67,7 @@ private:
     FrozenTree() = default;
     struct Unstopped;
     Result<std::vector<Unstopped>> seize_new(Pid root, const FreezeOptions &options);
+    static void announce(std::span<const Unstopped> added, const FreezeOptions &options);
     Result<void> await_stop(const Unstopped &what, const FreezeOptions &options);
     Result<void> stop_all(Pid root, const FreezeOptions &options);
     std::vector<FrozenProcess> processes_;

@@ -16,6 +16,8 @@
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/scripts.hh"
+#include "criu/resource/task/time_left.hh"
+#include "criu/resource/task/timed_polls.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -29,9 +31,10 @@ image::Layout layout_of(const cli::Options &options) {
 }
 
 /// `guarded`: somebody sees to the tasks if we are killed.
-Result<compel::FrozenTree> freeze(const cli::Options &options, bool guarded) {
+Result<compel::FrozenTree> freeze(const cli::Options &options, bool guarded, resource::TimedPolls &polls) {
     compel::FreezeOptions how;
     how.suspend_dispatch = guarded;
+    how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };
     how.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
     return compel::FrozenTree::freeze(base::Pid(options.tree), how);
 }
@@ -64,6 +67,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };
+    resource::find_time_left(files, tasks);
     TRY(dump_seccomp_filters(images, tasks));
     // While a task writes its memory we are at the next one already.
     std::optional<TaskInDump> writing;
@@ -158,19 +162,21 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (plugins.has(kernel::PluginMoment::PauseDevices))
         TRY_CTX(pause_devices(plugins, base::Pid(options.tree)), "dump");
     DumpClock clock;
-    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded), "dump"));
+    resource::TimedPolls polls;
+    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded, polls), "dump"));
     if (!guarded && needs_living_tracer(*frozen)) { // which shows only now
         frozen.reset();
         if (auto ended = TRY_CTX(go_on_in_child(), "dump")) {
             plugins.leave_to_other();
             return *ended;
         }
-        frozen.emplace(TRY_CTX(freeze(options, true), "dump"));
+        frozen.emplace(TRY_CTX(freeze(options, true, polls), "dump"));
     }
     compel::FrozenTree &tree = *frozen;
     clock.frozen();
     TRY_CTX(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree), "dump");
     auto tasks = TRY_CTX(learn(tree, options), "dump");
+    polls.settle(tasks);
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
     const std::string run_id = make_run_id();
@@ -203,6 +209,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     }
     if (file_settings.tree_survives)
         take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
+    if (options.leave_running || options.leave_stopped)
+        TRY_CTX(polls.limit(tasks), "dump");
     TRY_CTX(leave_tree(tree, options), "dump");
     plugins.succeeded();
     clock.done();

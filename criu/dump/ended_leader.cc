@@ -49,7 +49,10 @@ void call_exit(img::core_entry &core, uint64_t instruction, int code) {
     registers->set_ax(SYS_exit);
     registers->set_di(static_cast<uint64_t>(code));
     registers->set_orig_ax(~0ull);
-    core.mutable_thread_core()->mutable_ext()->clear_syscall_restart();
+    img::ext_thread_core *ext = core.mutable_thread_core()->mutable_ext();
+    ext->clear_syscall_restart();
+    ext->clear_syscall_left_ns();
+    ext->clear_syscall_request();
 }
 
 } // namespace

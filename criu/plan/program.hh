@@ -4,6 +4,7 @@
 #include "compel/ptrace.hh"
 #include "criu/plan/address_space.hh"
 #include "criu/plan/checkpoint.hh"
+#include "criu/resource/task/limited_call.hh"
 
 namespace plan {
 
@@ -23,6 +24,7 @@ enum RendezvousStage : uint32_t {
 struct ThreadFinish {
     uint32_t tid = 0;
     compel::Registers registers{};
+    std::optional<resource::LimitedCall> limited_call;
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::optional<compel::SyscallDispatch> dispatch;

@@ -2,6 +2,7 @@
 
 #include "compel/blob.hh"
 #include "criu/restore/hold.hh"
+#include "criu/restore/limited_calls.hh"
 
 #include <algorithm>
 #include <csignal>
@@ -87,9 +88,12 @@ Result<void> RestoredThreads::prepare() {
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
         if (task.dead())
             continue;
+        auto finishes = TRY(plan::finishes(task));
+        const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
+        TRY_CTX(enter_limited_calls(finishes, instruction), fmt::format("task {}", task.pid));
         TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))),
                 fmt::format("task {}", task.pid));
-        for (const plan::ThreadFinish &finish : TRY(plan::finishes(task))) {
+        for (const plan::ThreadFinish &finish : finishes) {
             compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
             TRY(thread.set_registers(finish.registers));
             TRY(thread.set_xstate(finish.xstate));

@@ -40,6 +40,7 @@ struct ThreadFacts {
     uint32_t seccomp_filter = 0;                     ///< index in seccomp.img of its newest filter
     std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
     uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
+    std::optional<uint64_t> time_left_ns;            ///< of a call with a time limit that the stop has interrupted
 };
 
 /// Links of one process to kernel objects that it may share with others: equal numbers mean the same object.

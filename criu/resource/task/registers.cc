@@ -7,9 +7,13 @@
 // A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode.
 // The image also says with which error it was cut off, and a restore sets that up again: then it is the kernel that
 // decides, when the thread goes on, whether the call is made again or a signal that came meanwhile ends it with EINTR.
-// The restart block, which holds the end of an interrupted nanosleep or poll, cannot be carried over: such a call
-// starts anew, nanosleep with the time that the kernel wrote back to its second argument where the program gave one.
+// The restart block, which holds the end of an interrupted nanosleep or poll, is not part of the registers: see
+// time_left.cc. Without it such a call starts anew, nanosleep with the time that the kernel wrote back to its second
+// argument where the program gave one. So does CRIU's restore.
 #include "criu/resource/task/registers.hh"
+
+#include "criu/resource/task/time_left.hh"
+#include "criu/resource/task/timed_polls.hh"
 
 #include <algorithm>
 #include <array>
@@ -166,8 +170,10 @@ Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &co
     if (r.cs != kCode64)
         return base::unsupported("it runs 32-bit code");
     r.orig_rax = facts.original_syscall;
-    if (const uint32_t error = rewind_syscall(r))
+    if (const uint32_t error = rewind_syscall(r)) {
         core.mutable_thread_core()->mutable_ext()->set_syscall_restart(error);
+        write_time_left(facts, core.mutable_thread_core()->mutable_ext());
+    }
     core.set_mtype(img::core_entry::X86_64);
     img::thread_info_x86 *info = core.mutable_thread_info();
     info->set_clear_tid_addr(0);
@@ -202,6 +208,7 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
         if (!is_restart(ext.syscall_restart()))
             return base::bad_image(fmt::format("core: a system call cut off by {}", ext.syscall_restart()));
         cut_off_syscall(r, ext.syscall_restart());
+        limit_poll(r, ext);
     }
     return r;
 }
