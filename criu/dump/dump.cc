@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <optional>
+#include <sys/resource.h>
 
 namespace dump {
 namespace {
@@ -58,6 +59,17 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Op
     return {};
 }
 
+/// The restore opens all files in one task: better known before the tree ends.
+void warn_of_limit(base::Log &log, size_t files) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && files > limit.rlim_max)
+        log.warn(
+            fmt::format("{} files are open in the tree: a restore needs that many descriptors at once, and the hard "
+                        "limit on open files is {} here: raise it before (ulimit -Hn), or restore with "
+                        "CAP_SYS_RESOURCE",
+                        files, limit.rlim_max));
+}
+
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
                           resource::FileDumpContext &files, MemoryStatistics &statistics) {
@@ -87,6 +99,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     if (writing)
         TRY(writing->finish(context));
     TRY(table.finish());
+    warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));

@@ -40,7 +40,8 @@ Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFact
     base::UniqueFd fd(open(map_file(task, vma).c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd)
         return base::fail_sys("open shared memory");
-    return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get());
+    return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get(),
+                            vma.pgoff + (vma.end - vma.start));
 }
 
 /// A mapping of a socket cannot be opened.

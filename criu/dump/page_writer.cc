@@ -178,7 +178,8 @@ private:
 
 } // namespace
 
-Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file) {
+Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file,
+                              uint64_t mapped_end) {
     struct stat st {};
     struct statfs fs {};
     if (fstat(file, &st) < 0 || fstatfs(file, &fs) < 0)
@@ -188,6 +189,8 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
     context.statistics.shmem_pages_scanned += size / base::kPageSize;
     img::pagemap_head head;
     head.set_pages_id(context.next_pages_id++);
+    if (size > mapped_end)
+        head.set_object_size(size);
     TRY(context.images.add(kind, id, head));
     FilePages pages(context, kind, id, head.pages_id(), file);
     for (uint64_t at = 0; at < size;) {

@@ -45,7 +45,9 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-/// Writes pagemap (of `kind`, `id`) and pages of a memory file, holes left out. `file`: a descriptor of it.
-Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file);
+/// Writes pagemap (of `kind`, `id`) and pages of a memory file, holes left out. `file`: a descriptor of it;
+/// `mapped_end`: how far it reaches by what else is in the images.
+Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, int file,
+                              uint64_t mapped_end = UINT64_MAX);
 
 } // namespace dump

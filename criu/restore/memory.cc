@@ -1,5 +1,6 @@
 #include "criu/restore/memory.hh"
 
+#include "criu/image/pagemap.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 #include "criu/restore/page_reader.hh"
@@ -37,15 +38,28 @@ Result<int> file_to_map(const RestoreContext &context, const Region &region, bas
     return reopened.get();
 }
 
+/// Moves the beginning of larger memory to where the region is prepared, and unmaps the rest.
+Result<void> move_beginning(void *from, uint64_t size, const Region &region) {
+    munmap(static_cast<std::byte *>(from) + region.size(), size - region.size());
+    if (mremap(from, region.size(), region.size(), MREMAP_MAYMOVE | MREMAP_FIXED, pointer(region.at)) == MAP_FAILED)
+        return base::fail_sys(fmt::format("move the memory for {:#x}", region.start));
+    return {};
+}
+
 /// Shared memory that nobody else maps: made and filled in place, without a descriptor. Programs may have tens of
 /// thousands of such mappings, more than the limit on open files.
 Result<void> map_unshared(const RestoreContext &context, const Region &region) {
-    if (mmap(pointer(region.at), region.size(), PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | static_cast<int>(region.flags & MAP_NORESERVE), -1,
-             0) == MAP_FAILED)
-        return base::fail_sys(fmt::format("map {} bytes for {:#x}", region.size(), region.start));
-    TRY(fill_shared(context.checkpoint.images, region.object, static_cast<std::byte *>(pointer(region.at)),
-                    region.size()));
+    const auto pagemap = TRY(context.checkpoint.images.read_pagemap(image::ImageKind::ShmemPagemap, region.object));
+    const uint64_t size = std::max(region.size(), told_size(pagemap));
+    const bool whole = size == region.size();
+    const int flags =
+        MAP_SHARED | MAP_ANONYMOUS | (whole ? MAP_FIXED : 0) | static_cast<int>(region.flags & MAP_NORESERVE);
+    void *at = mmap(whole ? pointer(region.at) : nullptr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (at == MAP_FAILED)
+        return base::fail_sys(fmt::format("map {} bytes for {:#x}", size, region.start));
+    TRY(fill_shared(context.checkpoint.images, region.object, pagemap, static_cast<std::byte *>(at), size));
+    if (!whole) // The end of it is mapped nowhere, but stays.
+        TRY(move_beginning(at, size, region));
     if (mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
         return base::fail_sys(fmt::format("protect {:#x}", region.start));
     return {};
@@ -171,13 +185,14 @@ Result<void> create_shared_memory(RestoreContext &context) {
     for (auto [id, use] : uses) {
         if (use.mappings == 1 && !use.partial)
             continue; // see map_unshared()
-        const uint64_t size = use.size;
+        const auto pagemap = TRY(context.checkpoint.images.read_pagemap(image::ImageKind::ShmemPagemap, id));
+        const uint64_t size = std::max(use.size, told_size(pagemap));
         // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are
         // then of the same kind ("/dev/zero (deleted)"), whatever their offset.
         void *at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED)
             return base::fail_sys(fmt::format("map {} bytes of shared memory", size));
-        TRY(fill_shared(context.checkpoint.images, id, static_cast<std::byte *>(at), size));
+        TRY(fill_shared(context.checkpoint.images, id, pagemap, static_cast<std::byte *>(at), size));
         const auto start = reinterpret_cast<uint64_t>(at);
         base::UniqueFd fd(
             open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));

@@ -197,8 +197,20 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
     return pages.finish();
 }
 
+uint64_t told_size(const image::PagemapImage &pagemap) {
+    uint64_t size = base::page_up(pagemap.head.object_size());
+    for (const img::pagemap_entry &run : pagemap.entries)
+        size = std::max(size, image::end_of(run));
+    return size;
+}
+
 Result<void> fill_shared(const image::ImageDir &images, uint64_t id, std::byte *memory, uint64_t size) {
-    auto pagemap = TRY(images.read_pagemap(image::ImageKind::ShmemPagemap, id));
+    const auto pagemap = TRY(images.read_pagemap(image::ImageKind::ShmemPagemap, id));
+    return fill_shared(images, id, pagemap, memory, size);
+}
+
+Result<void> fill_shared(const image::ImageDir &images, uint64_t id, const image::PagemapImage &pagemap,
+                         std::byte *memory, uint64_t size) {
     if (pagemap.entries.empty())
         return {};
     TRY(image::check_pages_file(images, image::ImageKind::ShmemPagemap, id, pagemap));

@@ -60,6 +60,14 @@ Result<std::string> take(int fd);
 /// Puts bytes back where take() got them from: `fd` is the opposite end.
 Result<void> give(int fd, const std::string &data);
 
+// What the restore does in several places.
+/// Some file of the image that is open on the terminal of that id; null if there is none.
+const img::file_entry *file_of(const ImageFiles &files, uint32_t info_id);
+std::string path_of(const ImageFiles &files, const img::tty_file_entry &terminal, const char *otherwise);
+int opening_flags(uint32_t flags);
+/// Opens the slave of a master.
+Result<base::UniqueFd> open_peer(int master, int flags);
+
 // The verbs.
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry);
 Result<void> finish(FileDumpContext &context);

@@ -1,5 +1,5 @@
 // Terminals: restore. A pseudo terminal gets its old number: /dev/ptmx hands out the lowest that is free, so it is
-// opened until the right one comes.
+// opened until the right one comes, for all of them in ascending order.
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/opening.hh"
 #include "criu/resource/file/tty.hh"
@@ -16,6 +16,32 @@
 #include <utility>
 
 namespace resource::tty {
+
+const img::file_entry *file_of(const ImageFiles &files, uint32_t info_id) {
+    for (auto &[id, file] : files)
+        if (file.type() == img::TTY && file.tty().tty_info_id() == info_id)
+            return &file;
+    return nullptr;
+}
+
+std::string path_of(const ImageFiles &files, const img::tty_file_entry &terminal, const char *otherwise) {
+    auto named = files.find(terminal.regf_id());
+    return named != files.end() && named->second.has_reg() ? named->second.reg().name() : otherwise;
+}
+
+int opening_flags(uint32_t flags) {
+    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC;
+    return static_cast<int>((flags & ~kNeverAgain) | O_NOCTTY | O_CLOEXEC);
+}
+
+Result<base::UniqueFd> open_peer(int master, int flags) {
+    // O_CLOEXEC would stay in the flags of the file, where open(2) does not leave it.
+    base::UniqueFd fd(ioctl(master, TIOCGPTPEER, flags & ~O_CLOEXEC));
+    if (!fd || fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0)
+        return base::fail_sys("open the slave of a pseudo terminal");
+    return fd;
+}
+
 namespace {
 
 constexpr uint32_t kMostIndex = 1u << 20;
@@ -30,6 +56,8 @@ struct Restored {
     std::map<uint32_t, img::tty_info_entry> infos;
     std::map<uint32_t, std::string> data;
     std::map<uint32_t, Pty> ptys;
+    std::vector<base::UniqueFd> in_the_way; ///< masters of numbers that nobody wants, until the wanted ones are open
+    uint32_t next = 0;                      ///< masters of lower numbers are open or cannot be had
 };
 
 Result<Restored *> load(FileOpenContext &context) {
@@ -51,44 +79,61 @@ Result<const img::tty_info_entry *> info_of(const Restored &restored, uint32_t i
     return &info->second;
 }
 
-/// Some file of the image that is open on the terminal of that id; null if there is none.
-const img::file_entry *file_of(const ImageFiles &files, uint32_t info_id) {
-    for (auto &[id, file] : files)
-        if (file.type() == img::TTY && file.tty().tty_info_id() == info_id)
-            return &file;
-    return nullptr;
-}
-
-std::string path_of(const ImageFiles &files, const img::tty_file_entry &terminal, const char *otherwise) {
-    auto named = files.find(terminal.regf_id());
-    return named != files.end() && named->second.has_reg() ? named->second.reg().name() : otherwise;
-}
-
-int opening_flags(uint32_t flags) {
-    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC;
-    return static_cast<int>((flags & ~kNeverAgain) | O_NOCTTY | O_CLOEXEC);
-}
-
 // ---- opening -------------------------------------------------------------------------------------------------------
 
-Result<base::UniqueFd> create_master(const std::string &path, int flags, uint32_t index) {
-    std::vector<base::UniqueFd> others; // in the way; closed when the right one is there
-    for (;;) {
-        base::UniqueFd fd = open_at_once(path.c_str(), flags);
-        if (!fd)
-            return base::fail_sys(fmt::format("open {}", path));
-        const uint32_t got = TRY(index_of_master(fd.get()));
-        const int unlocked = 0;
-        if (got == index && ioctl(fd.get(), TIOCSPTLCK, &unlocked) < 0)
-            return base::fail_sys("unlock a pseudo terminal");
-        if (got == index)
-            return fd;
-        if (got > index)
-            return base::fail(
-                base::Error(base::ErrorKind::Busy, fmt::format("the terminal /dev/pts/{} is in use", index))
-                    .hint("end what uses it, or restore where /dev/pts is an instance of its own"));
-        others.push_back(std::move(fd));
+/// Masters of the image by number, from `first` on.
+std::map<uint32_t, const img::tty_file_entry *> masters_from(const FileOpenContext &context, const Restored &restored,
+                                                             uint32_t first) {
+    std::map<uint32_t, const img::tty_file_entry *> masters;
+    for (auto &[id, file] : context.files) {
+        if (file.type() != img::TTY)
+            continue;
+        auto info = restored.infos.find(file.tty().tty_info_id());
+        if (info == restored.infos.end() || info->second.type() != img::PTY)
+            continue;
+        const uint32_t index = info->second.pty().index();
+        if (index >= first && info->first == master_id(index))
+            masters.emplace(index, &file.tty());
     }
+    return masters;
+}
+
+struct NewMaster {
+    base::UniqueFd fd;
+    uint32_t index;
+};
+Result<NewMaster> open_master_of(const ImageFiles &files, const img::tty_file_entry &terminal) {
+    const std::string path = path_of(files, terminal, "/dev/ptmx");
+    base::UniqueFd fd = open_at_once(path.c_str(), opening_flags(terminal.flags()));
+    if (!fd)
+        return base::fail_sys(fmt::format("open {}", path));
+    const uint32_t index = TRY(index_of_master(fd.get()));
+    return NewMaster{std::move(fd), index};
+}
+
+/// Opens all masters up to this number, from the lowest on: what is in the way of one is the next one that is wanted,
+/// or stays open. A program with a thousand terminals would otherwise cost half a million openings.
+Result<void> open_masters(FileOpenContext &context, Restored &restored, uint32_t last) {
+    auto wanted = masters_from(context, restored, restored.next);
+    while (restored.next <= last) {
+        auto next = wanted.lower_bound(restored.next);
+        if (next == wanted.end())
+            break;
+        NewMaster made = TRY(open_master_of(context.files, *next->second));
+        if (made.index < next->first) {
+            restored.in_the_way.push_back(std::move(made.fd));
+            continue;
+        }
+        restored.next = made.index;
+        if (made.index > next->first)
+            continue; // that one is in use; this one is opened again as the image has it
+        const int unlocked = 0;
+        if (ioctl(made.fd.get(), TIOCSPTLCK, &unlocked) < 0)
+            return base::fail_sys("unlock a pseudo terminal");
+        restored.ptys[made.index].master = std::move(made.fd);
+        restored.next++;
+    }
+    return {};
 }
 
 /// The pair of that number; its master is opened as the image has it.
@@ -96,20 +141,13 @@ Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, uint32_t inde
     Pty &pty = restored.ptys[index];
     if (pty.master)
         return &pty;
-    const img::file_entry *master = file_of(context.files, master_id(index));
-    if (!master || index > kMostIndex)
+    if (!file_of(context.files, master_id(index)) || index > kMostIndex)
         return base::bad_image(fmt::format("files.img: the master of terminal {} is missing", index));
-    pty.master = TRY(
-        create_master(path_of(context.files, master->tty(), "/dev/ptmx"), opening_flags(master->tty().flags()), index));
+    TRY(open_masters(context, restored, index));
+    if (!pty.master)
+        return base::fail(base::Error(base::ErrorKind::Busy, fmt::format("the terminal /dev/pts/{} is in use", index))
+                              .hint("end what uses it, or restore where /dev/pts is an instance of its own"));
     return &pty;
-}
-
-Result<base::UniqueFd> open_peer(int master, int flags) {
-    // O_CLOEXEC would stay in the flags of the file, where open(2) does not leave it.
-    base::UniqueFd fd(ioctl(master, TIOCGPTPEER, flags & ~O_CLOEXEC));
-    if (!fd || fcntl(fd.get(), F_SETFD, FD_CLOEXEC) < 0)
-        return base::fail_sys("open the slave of a pseudo terminal");
-    return fd;
 }
 
 /// A slave whose master is gone hangs up by itself.
@@ -299,70 +337,12 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &e
         return set_modes(fd, info); // the terminal of the restore
     if (std::exchange(pty->second.completed, true))
         return {};
+    restored.in_the_way.clear();
     return complete_pty(restored, pty->first, pty->second);
 }
 
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.tty().fown(), entry.tty().flags());
-}
-
-// ---- sessions ------------------------------------------------------------------------------------------------------
-
-namespace {
-
-/// A descriptor of the terminal: of a file that is open on it, or opened through its master.
-Result<base::UniqueFd> reach(const FileSettleContext &context, const img::tty_info_entry &info) {
-    const img::file_entry *slave = file_of(context.files, info.id());
-    if (slave && context.opened.contains(slave->id()))
-        return base::UniqueFd(fcntl(context.opened.at(slave->id()), F_DUPFD_CLOEXEC, 0));
-    const img::file_entry *master = file_of(context.files, master_id(info.pty().index()));
-    if (!master || !context.opened.contains(master->id()))
-        return base::UniqueFd();
-    return open_peer(context.opened.at(master->id()), O_RDWR | O_NOCTTY | O_CLOEXEC);
-}
-
-/// The controlling terminal of the session that this task leads; nothing if it has none that can be reached.
-struct Controlling {
-    img::tty_info_entry info;
-    base::UniqueFd fd;
-};
-Result<Controlling> find_controlling(const FileSettleContext &context, const image::ImageDir &images) {
-    for (auto &info : TRY(images.read<img::tty_info_entry>(image::ImageKind::TtyInfo)))
-        if (info.type() == img::PTY && info.sid() == context.pid && identify(info.rdev()).device == Device::Slave)
-            return Controlling{info, TRY(reach(context, info))};
-    return Controlling{};
-}
-
-} // namespace
-
-Result<void> lead_session(FileSettleContext &context, const image::ImageDir &images) {
-    const Controlling terminal = TRY(find_controlling(context, images));
-    if (terminal.fd && ioctl(terminal.fd.get(), TIOCSCTTY, 0) < 0)
-        return base::fail_sys(fmt::format("make /dev/pts/{} the controlling terminal", terminal.info.pty().index()));
-    return {};
-}
-
-Result<void> settle_session(FileSettleContext &context, const image::ImageDir &images) {
-    const Controlling terminal = TRY(find_controlling(context, images));
-    auto group = static_cast<pid_t>(terminal.info.pgrp());
-    // A foreground group may have died out: then the terminal has none.
-    if (terminal.fd && group && ioctl(terminal.fd.get(), TIOCSPGRP, &group) < 0 && errno != ESRCH && errno != EPERM)
-        return base::fail_sys(fmt::format("make {} the foreground group", group));
-    return {};
-}
-
-bool is_controlling(const img::file_entry &entry, const ImageFiles &files, const Remaps &) {
-    // A file that a dump has just written stands alone: without the others there is no path to look at.
-    return entry.tty().tty_info_id() == other_id(makedev(5, 0)) || path_of(files, entry.tty(), "") == "/dev/tty";
-}
-
-Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
-    constexpr std::string_view kPath = "/dev/tty";
-    const std::string path(kPath);
-    const uint64_t at = late.plan.data().add(std::as_bytes(std::span(path.c_str(), path.size() + 1)));
-    return late.plan.call(
-        plan::Stage::LateOpen, "open /dev/tty", SYS_openat,
-        {static_cast<uint64_t>(AT_FDCWD), at, static_cast<uint64_t>(opening_flags(entry.tty().flags()))});
 }
 
 } // namespace resource::tty

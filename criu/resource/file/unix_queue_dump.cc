@@ -47,6 +47,10 @@ public:
             const ssize_t n = recvmsg(fd_, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
             if (n < 0 && errno == EAGAIN)
                 return std::nullopt;
+            if (n < 0 && errno == ECONNRESET && is_stream()) // behind the last byte
+                return std::nullopt;
+            if (n < 0 && errno == ECONNRESET) // in front of the first packet; the socket's entry has it already
+                continue;
             if (n < 0)
                 return base::fail_sys("peek at a socket's queue");
             TRY(take_control(message, packet));
@@ -122,6 +126,12 @@ private:
     size_t waiting_ = 0, seen_ = 0;
 };
 
+/// Whether its reader is yet to be told that the connection was reset. SO_ERROR would take that away.
+bool is_reset(int fd) {
+    pollfd error{fd, 0, 0};
+    return poll(&error, 1, 0) == 1 && (error.revents & POLLERR);
+}
+
 /// The byte that was sent with MSG_OOB and was not read yet.
 std::optional<std::byte> out_of_band_byte(int fd) {
     std::byte byte;
@@ -169,9 +179,11 @@ Result<std::vector<Packet>> read_stream(FileDumpContext &context, int fd, QueueR
         packets.clear();
         reader.rewind();
     }
+    const bool ends = is_reset(fd); // which a look behind the last byte would take away
     TRY(context.states.of<PeekGuard>().walk(fd, [&]() -> Result<void> {
-        while (auto packet = TRY(reader.next())) {
-            if (packet->bytes.empty())
+        while (!ends || reader.seen() < reader.waiting()) {
+            auto packet = TRY(reader.next());
+            if (!packet || packet->bytes.empty())
                 break;
             packets.push_back(std::move(*packet));
         }
@@ -195,6 +207,13 @@ Result<std::vector<Packet>> read_packets(FileDumpContext &context, int fd, int t
     pollfd ready{fd, POLLIN | POLLRDHUP, 0};
     if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLIN))
         return packets;
+    // Where packets have boundaries, whoever looks at them is told first that the connection was reset, and only once.
+    if (context.options.tree_survives && is_reset(fd))
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      "its connection was reset while packets wait in it: looking at them takes the "
+                                      "error away that the program is to get")
+                              .hint("dump without --leave-running and --leave-stopped, or again when the program has "
+                                    "read from it"));
     const bool may_end = type == SOCK_SEQPACKET && (ready.revents & POLLRDHUP);
     TRY(context.states.of<PeekGuard>().walk(fd, [&]() -> Result<void> {
         while (!may_end || reader.seen() < reader.waiting()) {

@@ -23,6 +23,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"thread_core_entry", "1000", "ext_thread_core", "ext"},
     {"vma_entry", "1000", "ext_vma", "ext"},
     {"mm_entry", "1000", "ext_mm", "ext"},
+    {"pagemap_head", "1000", "uint64", "object_size"},
     {"reg_file_entry", "1000", "ext_reg_file", "extension"},
     {"pipe_entry", "1000", "ext_pipe", "ext"},
     {"fifo_entry", "1000", "ext_pipe", "ext"},
