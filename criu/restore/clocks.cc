@@ -1,6 +1,6 @@
-// CLOCK_MONOTONIC begins at zero with each boot. Timers are saved as the time that is left, but programs also keep absolute
-// times of that clock in their memory: behind a reboot these lie in a far future. CRIU moves the tree into a time
-// namespace; we do not yet, and say so.
+// CLOCK_MONOTONIC begins at zero with each boot. Timers are saved as the time that is left, but programs also keep
+// absolute times of that clock in their memory: behind a reboot these lie in a far future. CRIU moves the tree into a
+// time namespace; we do not yet, and say so.
 
 #include "criu/restore/surroundings.hh"
 
