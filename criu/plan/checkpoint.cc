@@ -56,14 +56,24 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
     return task;
 }
 
+/// Images from before remaps had a type mark ghosts by the highest bit of the number.
+img::remap_file_path_entry with_type(img::remap_file_path_entry remap) {
+    constexpr uint32_t kGhostBit = 1u << 31;
+    if (remap.has_remap_type())
+        return remap;
+    remap.set_remap_type(remap.remap_id() & kGhostBit ? img::GHOST : img::LINKED);
+    remap.set_remap_id(remap.remap_id() & ~kGhostBit);
+    return remap;
+}
+
 Result<void> load_files(Checkpoint &checkpoint) {
     for (img::file_entry &file : TRY(checkpoint.images.read<img::file_entry>(ImageKind::Files))) {
         const uint32_t id = file.id();
         if (!checkpoint.files.emplace(id, std::move(file)).second)
             return base::bad_image(fmt::format("files.img: file {} is there twice", id));
     }
-    for (auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
-        checkpoint.remaps.emplace(remap.orig_id(), remap);
+    for (const auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
+        checkpoint.remaps.emplace(remap.orig_id(), with_type(remap));
     return {};
 }
 
