@@ -62,9 +62,21 @@ def _core_in_parts(images, path):
     _write(images, path.name, "CORE", [core])
 
 
+def _tables_by_task(images):
+    """Tables of descriptors were numbered by tasks."""
+    tables = {path.stem: images.decode(path.name)["entries"] for path in images.folder.glob("fdinfo-*.img")}
+    for name in tables:
+        (images.folder / f"{name}.img").unlink()
+    for path in images.folder.glob("ids-*.img"):
+        ids = images.decode(path.name)["entries"][0]
+        _write(images, f"fdinfo-{path.stem.split('-')[1]}.img", "FDINFO", tables[f"fdinfo-{ids['files_id']}"])
+    images.edit("inventory.img", lambda entries: [_without("fdinfo_per_id")(entries[0])])
+
+
 def parts(images):
     """The layout of 2013: an image for each part of a task and each kind of file."""
     _files_by_kind(images)
+    _tables_by_task(images)
     for path in sorted(images.folder.glob("core-*.img")):
         _core_in_parts(images, path)
     for path in sorted(images.folder.glob("mm-*.img")):
