@@ -107,7 +107,8 @@ constexpr std::array kOptions{
     OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
               .where = kDump | kRestore, .set = external,
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
-                      "unix[INODE]. Repeatable."},
+                      "unix[INODE]; mnt[], which finds nothing as long as trees with mounts of their own are refused. "
+                      "Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
               .set = inherit_fd,
               .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
@@ -153,20 +154,19 @@ constexpr std::array kOptions{
               .support = kLater, .reason = kNamespacesLater,
               .help = "Leave out a mount."},
     OptionRow{.name = "enable-fs", .arg = kNeeds, .metavar = "LIST", .group = Group::Objects,
-              .where = kDump | kRestore, .support = kLater, .reason = kNamespacesLater,
-              .help = "File system types that mount by source and options alone."},
-    OptionRow{.name = "enable-external-sharing", .group = Group::Objects, .where = kDump, .support = kLater,
-              .reason = kNamespacesLater,
-              .help = "Accept mounts shared with the outside."},
-    OptionRow{.name = "enable-external-masters", .group = Group::Objects, .where = kDump, .support = kLater,
-              .reason = kNamespacesLater,
-              .help = "Accept mounts that follow the outside."},
+              .where = kDump | kRestore, .set = nothing,
+              .help = "File system types that mount by source and options alone. Only matters for trees with a mount "
+                      "namespace of their own, which are refused."},
+    OptionRow{.name = "enable-external-sharing", .group = Group::Objects, .where = kDump, .set = nothing,
+              .help = "Accept mounts shared with the outside. As --enable-fs."},
+    OptionRow{.name = "enable-external-masters", .group = Group::Objects, .where = kDump, .set = nothing,
+              .help = "Accept mounts that follow the outside. As --enable-fs."},
     OptionRow{.name = "ext-mount-map", .letter = 'M', .arg = kNeeds, .metavar = "KEY:VALUE", .group = Group::Objects,
               .where = kDump | kRestore, .support = kLater, .reason = kNamespacesLater,
               .help = "Old form of --external mnt[]."},
     OptionRow{.name = "mntns-compat-mode", .negatable = true, .group = Group::Objects, .where = kRestore,
-              .support = kLater, .reason = kNamespacesLater,
-              .help = "Use the old way of restoring mounts."},
+              .set = nothing,
+              .help = "Use the old way of restoring mounts. As --enable-fs."},
     OptionRow{.name = "libdir", .letter = 'L', .arg = kNeeds, .metavar = "DIR", .group = Group::Objects,
               .where = kDump | kRestore, .set = text<&Options::plugin_dir>,
               .help = "Folder of plugins. Default: $CRIU_LIBS_DIR, or /usr/lib/criu, where what cannot be loaded is "
@@ -191,8 +191,9 @@ constexpr std::array kOptions{
               .support = kLater, .reason = kNamespacesLater,
               .help = "Old form of --external veth[]."},
     OptionRow{.name = "weak-sysctls", .negatable = true, .group = Group::Network, .where = kRestore,
-              .support = kLater, .reason = kNamespacesLater,
-              .help = "Go on if a network setting cannot be restored."},
+              .set = nothing,
+              .help = "Go on if a network setting cannot be restored. Only matters for trees with a network "
+                      "namespace of their own, which are refused."},
     // Control groups and security modules
     OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
               .where = kDump | kRestore, .set = manage_cgroups,
@@ -288,9 +289,9 @@ constexpr std::array kOptions{
               .help = "Program to run at every stage, which it finds in CRTOOLS_SCRIPT_ACTION. Repeatable; the last"
                       " runs first."},
     OptionRow{.name = "cpu-cap", .arg = kMay, .metavar = "LIST", .where = kDump | kRestore | kCpuinfo,
-              .support = kLater, .reason = "comparing processors", .set = cpu_cap,
-              .help = "Which facts about the processor are saved and compared: cpu, fpu, ins, all, none, ^ takes "
-                      "one away. Default: fpu,ins; without LIST all."},
+              .set = cpu_cap_none,
+              .help = "Which facts about the processor are saved and compared: only none yet, which is what happens "
+                      "without the option as well."},
     OptionRow{.name = kConfigOption, .arg = kNeeds, .metavar = "FILE", .set = nothing,
               .help = "Read options from FILE instead of the two default files."},
     OptionRow{.name = kNoDefaultConfigOption, .set = nothing,

@@ -125,6 +125,17 @@ Result<void> cpu_cap(Options &options, const Given &given) {
     return {};
 }
 
+Result<void> cpu_cap_none(Options &options, const Given &given) {
+    TRY(cpu_cap(options, given));
+    if (options.cpu_cap == 0)
+        return {};
+    return std::unexpected(base::Error(base::ErrorKind::Unsupported,
+                                       fmt::format("{}{}{} is not supported yet: comparing processors", given.spelling,
+                                                   given.value ? "=" : "", given.value.value_or("")))
+                               .hint("only --cpu-cap=none: facts about the processor are neither saved nor compared; a "
+                                     "restore still refuses where the tasks' registers do not fit"));
+}
+
 Result<void> file_validation(Options &options, const Given &given) {
     constexpr std::array<std::pair<std::string_view, FileValidation>, 2> kWords{
         {{"filesize", FileValidation::FileSize}, {"buildid", FileValidation::BuildId}}};
@@ -194,6 +205,9 @@ Result<void> external(Options &options, const Given &given) {
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)
         return bad_value(given, kAccepted);
     std::string_view kind = text.substr(0, open), rest = text.substr(close + 1);
+    // Mounts that come from outside are only looked for in mount namespaces of the tree's own, which are refused.
+    if (text == "mnt[]" || text == "mnt[]:m" || text == "mnt[]:s" || text == "mnt[]:ms" || text == "mnt[]:sm")
+        return {};
     if (std::ranges::find(kLater, kind) != kLater.end())
         return base::unsupported(fmt::format("{} {} is not supported yet", given.spelling, text));
     if (std::ranges::find(kKinds, kind) == kKinds.end() || close == open + 1 ||

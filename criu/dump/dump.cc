@@ -203,6 +203,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     Result<void> written = write_images(tasks, log, images, files, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
+    if (written && layout_of(options) == image::Layout::Current)
+        written = write_clocks(images);
     if (written)
         written = finish_images(images, {.run_id = run_id,
                                          .tcp_close = file_settings.tcp_close,

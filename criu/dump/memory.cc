@@ -163,18 +163,35 @@ bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, Mapping
     return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start;
 }
 
-/// Cuts extents where readable mappings meet unreadable ones. `vmas` cover them.
-void add_runs(std::span<const parse::Vma> vmas, const std::vector<pages::Extent> &extents, std::vector<PageRun> &runs) {
+/// What pages of a mapping are like, to be handled in one run.
+struct PageTraits {
+    bool readable, lazy;
+    bool operator==(const PageTraits &) const = default;
+};
+
+/// CRIU marks the pages that userfaultfd can bring: plain private memory that need not be there at once. The rings of
+/// io_uring are that in an image (describe()).
+PageTraits traits_of(const parse::Vma &vma, MappingClass kind) {
+    using parse::VmFlag;
+    const bool plain = kind == MappingClass::PrivateAnonymous && !vma.shared;
+    const bool lazy = (plain || kind == MappingClass::IoUring) && !vma.flags.has(VmFlag::Lo) &&
+                      !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Dp);
+    return {static_cast<bool>(vma.prot & PROT_READ), lazy};
+}
+
+/// Cuts extents where mappings of different traits meet. `vmas`, all of one kind, cover them.
+void add_runs(std::span<const parse::Vma> vmas, MappingClass kind, const std::vector<pages::Extent> &extents,
+              std::vector<PageRun> &runs) {
     auto vma = vmas.begin();
     for (const pages::Extent &extent : extents)
         for (uint64_t at = extent.start; at < extent.end();) {
             while (vma->end <= at)
                 ++vma;
-            const bool readable = vma->prot & PROT_READ;
+            const PageTraits traits = traits_of(*vma, kind);
             uint64_t end = std::min(vma->end, extent.end());
-            while (end < extent.end() && static_cast<bool>((vma + 1)->prot & PROT_READ) == readable)
+            while (end < extent.end() && traits_of(*(vma + 1), kind) == traits)
                 end = std::min((++vma)->end, extent.end());
-            runs.push_back({{at, (end - at) / base::kPageSize}, readable});
+            runs.push_back({{at, (end - at) / base::kPageSize}, traits.readable, traits.lazy});
             at = end;
         }
 }
@@ -215,7 +232,7 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
                              found));
         add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()),
                                               i - static_cast<size_t>(&first - task.vmas.data())),
-                 found.data, runs.data);
+                 kind, found.data, runs.data);
     }
     runs.guards = std::move(found.guards);
     return runs;
@@ -246,7 +263,10 @@ Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts 
     head.set_pages_id(context.next_pages_id++);
     TRY(context.images.add(image::ImageKind::Pagemap, id, head));
     for (const PageRun &run : runs.data) {
-        TRY(context.images.add(image::ImageKind::Pagemap, id, image::present_run(run.extent.start, run.extent.pages)));
+        auto entry = image::present_run(run.extent.start, run.extent.pages);
+        if (run.lazy)
+            entry.set_flags(entry.flags() | image::kPeLazy);
+        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
         context.statistics.pages_written += run.extent.pages;
     }
     TRY(context.images.close_file(image::ImageKind::Pagemap, id));

@@ -54,6 +54,7 @@ Result<std::vector<resource::MappingClass>> classify_all(const tree::TaskFacts &
 struct PageRun {
     pages::Extent extent;
     bool readable = true; ///< by the task itself
+    bool lazy = false;    ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
 };
 
 struct PageRuns {

@@ -2,6 +2,9 @@
 
 #include "criu/dump/ids.hh"
 
+#include "timens.pb.h"
+
+#include <ctime>
 #include <fmt/format.h>
 #include <sys/random.h>
 
@@ -10,6 +13,13 @@ namespace {
 
 constexpr uint32_t kImageVersion = 2;
 constexpr uint32_t kOwnCgroupSet = 1;
+
+void read_clock(clockid_t clock, img::timespec *out) {
+    timespec now{};
+    clock_gettime(clock, &now);
+    out->set_tv_sec(static_cast<uint64_t>(now.tv_sec));
+    out->set_tv_nsec(static_cast<uint64_t>(now.tv_nsec));
+}
 
 } // namespace
 
@@ -36,6 +46,13 @@ Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector
         TRY(images.add(image::ImageKind::Pstree, 0, entry));
     }
     return {};
+}
+
+Result<void> write_clocks(image::ImageDirWriter &images) {
+    img::timens_entry clocks;
+    read_clock(CLOCK_MONOTONIC, clocks.mutable_monotonic());
+    read_clock(CLOCK_BOOTTIME, clocks.mutable_boottime());
+    return images.add(image::ImageKind::Timens, 0, clocks);
 }
 
 Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts) {

@@ -10,6 +10,10 @@ using base::Result;
 
 Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector<tree::TaskFacts> &tasks);
 
+/// timens-0.img: what the clocks of the tree show. CRIU's restore puts them back by a time namespace, without which a
+/// program whose deadlines are absolute waits for ever after a reboot. The split layout does not know it.
+Result<void> write_clocks(image::ImageDirWriter &images);
+
 /// A random UUID (RFC 9562, version 4): tells checkpoints apart, and names what a dump leaves in the kernel.
 std::string make_run_id();
 

@@ -29,7 +29,22 @@ bool is_an_end(uint32_t status) {
     return status <= UINT16_MAX && signal <= SIGRTMAX && std::ranges::find(kHarmless, signal) == std::end(kHarmless);
 }
 
-Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry) {
+/// Images once noted a sandbox for the process as a whole.
+void share_sandbox(TaskImage &task) {
+    const img::task_core_entry tc = task.core().tc();
+    if (!tc.has_old_seccomp_mode())
+        return;
+    for (ThreadImage &thread : task.threads) {
+        img::thread_core_entry *core = thread.core.mutable_thread_core();
+        if (core->has_seccomp_mode())
+            continue;
+        core->set_seccomp_mode(tc.old_seccomp_mode());
+        if (tc.has_old_seccomp_filter())
+            core->set_seccomp_filter(tc.old_seccomp_filter());
+    }
+}
+
+Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry, bool fdinfo_per_id) {
     TaskImage task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid()};
     auto leader = TRY(required<img::core_entry>(images, ImageKind::Core, task.pid, "core"));
     if (!leader.has_tc())
@@ -49,11 +64,24 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
         task.ids = task.core().ids();
     else
         return base::bad_image(fmt::format("ids-{}.img is missing", task.pid));
+    if (!fdinfo_per_id)
+        task.ids.set_files_id(task.pid); // fdinfo-N.img were numbered by tasks, not by tables
+    share_sandbox(task);
     task.mm = TRY(required<img::mm_entry>(images, ImageKind::Mm, task.pid, "mm"));
     task.fs = TRY(required<img::fs_entry>(images, ImageKind::Fs, task.pid, "fs"));
     task.pagemap = TRY(images.read_pagemap(ImageKind::Pagemap, task.pid));
     TRY(image::check_pages_file(images, ImageKind::Pagemap, task.pid, task.pagemap));
     return task;
+}
+
+/// Images from before remaps had a type mark ghosts by the highest bit of the number.
+img::remap_file_path_entry with_type(img::remap_file_path_entry remap) {
+    constexpr uint32_t kGhostBit = 1u << 31;
+    if (remap.has_remap_type())
+        return remap;
+    remap.set_remap_type(remap.remap_id() & kGhostBit ? img::GHOST : img::LINKED);
+    remap.set_remap_id(remap.remap_id() & ~kGhostBit);
+    return remap;
 }
 
 Result<void> load_files(Checkpoint &checkpoint) {
@@ -62,8 +90,8 @@ Result<void> load_files(Checkpoint &checkpoint) {
         if (!checkpoint.files.emplace(id, std::move(file)).second)
             return base::bad_image(fmt::format("files.img: file {} is there twice", id));
     }
-    for (auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
-        checkpoint.remaps.emplace(remap.orig_id(), remap);
+    for (const auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
+        checkpoint.remaps.emplace(remap.orig_id(), with_type(remap));
     return {};
 }
 
@@ -208,7 +236,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
     checkpoint.inventory = std::move(*inventory);
     TRY(load_files(checkpoint));
     for (auto &entry : TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree)))
-        checkpoint.tasks.push_back(TRY(load_task(checkpoint.images, entry)));
+        checkpoint.tasks.push_back(TRY(load_task(checkpoint.images, entry, checkpoint.inventory.fdinfo_per_id())));
     TRY(order_tasks(checkpoint.tasks));
     TRY(find_forkers(checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)

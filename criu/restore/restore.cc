@@ -132,6 +132,9 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_pids(checkpoint, topology), "restore");
 
+    if (const auto behind = TRY_CTX(clock_behind(checkpoint), "restore"))
+        log.warn("restore: " + *behind);
+
     const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-restore", {}), "restore");

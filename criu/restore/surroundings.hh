@@ -5,6 +5,7 @@
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -42,6 +43,10 @@ Result<void> check_given(const cli::Options &options);
 
 /// Errors: Unsupported, naming a capability that a task has and we cannot give it.
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
+
+/// What tasks are to be told if CLOCK_MONOTONIC is behind what they have seen of it, as it is after a reboot: how far.
+/// Nothing where it is not, and for images that do not say.
+Result<std::optional<std::string>> clock_behind(const plan::Checkpoint &checkpoint);
 
 /// Whether the threads can get their supplementary groups: that takes CAP_SETGID, unless they are ours.
 Result<void> check_groups(const plan::Checkpoint &checkpoint);

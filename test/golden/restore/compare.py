@@ -4,6 +4,7 @@ be there, with the same value. Numbers that only name things (file ids, inodes) 
 import re
 
 from images import decode
+from runner import image_rules
 
 # What may differ, as patterns over "IMAGE.field.field", with the reason.
 ALLOWED = {
@@ -121,9 +122,20 @@ def _compare_contents(comparison):
     comparison.note("tcp-stream", *streams, what="TCP queues")
 
 
+# Images that CRIU writes even if they say nothing. A missing file is an empty image.
+EMPTY = {"seccomp"}
+
+
+def _compare_kinds(comparison):
+    """Which images there are."""
+    ours, golden = ({image_rules.key_of(path.name)[0] for path in folder.glob("*.img")} for folder in (comparison.ours, comparison.golden))
+    comparison.lines += [f"{kind}: only one side has such an image" for kind in sorted(ours ^ golden) if kind not in EMPTY]
+
+
 def compare(criu, ours, golden, gone):
     """Lines about what our images lack or have otherwise. `golden` is the edited copy; `gone`: descriptors left out."""
     comparison = Comparison(criu, ours, golden)
+    _compare_kinds(comparison)
     _compare_tasks(comparison, (883, 885, 886, 887, 888, 889, 890))
     _compare_descriptors(comparison, gone)
     _compare_contents(comparison)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Restores the golden sampler: images that CRIU 4.2 wrote of sampler.c, on this machine, with our tool.
 
-usage: sampler_test.py CRIU [--keep DIR]
+usage: sampler_test.py CRIU [--keep DIR] [--variant NAME]      all variants (variants.py) without a name
 
 The program is built again (the compiler and the libc must give the same program: its build id is in the images), the
 files that it had open are put together anew in a folder of our own, and the paths in the images are edited with crit.
@@ -21,6 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "zdtm")]
 import compare  # pylint: disable=wrong-import-position
 import look  # pylint: disable=wrong-import-position
 import use  # pylint: disable=wrong-import-position
+import variants  # pylint: disable=wrong-import-position
 from facts import ROOT, Check  # pylint: disable=wrong-import-position
 from images import Images  # pylint: disable=wrong-import-position
 from runner import isolate  # pylint: disable=wrong-import-position
@@ -74,7 +75,7 @@ def tool(*args, folder):
     return "" if done.returncode == 0 else f"{args[0]}: exit code {done.returncode}: {done.stderr}"
 
 
-def restore_and_check(home, images, gone):
+def restore_and_check(home, images, whole, gone):
     """In fresh namespaces, as pid 1 there."""
     if error := tool("restore", "-d", "--tcp-established", "--file-locks", folder=images.folder):
         return [error]
@@ -84,7 +85,7 @@ def restore_and_check(home, images, gone):
     again.mkdir()
     options = ("-t", str(ROOT), "--leave-running", "--tcp-established", "--file-locks", "--link-remap")
     error = tool("dump", *options, folder=again)
-    found = [error] if error else compare.compare(CRIU, again, images.folder, gone)
+    found = [error] if error else compare.compare(CRIU, again, whole.folder, gone)
     if not error and shutil.which("crit"):
         crit = subprocess.run(["/usr/bin/python3", HERE.parents[1] / "zdtm/runner/decode.py", again], capture_output=True, text=True)
         found += crit.stdout.splitlines() if crit.returncode else []
@@ -93,7 +94,7 @@ def restore_and_check(home, images, gone):
     return seen.wrong + found
 
 
-def run(home):
+def run(home, variant):
     """One run in a folder; returns what is wrong."""
     images = Images(CRIU, GOLDEN, home / "images")
     built = build(home)
@@ -105,10 +106,12 @@ def run(home):
     gone = images.drop(later) if later else []
     if later:
         print("left out, not supported yet:", *sorted(later))
+    whole = Images(CRIU, images.folder, home / "whole")
+    variants.VARIANTS[variant](images)
 
     def inside():
         try:
-            wrong = restore_and_check(home, images, gone)
+            wrong = restore_and_check(home, images, whole, gone)
         except Exception as error:  # what the check trips over is a finding
             wrong = [f"{type(error).__name__}: {error}"]
             raise
@@ -124,12 +127,19 @@ def run(home):
 def main():
     if os.geteuid() != 0:
         skip("needs root")
+    only = [sys.argv[sys.argv.index("--variant") + 1]] if "--variant" in sys.argv else list(variants.VARIANTS)
+    return max(one(variant) for variant in only)
+
+
+def one(variant):
+    """Exit code of the test of one variant."""
     keep = sys.argv[sys.argv.index("--keep") + 1] if "--keep" in sys.argv else None
     home = pathlib.Path(tempfile.mkdtemp(prefix="criu-golden-"))
     try:
-        result = json.loads(run(home) or "{}")
+        result = json.loads(run(home, variant) or "{}")
         passed = result.get("status") == "pass"
-        print("ok golden sampler" if passed else f"not ok golden sampler\n{result.get('reason', 'the worker has ended')}")
+        name = "golden sampler" + (f", {variant}" if variant else "")
+        print(f"ok {name}" if passed else f"not ok {name}\n{result.get('reason', 'the worker has ended')}")
         return 0 if passed else 1
     finally:
         if keep:

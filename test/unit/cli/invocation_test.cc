@@ -1,6 +1,7 @@
 // Options as a whole: values, their checks, precedence, and what is refused.
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
+#include "criu/cli/option_values.hh"
 #include "criu/cli/privilege.hh"
 #include "criu/cli/supported.hh"
 #include "criu/resource/file/file.hh"
@@ -99,10 +100,10 @@ TEST_CASE("options: numbers, sizes, words", "[cli]") {
 }
 
 TEST_CASE("options: lists, brackets, words of options whose engines come later", "[cli]") {
-    auto o = set({"--cpu-cap=cpu,^fpu", "-x12,13", "--network-lock", "skip", "--external", "unix[88]", "--external",
+    auto o = set({"--cpu-cap=none", "-x12,13", "--network-lock", "skip", "--external", "unix[88]", "--external",
                   "unix[12]:key"});
     REQUIRE(o);
-    CHECK(o->cpu_cap == (kCpuCapCpu | kCpuCapIns));
+    CHECK(o->cpu_cap == 0);
     CHECK(o->ext_unix_sk);
     CHECK(o->ext_unix_inodes == std::vector<uint64_t>{12, 13});
     CHECK(o->network_lock == NetworkLock::Skip);
@@ -110,13 +111,23 @@ TEST_CASE("options: lists, brackets, words of options whose engines come later",
     CHECK(o->external[0].kind == "unix");
     CHECK(o->external[0].key == "88");
     CHECK(o->external[1].value == "key");
-    CHECK(set({"--cpu-cap"})->cpu_cap == kCpuCapAll);
+    Options words;
+    REQUIRE(values::cpu_cap(words, Given{"--cpu-cap", "cpu,^fpu", true}));
+    CHECK(words.cpu_cap == (kCpuCapCpu | kCpuCapIns));
+    CHECK(set({"--external", "mnt[]:ms"})->external.empty());
     CHECK(set({"-x"})->ext_unix_inodes.empty());
-    for (const char *bad :
-         {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file", "--external=file[]",
-          "--external=]x[", "--external=thing[1]", "--external=mnt[]", "--network-lock=maybe"})
+    for (const char *bad : {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file",
+                            "--external=file[]", "--external=]x[", "--external=thing[1]", "--external=mnt[/x]:key",
+                            "--cpu-cap", "--cpu-cap=none,cpu", "--network-lock=maybe"})
         CHECK_FALSE(set({bad}));
     CHECK(set({"--network-lock", "maybe"}).error().hint() == "accepted: nftables, iptables, skip, none");
+}
+
+TEST_CASE("options: what only matters for namespaces of their own is accepted", "[cli]") {
+    CHECK(error_of({"dump", "-t", "1", "--enable-fs", "hugetlbfs", "--enable-external-sharing",
+                    "--enable-external-masters", "--external", "mnt[]"}) == "");
+    CHECK(error_of({"restore", "--weak-sysctls", "--mntns-compat-mode", "--enable-fs=all", "--cpu-cap=none"}) == "");
+    CHECK(error_of({"restore", "--cpu-cap=fpu"}) == "--cpu-cap=fpu is not supported yet: comparing processors");
 }
 
 TEST_CASE("options: defaults are CRIU's", "[cli]") {
@@ -194,7 +205,7 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
 TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
     CHECK(error_of({"dump", "-t", "1", "--tls"}) == "--tls is not supported yet: encrypted page connections");
     CHECK(load({"dump", "-t", "1", "--tls"}).error().kind() == base::ErrorKind::Unsupported);
-    CHECK_FALSE(load({"dump", "-t", "1", "--external", "mnt[]"}));
+    CHECK_FALSE(load({"dump", "-t", "1", "--external", "mnt[/x]:key"}));
     CHECK_FALSE(load({"dump", "-t", "1", "--manage-cgroups=full"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;
