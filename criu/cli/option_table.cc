@@ -197,7 +197,8 @@ constexpr std::array kOptions{
     // Control groups and security modules
     OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
               .where = kDump | kRestore, .set = manage_cgroups,
-              .help = "What happens to cgroups: none, ignore. Default: ignore."},
+              .help = "What happens to cgroups: none, ignore; soft, also without MODE, refuses trees in other "
+                      "cgroups than criu's own. Default: ignore."},
     OptionRow{.name = "cgroup-root", .arg = kNeeds, .metavar = "[CTL:]/PATH", .group = Group::Cgroups,
               .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
               .help = "Move the cgroups of the tree below this one."},

@@ -160,10 +160,14 @@ Result<void> image_layout(Options &options, const Given &given) {
 }
 
 Result<void> manage_cgroups(Options &options, const Given &given) {
-    constexpr std::array<std::pair<std::string_view, ManageCgroups>, 2> kWords{
-        {{"none", ManageCgroups::None}, {"ignore", ManageCgroups::Ignore}}};
-    for (std::string_view later : {"soft", "props", "full", "strict"})
-        if (given.value.value_or("soft") == later)
+    constexpr std::array<std::pair<std::string_view, ManageCgroups>, 3> kWords{
+        {{"none", ManageCgroups::None}, {"ignore", ManageCgroups::Ignore}, {"soft", ManageCgroups::Soft}}};
+    if (!given.value) {
+        options.manage_cgroups = ManageCgroups::Soft;
+        return {};
+    }
+    for (std::string_view later : {"props", "full", "strict"})
+        if (*given.value == later)
             return base::unsupported(
                 fmt::format("{}={} is not supported yet: saving and restoring control groups", given.spelling, later));
     options.manage_cgroups = TRY(choose(given, kWords));

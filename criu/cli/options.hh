@@ -19,7 +19,8 @@ enum class ImageLayout : uint8_t {
     Current, ///< what CRIU 4.x writes
     Split,   ///< the layout of 2015: one file per kind
 };
-enum class ManageCgroups : uint8_t { None, Ignore };
+/// Soft: only where there is nothing to do, because all tasks are in the tool's own control groups.
+enum class ManageCgroups : uint8_t { None, Ignore, Soft };
 
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
@@ -89,7 +90,7 @@ struct Options {
     bool tcp_established = false, tcp_close = false, skip_in_flight = false;
     NetworkLock network_lock = NetworkLock::Nftables;
 
-    ManageCgroups manage_cgroups = ManageCgroups::Ignore; ///< CRIU: soft, which comes with cgroups
+    ManageCgroups manage_cgroups = ManageCgroups::Ignore; ///< CRIU: soft, whatever the groups are
 
     // check
     std::vector<std::string> features;

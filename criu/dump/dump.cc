@@ -53,6 +53,8 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Op
             continue;
         TRY_CTX(check_namespaces(task, own), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
+        if (options.manage_cgroups == cli::ManageCgroups::Soft)
+            TRY_CTX(check_cgroups(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));
     }

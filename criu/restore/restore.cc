@@ -130,6 +130,8 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_given(options), "restore");
     TRY_CTX(check_capabilities(checkpoint), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
+    if (options.manage_cgroups == cli::ManageCgroups::Soft)
+        TRY_CTX(check_cgroups(checkpoint), "restore");
     TRY_CTX(check_pids(checkpoint, topology), "restore");
 
     if (const auto behind = TRY_CTX(clock_behind(checkpoint), "restore"))

@@ -48,6 +48,9 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
 /// Nothing where it is not, and for images that do not say.
 Result<std::optional<std::string>> clock_behind(const plan::Checkpoint &checkpoint);
 
+/// --manage-cgroups=soft: the images must not ask for control groups other than ours.
+Result<void> check_cgroups(const plan::Checkpoint &checkpoint);
+
 /// Whether the threads can get their supplementary groups: that takes CAP_SETGID, unless they are ours.
 Result<void> check_groups(const plan::Checkpoint &checkpoint);
 

@@ -112,6 +112,39 @@ def trees(work):
     expect("no such tree", criu("check", "-t", "4194304"), 1, err=r"there is no task 4194304")
 
 
+def other_cgroup():
+    """A fresh control group of any hierarchy, or nothing."""
+    for line in pathlib.Path("/proc/mounts").read_text().split("\n"):
+        mounted = line.split()
+        if len(mounted) > 2 and mounted[2] in ("cgroup", "cgroup2") and "cpuset" not in line:
+            try:
+                return pathlib.Path(tempfile.mkdtemp(prefix="criu-cli-", dir=mounted[1]))
+            except OSError:
+                continue
+    return None
+
+
+def cgroups(work):
+    """--manage-cgroups=soft does not lose cgroups: a tree in others than the tool's is refused."""
+    null = subprocess.DEVNULL
+    group = other_cgroup()
+    if not group:
+        print("skipped: no control group can be made")
+        return
+    idle = subprocess.Popen(["sleep", "60"], stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
+    try:
+        dump = ("dump", "-t", str(idle.pid), "-R", "-D", work)
+        expect("soft in the tool's own control groups", criu(*dump, "--manage-cgroups"), 0)
+        (group / "cgroup.procs").write_text(str(idle.pid))
+        expect("soft in another", criu(*dump, "--manage-cgroups=soft"), 1,
+               err=r"thread \d+ is in control groups of its own.*\nHint:  --manage-cgroups=ignore")
+        expect("ignored", criu(*dump, "--manage-cgroups=ignore"), 0)
+    finally:
+        idle.kill()
+        idle.wait()
+        group.rmdir()
+
+
 def unprivileged(work):
     """A user checkpoints what is his, with a tool that has one capability."""
     nobody, capability = 65534, 40  # CAP_CHECKPOINT_RESTORE
@@ -164,6 +197,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         folders(work)
         trees(work)
+        cgroups(work)
         unprivileged(work)
     checks()
     for failure in failures:

@@ -127,6 +127,8 @@ TEST_CASE("options: what only matters for namespaces of their own is accepted", 
     CHECK(error_of({"dump", "-t", "1", "--enable-fs", "hugetlbfs", "--enable-external-sharing",
                     "--enable-external-masters", "--external", "mnt[]"}) == "");
     CHECK(error_of({"restore", "--weak-sysctls", "--mntns-compat-mode", "--enable-fs=all", "--cpu-cap=none"}) == "");
+    CHECK(options_of({"restore", "--manage-cgroups"}).manage_cgroups == ManageCgroups::Soft);
+    CHECK(options_of({"restore", "--manage-cgroups=soft"}).manage_cgroups == ManageCgroups::Soft);
     CHECK(error_of({"restore", "--cpu-cap=fpu"}) == "--cpu-cap=fpu is not supported yet: comparing processors");
 }
 
