@@ -83,10 +83,10 @@ Result<GhostHead> describe(const FileDumpContext &context, const OpenFile &file)
     if (!S_ISREG(st.st_mode))
         return head;
     if (static_cast<uint64_t>(st.st_blocks) * 512 > context.options.ghost_limit)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("the deleted file {} holds {} bytes, more than the ghost limit of {}",
-                                                  file.link, st.st_blocks * 512, context.options.ghost_limit))
-                              .hint(fmt::format("raise it: --ghost-limit {}", st.st_blocks * 512)));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported, fmt::format("it holds {} bytes, more than the ghost limit of {}",
+                                                                  st.st_blocks * 512, context.options.ghost_limit))
+                .hint(fmt::format("raise it: --ghost-limit {}", st.st_blocks * 512)));
     const std::string path = fmt::format(kFdPath, file.fd);
     head.source.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOATIME)); // our reading is not the program's
     if (!head.source && errno == EPERM)                                        // that takes its owner, or CAP_FOWNER

@@ -32,7 +32,7 @@ Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId i
     auto [it, is_new] = context.ghosts.try_emplace(key_of(file.stat), context.next_ghost_id);
     if (is_new) {
         context.next_ghost_id++;
-        TRY_CTX(write_ghost(context, file, it->second), fmt::format("deleted file {}", file.link));
+        TRY_CTX(write_ghost(context, file, it->second), "its file is deleted");
     }
     return add_remap(context, id, it->second, img::GHOST);
 }

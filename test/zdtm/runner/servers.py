@@ -9,6 +9,7 @@ from . import cycle, description
 from .foreign_vdso import ForeignVdso
 from .inherited import InheritedDescriptors
 from .load import NginxLoad, RedisLoad
+from .moreservers import Haproxy, Mosquitto, Stress, TlsServer
 from .plugged import Plugin
 from .postgres import Postgres
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite, Throttled
@@ -168,7 +169,7 @@ class Tmux(Driver):
 
 
 DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso,
-           InheritedDescriptors, NginxLoad, Plugin, RedisLoad, Throttled)
+           InheritedDescriptors, NginxLoad, Plugin, RedisLoad, Throttled, TlsServer, Haproxy, Mosquitto, Stress)
 
 
 def tests():
