@@ -60,7 +60,7 @@ struct Btf::Type {
     uint32_t count = 0;
     bool bit_fields = false; ///< the upper byte of a member's offset is its width in bits
     uint32_t size = 0;       ///< or the type that it refers to
-    std::string_view tail; ///< what follows, to the end of its part
+    std::string_view tail;   ///< what follows, to the end of its part
 };
 
 Result<Btf> Btf::parse(std::string_view bytes) {

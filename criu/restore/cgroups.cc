@@ -1,5 +1,5 @@
-// Control groups are not restored yet. A set of them has a number in the images; that of CRIU itself, which the dump has
-// in the inventory, is inherited from the restore.
+// Control groups are not restored yet. A set of them has a number in the images; that of CRIU itself, which the dump
+// has in the inventory, is inherited from the restore.
 
 #include "criu/restore/surroundings.hh"
 

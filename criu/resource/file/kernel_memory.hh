@@ -22,8 +22,8 @@ public:
     /// Errors: Unsupported with a hint where the kernel does not let us, or has no type information.
     static Result<KernelMemory> open();
 
-    /// Learns the structures of a part of the kernel that may be a module (one such part at most). Where it is built in,
-    /// or not there at all, that is nothing new.
+    /// Learns the structures of a part of the kernel that may be a module (one such part at most). Where it is built
+    /// in, or not there at all, that is nothing new.
     Result<void> learn_module(const std::string &name);
 
     Result<void> read(uint64_t address, std::span<std::byte> out) const;

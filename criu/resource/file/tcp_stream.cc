@@ -259,9 +259,9 @@ Result<void> make_buffer(int fd, int name, size_t bytes) {
     return set_int_option(fd, SOL_SOCKET, name, wanted, "the size of a socket's buffer");
 }
 
-/// Makes the kernel work out the size of segments from what was negotiated and the window. It did so at the connect, with
-/// the 536 bytes of a peer that says nothing, and would do so again only when the route's MTU changes; options of IP
-/// (none; the connection's own come later) do it at once.
+/// Makes the kernel work out the size of segments from what was negotiated and the window. It did so at the connect,
+/// with the 536 bytes of a peer that says nothing, and would do so again only when the route's MTU changes; options of
+/// IP (none; the connection's own come later) do it at once.
 Result<void> measure_segments(int fd) {
     if (setsockopt(fd, SOL_IP, IP_OPTIONS, nullptr, 0) < 0)
         return base::fail_sys("IP_OPTIONS");
