@@ -200,6 +200,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     file_settings.network_table = "CRIU-" + run_id;
     resource::FileDumpContext files{
         .options = file_settings, .plugins = plugins, .images = images, .log = log, .tasks = tasks};
+    polls.hand_over_memory(files);
     files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, log, images, files, statistics);

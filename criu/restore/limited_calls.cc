@@ -1,6 +1,7 @@
 #include "criu/restore/limited_calls.hh"
 
 #include "compel/remote_memory.hh"
+#include "criu/resource/task/restart_errors.hh"
 
 #include <cerrno>
 #include <fmt/format.h>
@@ -9,7 +10,6 @@ namespace restore {
 namespace {
 
 constexpr int kTimeoutMs = 30'000;
-constexpr int64_t kRestartBlock = 516;
 
 /// Points the thread at the call. The agent's stack is free below: it never returns to where it waits.
 Result<void> aim(compel::StoppedThread thread, const resource::LimitedCall &call, uint64_t instruction) {
@@ -47,7 +47,7 @@ Result<void> enter(plan::ThreadFinish &finish, const resource::LimitedCall &call
     const compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
     TRY(aim(thread, call, instruction));
     const int64_t result = TRY(make_and_interrupt(thread));
-    if (result != -kRestartBlock && !is_over(result))
+    if (static_cast<uint64_t>(result) != resource::cut_off_by(resource::kRestartBlock) && !is_over(result))
         return {};
     finish.registers = call.afterwards;
     if (is_over(result)) {

@@ -9,4 +9,8 @@ Result<KernelMemory *> kernel_memory(FileDumpContext &context) {
     return &*memory;
 }
 
+void give_kernel_memory(FileDumpContext &context, KernelMemory memory) {
+    context.states.of<std::optional<KernelMemory>>() = std::move(memory);
+}
+
 } // namespace resource

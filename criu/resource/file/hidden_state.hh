@@ -8,5 +8,7 @@ namespace resource {
 
 /// Opened at the first call of a dump. Errors: Unsupported where the kernel does not let us.
 Result<KernelMemory *> kernel_memory(FileDumpContext &context);
+/// For a dump that has opened it before it had a context: opening takes 10 ms.
+void give_kernel_memory(FileDumpContext &context, KernelMemory memory);
 
 } // namespace resource

@@ -12,6 +12,7 @@
 // argument where the program gave one. So does CRIU's restore.
 #include "criu/resource/task/registers.hh"
 
+#include "criu/resource/task/restart_errors.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
 
@@ -121,7 +122,6 @@ Result<void> write_fpu(const std::vector<std::byte> &state, img::user_x86_fpregs
 }
 
 constexpr unsigned kSyscallInstruction = 2; // bytes
-constexpr uint32_t kRestartSys = 512, kRestartNoIntr = 513, kRestartNoHand = 514, kRestartBlock = 516;
 
 bool is_restart(uint64_t error) {
     return error == kRestartSys || error == kRestartNoIntr || error == kRestartNoHand || error == kRestartBlock;
@@ -147,7 +147,7 @@ uint32_t rewind_syscall(compel::Registers &regs) {
 /// The other way round. There is no restart block: what had one is made again as it was.
 void cut_off_syscall(compel::Registers &regs, uint32_t error) {
     regs.orig_rax = regs.rax;
-    regs.rax = -uint64_t{error == kRestartBlock ? kRestartNoHand : error};
+    regs.rax = cut_off_by(error == kRestartBlock ? kRestartNoHand : error);
     regs.rip += kSyscallInstruction;
 }
 

@@ -8,6 +8,9 @@
 // another argument than it gave.
 #include "criu/resource/task/time_left.hh"
 
+#include "criu/resource/task/restart_errors.hh"
+#include "criu/resource/task/time_units.hh"
+
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -15,8 +18,7 @@
 namespace resource {
 namespace {
 
-constexpr uint32_t kRestartBlock = 516;
-constexpr uint64_t kSecond = 1'000'000'000, kMillisecond = 1'000'000;
+constexpr uint64_t kSecond = kSecondNs, kMillisecond = kMillisecondNs;
 
 bool is_relative_futex(const compel::Registers &r) {
     const auto operation = static_cast<int>(r.rsi) & FUTEX_CMD_MASK;
@@ -60,7 +62,7 @@ std::optional<uint64_t> read_time(const compel::RemoteMemory &memory, uint64_t a
 std::optional<InterruptedWait> interrupted_wait(const tree::ThreadFacts &thread, const compel::RemoteMemory &memory) {
     using Kind = InterruptedWait::Kind;
     compel::Registers r = thread.registers;
-    if (static_cast<int64_t>(r.orig_rax) < 0 || r.rax != -uint64_t{kRestartBlock})
+    if (static_cast<int64_t>(r.orig_rax) < 0 || r.rax != cut_off_by(kRestartBlock))
         return std::nullopt;
     if (thread.original_syscall == SYS_poll && static_cast<int32_t>(r.rdx) > 0)
         return InterruptedWait{Kind::Poll, static_cast<uint32_t>(r.rdx) * kMillisecond};
@@ -92,7 +94,7 @@ Result<std::optional<LimitedCall>> read_limited_call(const img::core_entry &core
     call.number = registers.orig_rax;
     call.limit = to_timespec(left);
     call.afterwards = registers;
-    call.afterwards.rax = -uint64_t{kRestartBlock};
+    call.afterwards.rax = cut_off_by(kRestartBlock);
     auto *request = request_of(call.number, call.afterwards);
     if (request && ext.has_syscall_request())
         *request = ext.syscall_request();
@@ -102,7 +104,7 @@ Result<std::optional<LimitedCall>> read_limited_call(const img::core_entry &core
     if (!limit)
         return base::bad_image(fmt::format("core: system call {} has no time left", call.number));
     if (call.number == SYS_poll)
-        call.arguments[*limit] = std::min<uint64_t>((left + kMillisecond - 1) / kMillisecond, INT32_MAX);
+        call.arguments[*limit] = to_poll_limit(left);
     else
         call.limit_argument = limit;
     return call;

@@ -1,7 +1,9 @@
 // The time left of the calls whose end only the kernel knows, and which calls they are where that does not show. It is
 // read in the kernel's memory (task_struct::restart_block), but only for calls that were given a time worth the cost:
 // what takes less comes back late by less than that.
+#include "criu/resource/task/restart_errors.hh"
 #include "criu/resource/task/time_left.hh"
+#include "criu/resource/task/time_units.hh"
 #include "criu/resource/task/traced_threads.hh"
 
 #include <deque>
@@ -16,8 +18,7 @@ using Address = TaskAddress;
 
 using Kind = InterruptedWait::Kind;
 
-constexpr int64_t kSecond = 1'000'000'000;
-constexpr uint64_t kWorthwhile = kSecond;
+constexpr uint64_t kWorthwhile = kSecondNs;
 
 /// A thread that only the kernel knows enough of.
 struct Unknown {
@@ -37,7 +38,7 @@ Result<End> end_of_poll(const KernelMemory &memory, Address block) {
     const bool split = memory.member(block, "restart_block", "poll.tv_sec").has_value();
     const uint64_t seconds = TRY(memory.member(block, "restart_block", split ? "poll.tv_sec" : "poll.end_time.tv_sec")),
                    ns = TRY(memory.member(block, "restart_block", split ? "poll.tv_nsec" : "poll.end_time.tv_nsec"));
-    return End{static_cast<int64_t>(seconds) * kSecond + static_cast<int64_t>(ns)};
+    return End{static_cast<int64_t>(seconds) * kSecondNs + static_cast<int64_t>(ns)};
 }
 
 Result<End> end_of(const KernelMemory &memory, Address block, Kind kind) {
@@ -56,10 +57,10 @@ Result<End> end_of(const KernelMemory &memory, Address block, Kind kind) {
 
 /// Nothing where the end is told by a clock that runs otherwise (processor time), or makes no sense.
 std::optional<uint64_t> time_until(const End &end, uint64_t asked_ns) {
-    timespec now{};
-    if (clock_gettime(end.clock, &now) < 0)
+    const auto now = now_ns(end.clock);
+    if (!now)
         return std::nullopt;
-    const int64_t left = end.at_ns - (now.tv_sec * kSecond + now.tv_nsec);
+    const int64_t left = end.at_ns - *now;
     if (left > 0 && static_cast<uint64_t>(left) > asked_ns)
         return std::nullopt;
     return static_cast<uint64_t>(std::max<int64_t>(left, 0));
@@ -101,8 +102,7 @@ bool is_known(tree::ThreadFacts &thread, const InterruptedWait &wait, const comp
 }
 
 bool is_nameless(const tree::ThreadFacts &thread) {
-    constexpr uint64_t kRestartBlock = 516;
-    return thread.original_syscall == SYS_restart_syscall && thread.registers.rax == -kRestartBlock;
+    return thread.original_syscall == SYS_restart_syscall && thread.registers.rax == cut_off_by(kRestartBlock);
 }
 
 Result<void> ask_of(const KernelMemory &memory, Address task, const Unknown &unknown) {

@@ -9,6 +9,8 @@
 #include "criu/resource/task/timed_polls.hh"
 
 #include "criu/kernel/io.hh"
+#include "criu/resource/task/restart_errors.hh"
+#include "criu/resource/task/time_units.hh"
 #include "criu/resource/task/traced_threads.hh"
 
 #include <algorithm>
@@ -16,28 +18,20 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
+#include <utility>
 
 namespace resource {
 namespace {
 
-constexpr int64_t kSecond = 1'000'000'000, kMillisecond = 1'000'000;
 constexpr int kWorthwhileMs = 1000;
 constexpr size_t kMostThreads = 200; // a look takes 8 us, which in a tree of thousands a dump is not to wait for
-constexpr uint32_t kRestartNoIntr = 513;
 
 bool is_poll(uint64_t number) {
     return number == SYS_epoll_wait || number == SYS_epoll_pwait;
 }
 
-int64_t now_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * kSecond + now.tv_nsec;
-}
-
-/// No less than that.
-uint64_t to_milliseconds(uint64_t ns) {
-    return std::min<uint64_t>((ns + kMillisecond - 1) / kMillisecond, INT32_MAX);
+int64_t monotonic_ns() {
+    return now_ns(CLOCK_MONOTONIC).value_or(0); // it is always there
 }
 
 /// The limit of the call in which a thread sleeps; 0 where it is none of these, or short.
@@ -58,7 +52,7 @@ Result<std::optional<int64_t>> end_on_stack(const KernelMemory &memory, TaskAddr
     const size_t end = TRY(memory.address_of(0, "hrtimer_sleeper", "timer._softexpires")) / sizeof(uint64_t);
     std::vector<uint64_t> stack(kWords);
     TRY(memory.read(TRY(memory.member(task, "task_struct", "stack")), std::as_writable_bytes(std::span(stack))));
-    const int64_t now = now_ns(), latest = now + static_cast<int64_t>(limit_ms) * kMillisecond;
+    const int64_t now = monotonic_ns(), latest = now + static_cast<int64_t>(limit_ms) * kMillisecondNs;
     std::vector<int64_t> ends;
     for (size_t at = owner; at < stack.size(); at++) {
         const auto ends_at = static_cast<int64_t>(stack[at - owner + end]);
@@ -113,12 +107,18 @@ void TimedPolls::look(std::span<const base::Pid> threads) {
 std::optional<uint64_t> TimedPolls::left_of(const tree::ThreadFacts &thread) const {
     const compel::Registers &r = thread.registers;
     const auto sleep = sleeps_.find(thread.tid.value);
-    if (sleep == sleeps_.end() || !is_poll(r.orig_rax) || r.rax != -uint64_t{kRestartNoIntr})
+    if (sleep == sleeps_.end() || !is_poll(r.orig_rax) || r.rax != cut_off_by(kRestartNoIntr))
         return std::nullopt;
     auto switches = memory_->member(sleep->second.task, "task_struct", "nvcsw");
     if (!switches || *switches != sleep->second.switches + 1)
         return std::nullopt;
-    return static_cast<uint64_t>(std::max<int64_t>(sleep->second.end_ns - now_ns(), 0));
+    return static_cast<uint64_t>(std::max<int64_t>(sleep->second.end_ns - monotonic_ns(), 0));
+}
+
+void TimedPolls::hand_over_memory(FileDumpContext &context) {
+    if (memory_)
+        give_kernel_memory(context, *std::exchange(memory_, std::nullopt));
+    sleeps_.clear();
 }
 
 void TimedPolls::settle(std::vector<tree::TaskFacts> &tasks) const {
@@ -133,7 +133,7 @@ Result<void> TimedPolls::limit(const std::vector<tree::TaskFacts> &tasks) const 
         for (const tree::ThreadFacts &thread : task.threads)
             if (thread.time_left_ns && is_poll(thread.registers.orig_rax)) {
                 compel::Registers regs = thread.registers;
-                regs.r10 = to_milliseconds(*thread.time_left_ns);
+                regs.r10 = to_poll_limit(*thread.time_left_ns);
                 TRY(compel::StoppedThread(thread.tid).set_registers(regs));
             }
     return {};
@@ -142,7 +142,7 @@ Result<void> TimedPolls::limit(const std::vector<tree::TaskFacts> &tasks) const 
 void limit_poll(compel::Registers &r, const img::ext_thread_core &ext) {
     if (!ext.has_syscall_left_ns() || ext.syscall_restart() != kRestartNoIntr || !is_poll(r.orig_rax))
         return;
-    r.r10 = to_milliseconds(ext.syscall_left_ns());
+    r.r10 = to_poll_limit(ext.syscall_left_ns());
 }
 
 } // namespace resource

@@ -1,7 +1,7 @@
 // The time that epoll_wait and epoll_pwait have left.
 #pragma once
 
-#include "criu/resource/file/kernel_memory.hh"
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/resource.hh"
 
 #include <map>
@@ -17,6 +17,8 @@ public:
     void look(std::span<const base::Pid> threads);
     /// Fills ThreadFacts::time_left_ns, now that they are stopped, of those that have not moved in between.
     void settle(std::vector<tree::TaskFacts> &tasks) const;
+    /// Ends the looking: what has opened the kernel's memory for it serves the rest of the dump.
+    void hand_over_memory(FileDumpContext &context);
     /// Lets those that live on beside their images do so with the time left, too.
     Result<void> limit(const std::vector<tree::TaskFacts> &tasks) const;
 
