@@ -44,6 +44,21 @@ pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument) {
     return pid;
 }
 
+void run_in_vfork(long milliseconds) {
+    char *const command[] = {"/bin/true", NULL};
+    pid_t child = vfork();
+    if (child == 0) {
+        sleep_ms(milliseconds);
+        execv(command[0], command);
+        _exit(99);
+    }
+    must(child);
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue; /* by the signal that ends the test */
+    check(status == 0, "wait status %#x", status);
+}
+
 pid_t spawn(int (*body)(void *), void *argument) {
     return spawn_flags(SIGCHLD, body, argument);
 }

@@ -92,6 +92,8 @@ long must_value(const char *file, int line, const char *text, long value);
 pid_t spawn(int (*body)(void *), void *argument);
 /* The same with clone flags (CLONE_FILES, CLONE_FS, CLONE_PARENT, ...; no CLONE_VM) and exit signal. */
 pid_t spawn_flags(unsigned long flags, int (*body)(void *), void *argument);
+/* A child in vfork() that sleeps in its parent's memory before it becomes another program; checks that that ends well. */
+void run_in_vfork(long milliseconds);
 /* Tells the parent that called spawn() that the child's state is set up. */
 void child_ready(void);
 /* child_ready(), then sleeps until SIGTERM. */

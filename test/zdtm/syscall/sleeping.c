@@ -1,33 +1,13 @@
 /* System calls that end with their time limit: each sleeps its whole time, not longer by much, and never sees EINTR. */
-#include "blocked_calls.h"
-
-#include <linux/futex.h>
-#include <poll.h>
-#include <sys/select.h>
-#include <sys/time.h>
-
 /* Longer than a checkpoint and a restore take, so that some of it is left afterwards. */
 #define SECONDS 4
-#define LIMIT                                                                                                          \
-    { SECONDS, 0 }
-
-static uint32_t word;
-static int reader;
-static sigset_t nothing;
+#include "limited_calls.h"
 
 static struct timespec deadline(clockid_t clock) {
     int64_t end = now_ns(clock) + SECONDS * 1000000000LL;
     return (struct timespec){end / 1000000000, end % 1000000000};
 }
 
-static long call_nanosleep(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_nanosleep, &limit, NULL);
-}
-static long call_clock_nanosleep(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_clock_nanosleep, CLOCK_BOOTTIME, 0, &limit, NULL);
-}
 static long call_clock_nanosleep_abs(void) {
     struct timespec end = deadline(CLOCK_MONOTONIC);
     return raw(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
@@ -35,36 +15,6 @@ static long call_clock_nanosleep_abs(void) {
 static long call_clock_nanosleep_real(void) {
     struct timespec end = deadline(CLOCK_REALTIME);
     return raw(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &end, NULL);
-}
-static long call_poll(void) {
-    struct pollfd fd = {reader, POLLIN, 0};
-    return raw(SYS_poll, &fd, 1, SECONDS * 1000);
-}
-static long call_poll_nothing(void) {
-    return raw(SYS_poll, NULL, 0, SECONDS * 1000);
-}
-static long call_ppoll(void) {
-    struct pollfd fd = {reader, POLLIN, 0};
-    struct timespec limit = LIMIT;
-    return raw(SYS_ppoll, &fd, 1, &limit, &nothing, 8);
-}
-static long call_select(void) {
-    fd_set set;
-    FD_ZERO(&set);
-    FD_SET(reader, &set);
-    struct timeval limit = LIMIT;
-    return raw(SYS_select, reader + 1, &set, NULL, NULL, &limit);
-}
-static long call_pselect(void) {
-    fd_set set;
-    FD_ZERO(&set);
-    FD_SET(reader, &set);
-    struct timespec limit = LIMIT;
-    return raw(SYS_pselect6, reader + 1, &set, NULL, NULL, &limit, NULL);
-}
-static long call_futex(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_futex, &word, FUTEX_WAIT, 0, &limit, NULL, 0);
 }
 static long call_futex_private_abs(void) {
     struct timespec end = deadline(CLOCK_MONOTONIC);
@@ -74,17 +24,11 @@ static long call_futex_realtime(void) {
     struct timespec end = deadline(CLOCK_REALTIME);
     return raw(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &end, NULL, 1);
 }
+
 static struct blocked_call calls[] = {
-    {"nanosleep", call_nanosleep, 0, NULL},
-    {"clock_nanosleep", call_clock_nanosleep, 0, NULL},
+    LIMITED_CALLS,
     {"clock_nanosleep, absolute", call_clock_nanosleep_abs, 0, NULL},
     {"clock_nanosleep, absolute real time", call_clock_nanosleep_real, 0, NULL},
-    {"poll", call_poll, 0, NULL},
-    {"poll of nothing", call_poll_nothing, 0, NULL},
-    {"ppoll", call_ppoll, 0, NULL},
-    {"select", call_select, 0, NULL},
-    {"pselect", call_pselect, 0, NULL},
-    {"futex", call_futex, -ETIMEDOUT, NULL},
     {"futex, private, absolute", call_futex_private_abs, -ETIMEDOUT, NULL},
     {"futex, real time", call_futex_realtime, -ETIMEDOUT, NULL},
 };

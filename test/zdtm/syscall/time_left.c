@@ -1,28 +1,16 @@
 /* System calls with a time limit, a good part of which has passed at the checkpoint: after the restore they wait for
  * what is left, not their whole time again. While the tree is not there time stands still. */
-#include "blocked_calls.h"
-
-#include <linux/futex.h>
-#include <poll.h>
-#include <sys/epoll.h>
-#include <sys/select.h>
-
 /* Before the checkpoint passes the larger part; how late a loaded machine may be is half of that. */
 #define BEFORE_MS 4000
 #define SECONDS 6
 #define TOLERANCE_MS 2000
-#define LIMIT                                                                                                          \
-    { SECONDS, 0 }
+#include "limited_calls.h"
 
-static uint32_t word;
-static int reader, epoll;
-static sigset_t nothing;
+#include <sys/epoll.h>
+
+static int epoll;
 static struct timespec rest[2];
 
-static long call_nanosleep(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_nanosleep, &limit, NULL);
-}
 static long call_nanosleep_rest(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_nanosleep, &limit, &rest[0]);
@@ -31,10 +19,6 @@ static long call_nanosleep_same(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_nanosleep, &limit, &limit);
 }
-static long call_clock_nanosleep(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_clock_nanosleep, CLOCK_BOOTTIME, 0, &limit, NULL);
-}
 static long call_clock_nanosleep_real(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &limit, NULL);
@@ -42,36 +26,6 @@ static long call_clock_nanosleep_real(void) {
 static long call_clock_nanosleep_rest(void) {
     struct timespec limit = LIMIT;
     return raw(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &limit, &rest[1]);
-}
-static long call_poll(void) {
-    struct pollfd fd = {reader, POLLIN, 0};
-    return raw(SYS_poll, &fd, 1, SECONDS * 1000);
-}
-static long call_poll_nothing(void) {
-    return raw(SYS_poll, NULL, 0, SECONDS * 1000);
-}
-static long call_ppoll(void) {
-    struct pollfd fd = {reader, POLLIN, 0};
-    struct timespec limit = LIMIT;
-    return raw(SYS_ppoll, &fd, 1, &limit, &nothing, 8);
-}
-static long call_select(void) {
-    fd_set set;
-    FD_ZERO(&set);
-    FD_SET(reader, &set);
-    struct timeval limit = LIMIT;
-    return raw(SYS_select, reader + 1, &set, NULL, NULL, &limit);
-}
-static long call_pselect(void) {
-    fd_set set;
-    FD_ZERO(&set);
-    FD_SET(reader, &set);
-    struct timespec limit = LIMIT;
-    return raw(SYS_pselect6, reader + 1, &set, NULL, NULL, &limit, NULL);
-}
-static long call_futex(void) {
-    struct timespec limit = LIMIT;
-    return raw(SYS_futex, &word, FUTEX_WAIT, 0, &limit, NULL, 0);
 }
 static long call_futex_private(void) {
     struct timespec limit = LIMIT;
@@ -108,18 +62,11 @@ static long call_epoll_pwait(void) {
 }
 
 static struct blocked_call calls[] = {
-    {"nanosleep", call_nanosleep, 0, NULL},
+    LIMITED_CALLS,
     {"nanosleep that tells the rest", call_nanosleep_rest, 0, NULL},
     {"nanosleep that tells the rest in place", call_nanosleep_same, 0, NULL},
-    {"clock_nanosleep", call_clock_nanosleep, 0, NULL},
     {"clock_nanosleep, real time", call_clock_nanosleep_real, 0, NULL},
     {"clock_nanosleep that tells the rest", call_clock_nanosleep_rest, 0, NULL},
-    {"poll", call_poll, 0, NULL},
-    {"poll of nothing", call_poll_nothing, 0, NULL},
-    {"ppoll", call_ppoll, 0, NULL},
-    {"select", call_select, 0, NULL},
-    {"pselect", call_pselect, 0, NULL},
-    {"futex", call_futex, -ETIMEDOUT, NULL},
     {"futex, private", call_futex_private, -ETIMEDOUT, NULL},
     {"epoll_wait", call_epoll_wait, 0, NULL},
     {"epoll_pwait", call_epoll_pwait, 0, NULL},

@@ -7,19 +7,8 @@
 #define THREADS 3
 
 static void *body(void *argument) {
-    char *const command[] = {"/bin/true", NULL};
     while (test_go()) {
-        pid_t child = vfork();
-        if (child == 0) {
-            sleep_ms(30);
-            execv(command[0], command);
-            _exit(99);
-        }
-        must(child);
-        int status;
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            continue; /* by the signal that ends the test */
-        check(status == 0, "wait status %#x", status);
+        run_in_vfork(30);
         sleep_ms(30);
     }
     return argument;

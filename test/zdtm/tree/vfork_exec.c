@@ -4,20 +4,8 @@
 
 int main(int argc, char **argv) {
     test_init(argc, argv);
-    char *const command[] = {"/bin/true", NULL};
     test_daemon();
-    while (test_go()) {
-        pid_t child = vfork();
-        if (child == 0) {
-            sleep_ms(10);
-            execv(command[0], command);
-            _exit(99);
-        }
-        must(child);
-        int status;
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            continue; /* by the signal that ends the test */
-        check(status == 0, "wait status %#x", status);
-    }
+    while (test_go())
+        run_in_vfork(10);
     return pass();
 }
