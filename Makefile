@@ -23,13 +23,8 @@ deps-%:
 demo: build
 	@scripts/demo $(BUILD)/criu/criu
 
-test: deps-test everything fault
+test: deps-test everything
 	@scripts/test $(BUILD)
-
-# The tool once more, with every step ready to fail: for the walk of test/zdtm/run --walk.
-fault: $(BUILD)/build.ninja
-	@test -e $(BUILD)/fault/build.ninja || meson setup $(BUILD)/fault -Dfault_injection=true -Doptimization=0 >/dev/null
-	@ninja -C $(BUILD)/fault -j$(JOBS) criu/criu
 
 lint: deps-lint everything
 	@scripts/lint $(BUILD)
@@ -45,4 +40,4 @@ install: build
 clean:
 	@rm -rf $(BUILD)
 
-.PHONY: all build everything fault demo test lint bench install clean
+.PHONY: all build everything demo test lint bench install clean

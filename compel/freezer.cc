@@ -1,6 +1,6 @@
 #include "compel/freezer.hh"
 
-#include "compel/census.hh"
+#include "compel/task_listing.hh"
 
 #include <algorithm>
 #include <chrono>

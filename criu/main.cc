@@ -1,10 +1,10 @@
 // criu: which engine stands behind which command. Everything else about the start is in criu/cli.
 
-#include "criu/check/tree.hh"
 #include "criu/cli/program.hh"
 #include "criu/crit/crit.hh"
-#include "criu/dump/dump.hh"
-#include "criu/restore/restore.hh"
+#include "criu/engine/check/tree.hh"
+#include "criu/engine/dump/dump.hh"
+#include "criu/engine/restore/restore.hh"
 
 int main(int argc, char **argv) {
     return cli::program(

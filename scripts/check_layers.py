@@ -13,6 +13,7 @@ RANK = {
     "images": 1,
     "compel": 1,
     "criu/kernel": 2,
+    "criu/kernel/memory": 3,
     "criu/parse": 2,
     "criu/image": 2,
     "criu/tree": 2,
@@ -21,10 +22,11 @@ RANK = {
     "criu/resource": 4,
     "criu/crit": 4,
     "criu/plan": 5,
-    "criu/dump": 6,
-    "criu/restore": 6,
-    "criu/check": 7,
+    "criu/engine/dump": 6,
+    "criu/engine/restore": 6,
+    "criu/engine/check": 7,
     "criu/cli": 8,
+    "criu/pch": 8,
     "criu": 9,
 }
 # A resource hands memory to the page engine; a tree is made of parsed facts.
@@ -52,7 +54,7 @@ def layer(path):
     if path in FILES:
         return FILES[path]
     parts = path.split("/")
-    for depth in (2, 1):
+    for depth in (3, 2, 1):
         name = "/".join(parts[:depth])
         if len(parts) > depth and name in RANK:
             return name

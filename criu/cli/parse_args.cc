@@ -7,7 +7,7 @@ namespace cli {
 
 namespace {
 
-std::unexpected<base::Error> usage(std::string text) {
+std::unexpected<base::Error> bad_usage(std::string text) {
     return base::fail(base::ErrorKind::Usage, std::move(text));
 }
 
@@ -60,7 +60,7 @@ public:
 private:
     Result<std::string> following(std::string_view spelling) {
         if (next_ == args_.size())
-            return usage(fmt::format("option '{}' requires an argument", spelling));
+            return bad_usage(fmt::format("option '{}' requires an argument", spelling));
         return args_[next_++];
     }
 
@@ -70,7 +70,7 @@ private:
         Occurrence given{match.row, match.on, {}, fmt::format("--{}{}", match.on ? "" : "no-", match.row->name)};
         if (equals != std::string_view::npos) {
             if (match.row->arg == Arg::None)
-                return usage(fmt::format("option '{}' doesn't allow an argument", given.spelling));
+                return bad_usage(fmt::format("option '{}' doesn't allow an argument", given.spelling));
             given.value = text.substr(equals + 1);
         } else if (match.row->arg == Arg::Required) {
             given.value = TRY(following(given.spelling));
@@ -85,7 +85,7 @@ private:
             letters.remove_prefix(1);
             const OptionRow *row = find_letter(letter);
             if (!row)
-                return usage(fmt::format("invalid option -- '{}'", letter));
+                return bad_usage(fmt::format("invalid option -- '{}'", letter));
             Occurrence given{row, true, {}, fmt::format("-{}", letter)};
             if (row->arg != Arg::None && !letters.empty()) {
                 given.value = letters;
@@ -108,7 +108,7 @@ private:
 Result<NameMatch> match_name(std::string_view name) {
     std::vector<Candidate> found = candidates(name);
     if (name.empty() || found.empty())
-        return usage(fmt::format("unrecognized option '--{}'", name));
+        return bad_usage(fmt::format("unrecognized option '--{}'", name));
     auto exact = std::ranges::find(found, name, &Candidate::name);
     if (exact != found.end())
         return exact->match;
@@ -117,7 +117,7 @@ Result<NameMatch> match_name(std::string_view name) {
     std::string names;
     for (const Candidate &candidate : found)
         names += fmt::format(" '--{}'", candidate.name);
-    return usage(fmt::format("option '--{}' is ambiguous; possibilities:{}", name, names));
+    return bad_usage(fmt::format("option '--{}' is ambiguous; possibilities:{}", name, names));
 }
 
 Result<Arguments> parse_args(std::span<const std::string> args) {
@@ -130,7 +130,7 @@ Result<void> apply(Options &options, const Occurrence &occurrence) {
     case Support::Later:
         return base::unsupported(fmt::format("{} is not supported yet: {}", occurrence.spelling, row.reason));
     case Support::Removed:
-        return usage(fmt::format("{}: {}", occurrence.spelling, row.reason));
+        return bad_usage(fmt::format("{}: {}", occurrence.spelling, row.reason));
     case Support::Now:
         break;
     }

@@ -5,12 +5,12 @@
 
 #include "base/guarded.hh"
 #include "base/printable.hh"
-#include "criu/check/check.hh"
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
 #include "criu/cli/privilege.hh"
 #include "criu/cli/supported.hh"
 #include "criu/cli/version.hh"
+#include "criu/engine/check/check.hh"
 
 #include <algorithm>
 #include <csignal>

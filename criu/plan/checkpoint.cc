@@ -1,6 +1,6 @@
 #include "criu/plan/checkpoint.hh"
 
-#include "criu/plan/forker.hh"
+#include "criu/plan/thread_children.hh"
 
 #include "criu/resource/file/file.hh"
 

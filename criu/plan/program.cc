@@ -1,8 +1,8 @@
 #include "criu/plan/program.hh"
 
-#include "criu/plan/forker.hh"
 #include "criu/plan/late_files.hh"
-#include "criu/resource/file/mqueue_notify.hh"
+#include "criu/plan/thread_children.hh"
+#include "criu/resource/file/mqueue/mqueue_notify.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
 

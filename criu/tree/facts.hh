@@ -4,7 +4,7 @@
 #include "base/ids.hh"
 #include "compel/freezer.hh"
 #include "criu/parse/maps.hh"
-#include "criu/parse/small.hh"
+#include "criu/parse/one_line_files.hh"
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/parse/timers.hh"

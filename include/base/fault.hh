@@ -1,13 +1,12 @@
-// Failing on purpose. Built in only by -Dfault_injection=true: every TRY is a step at which the tool can then be told
-// to fail or to die. test/zdtm/run --walk visits them all.
+// Failing on purpose: every TRY is a step at which the tool can be told to fail or to die. test/zdtm/run --walk visits
+// them all. It is part of every build, so that what is tested is what is shipped; without the variable, a step costs
+// one test of a constant.
 //
-// CRIU_FAULT=list:FILE       appends the name (source:line) of each step to FILE as it is first reached
-// CRIU_FAULT=fail:source:N   the step's expression is not evaluated: an error comes out
-// CRIU_FAULT=kill:source:N   SIGKILL before the step, to the process that is there first (the tool, or a task of a
+// CRIU_STRIKE=list:FILE       appends the name (source:line) of each step to FILE as it is first reached
+// CRIU_STRIKE=fail:source:N   the step's expression is not evaluated: an error comes out
+// CRIU_STRIKE=kill:source:N   SIGKILL before the step, to the process that is there first (the tool, or a task of a
 // restore)
 #pragma once
-
-#ifdef CRIU_FAULT_INJECTION
 
 #include <csignal>
 #include <cstdlib>
@@ -18,6 +17,9 @@
 #include <unistd.h>
 
 namespace base::fault {
+
+/// What the caller wants to see; nothing where a caller with fewer rights than we have has set the environment.
+inline const char *const order = secure_getenv("CRIU_STRIKE");
 
 inline void list(const std::string &step, const char *path) {
     static std::set<std::string> seen;
@@ -32,16 +34,15 @@ inline void list(const std::string &step, const char *path) {
     close(fd);
 }
 
-/// Whether the step fails now.
-inline bool strikes(const char *file, int line) {
-    static const char *const order = getenv("CRIU_FAULT");
+/// Whether the step fails now. Only where there is an order.
+[[gnu::cold, gnu::noinline]] inline bool strikes(const char *file, int line) {
     static bool struck = false;
-    if (!order || struck)
+    if (struck)
         return false;
     const std::string_view wanted = order;
-    std::string_view source = file;
-    while (source.starts_with("../"))
-        source.remove_prefix(3);
+    std::string_view source = file; // relative to the build folder, or behind a path that leads there
+    if (const size_t up = source.rfind("../"); up != source.npos)
+        source.remove_prefix(up + 3);
     const std::string step = std::string(source) + ":" + std::to_string(line);
     if (wanted.starts_with("list:"))
         list(step, order + 5);
@@ -54,9 +55,5 @@ inline bool strikes(const char *file, int line) {
 } // namespace base::fault
 
 #define CRIU_FAULT_STEP                                                                                                \
-    if (::base::fault::strikes(__FILE__, __LINE__))                                                                    \
-        return ::base::fail(::base::ErrorKind::System, "a fault was injected");
-
-#else
-#define CRIU_FAULT_STEP
-#endif
+    if (__builtin_expect(::base::fault::order != nullptr, 0) && ::base::fault::strikes(__FILE__, __LINE__))            \
+        return ::base::injected_fault();

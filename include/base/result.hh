@@ -97,6 +97,11 @@ inline std::unexpected<Error> bad_image(std::string what) {
     return fail(ErrorKind::BadImage, std::move(what));
 }
 
+/// What a step that was told to fail returns: base/fault.hh.
+[[gnu::cold, gnu::noinline]] inline std::unexpected<Error> injected_fault() {
+    return fail(ErrorKind::System, "a fault was injected");
+}
+
 namespace detail {
 template <class T> T take(Result<T> &r) {
     return std::move(*r);

@@ -217,27 +217,6 @@ const FileKind *find_file_kind(img::fd_types type);
 /// Whether a file can only be opened when all processes and threads exist.
 bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps);
 
-extern const FileKind kRegularFile;
-extern const FileKind kPipe;
-extern const FileKind kFifo;
-extern const FileKind kBpfMap;
-extern const FileKind kEventfd;
-extern const FileKind kSignalfd;
-extern const FileKind kTimerfd;
-extern const FileKind kEventpoll;
-extern const FileKind kInotify;
-extern const FileKind kIoUring;
-extern const FileKind kFanotify;
-extern const FileKind kMemfd;
-extern const FileKind kNamespaceFile;
-extern const FileKind kPidfd;
-extern const FileKind kTty;
-extern const FileKind kUnixSocket;
-extern const FileKind kNetlinkSocket;
-extern const FileKind kInetSocket;
-extern const FileKind kPacketSocket;
-extern const FileKind kRefusedSocket;
-
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 
 /// The receiver of SIGIO and its kin (fcntl F_SETOWN, F_SETSIG).

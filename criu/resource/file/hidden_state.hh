@@ -1,8 +1,8 @@
-// State that the kernel has no call to tell of, and that is read where it lies (criu/resource/file/kernel_memory.hh).
+// State that the kernel has no call to tell of, and that is read where it lies (criu/kernel/memory/kernel_memory.hh).
 #pragma once
 
+#include "criu/kernel/memory/kernel_memory.hh"
 #include "criu/resource/file/file.hh"
-#include "criu/resource/file/kernel_memory.hh"
 
 namespace resource {
 

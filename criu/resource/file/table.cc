@@ -1,7 +1,6 @@
 // The list of all kinds of descriptors. The first that matches takes the file.
-#include "criu/resource/file/file.hh"
-#include "criu/resource/file/option_list.hh"
-#include "criu/resource/file/tun.hh"
+#include "criu/resource/file/kinds.hh"
+#include "criu/resource/socket/option_list.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -11,9 +10,11 @@ namespace resource {
 namespace {
 
 constexpr const FileKind *kFileKinds[] = {
-    &kPipe,       &kFifo,         &kEventfd,       &kBpfMap, &kSignalfd,      &kTimerfd,       &kEventpoll,
-    &kInotify,    &kFanotify,     &kIoUring,       &kPidfd,  &kNamespaceFile, &kMemfd,         &kInetSocket,
-    &kUnixSocket, &kPacketSocket, &kNetlinkSocket, &kTty,    &kTun,           &kRefusedSocket, &kRegularFile,
+    &pipe::kKind,          &fifo::kKind,           &eventfd::kKind, &bpf_map::kKind,  &signalfd::kKind,
+    &timerfd::kKind,       &eventpoll::kKind,      &inotify::kKind, &fanotify::kKind, &io_uring::kKind,
+    &pidfd::kKind,         &namespace_file::kKind, &memfd::kKind,   &kInetSocket,     &kUnixSocket,
+    &packet_socket::kKind, &netlink_socket::kKind, &kTty,           &tun::kKind,      &refused_socket::kKind,
+    &regular::kKind,
 };
 
 } // namespace

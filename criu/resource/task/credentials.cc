@@ -10,7 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::credentials {
 namespace {
 
 constexpr size_t kMaxGroups = 65536;
@@ -138,6 +138,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const ThreadResource kCredentials{"credentials", ask, plan};
+extern const ThreadResource kResource{"credentials", ask, plan};
 
-} // namespace resource
+} // namespace resource::credentials

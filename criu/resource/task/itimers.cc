@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-namespace resource {
+namespace resource::itimers {
 namespace {
 
 constexpr uint64_t kKinds[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
@@ -58,6 +58,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const TaskResource kItimers{"interval timers", ask, plan};
+extern const TaskResource kResource{"interval timers", ask, plan};
 
-} // namespace resource
+} // namespace resource::itimers

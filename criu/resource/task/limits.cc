@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::limits {
 namespace {
 
 constexpr uint64_t kCount = 16; // RLIM_NLIMITS
@@ -40,6 +40,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const TaskResource kLimits{"resource limits", ask, plan};
+extern const TaskResource kResource{"resource limits", ask, plan};
 
-} // namespace resource
+} // namespace resource::limits

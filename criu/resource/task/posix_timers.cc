@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-namespace resource {
+namespace resource::posix_timers {
 namespace {
 
 constexpr uint64_t kRestoreIds = 77; // PR_TIMER_CREATE_RESTORE_IDS
@@ -94,6 +94,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const TaskResource kPosixTimers{"POSIX timers", ask, plan};
+extern const TaskResource kResource{"POSIX timers", ask, plan};
 
-} // namespace resource
+} // namespace resource::posix_timers

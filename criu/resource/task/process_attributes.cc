@@ -23,7 +23,7 @@
 #define PR_GET_IO_FLUSHER 58
 #endif
 
-namespace resource {
+namespace resource::process_attributes {
 namespace {
 
 constexpr uint64_t kQueryPersonality = 0xffffffff;
@@ -117,18 +117,23 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
+extern const TaskResource kResource{"process attributes", ask, plan};
+
+} // namespace resource::process_attributes
+
+namespace resource {
+
 void plan_inherited_attributes(plan::ThreadPlan &plan, const img::core_entry &leader) {
     const img::task_core_entry &task = leader.tc();
     const img::ext_task_core &ext = task.ext();
-    if (const uint32_t personality = read_personality(task))
+    if (const uint32_t personality = process_attributes::read_personality(task))
         plan.call(Stage::Actions, "personality", SYS_personality, {personality});
     if (ext.io_flusher())
         plan.call(Stage::Actions, "prctl(PR_SET_IO_FLUSHER)", SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
     if (ext.has_mce_kill())
         plan.call(Stage::Actions, "prctl(PR_MCE_KILL)", SYS_prctl,
-                  {static_cast<uint64_t>(kMceKill), kMceKillSet, ext.mce_kill(), 0, 0});
+                  {static_cast<uint64_t>(process_attributes::kMceKill), process_attributes::kMceKillSet, ext.mce_kill(),
+                   0, 0});
 }
-
-const TaskResource kProcessAttributes{"process attributes", ask, plan};
 
 } // namespace resource

@@ -6,7 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::processor_modes {
 namespace {
 
 /// A kind of speculation, the state that threads start with, and where the images have it.
@@ -64,13 +64,17 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
+extern const ThreadResource kResource{"processor modes", ask, plan};
+
+} // namespace resource::processor_modes
+
+namespace resource {
+
 std::optional<compel::SyscallDispatch> read_dispatch(const img::core_entry &core) {
     const img::ext_thread_core &ext = core.thread_core().ext();
     if (!ext.sud_mode())
         return std::nullopt;
     return compel::SyscallDispatch{ext.sud_mode(), ext.sud_selector(), ext.sud_offset(), ext.sud_len()};
 }
-
-const ThreadResource kProcessorModes{"processor modes", ask, plan};
 
 } // namespace resource

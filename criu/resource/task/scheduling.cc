@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::scheduling {
 namespace {
 
 constexpr size_t kMaskBytes = 1024; // 8192 CPUs or nodes
@@ -105,6 +105,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const ThreadResource kScheduling{"scheduling", ask, plan};
+extern const ThreadResource kResource{"scheduling", ask, plan};
 
-} // namespace resource
+} // namespace resource::scheduling

@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::seccomp {
 namespace {
 
 Answer ask(compel::Batch &, const tree::TaskFacts &, const tree::ThreadFacts &facts) {
@@ -37,7 +37,11 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const ThreadResource kSeccomp{"seccomp", ask, plan};
+extern const ThreadResource kResource{"seccomp", ask, plan};
+
+} // namespace resource::seccomp
+
+namespace resource {
 
 Result<void> plan_seccomp_filters(plan::ThreadPlan &plan, const img::core_entry &core, const img::seccomp_entry &all,
                                   bool for_all) {

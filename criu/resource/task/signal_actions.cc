@@ -5,7 +5,7 @@
 #include <csignal>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::signal_actions {
 namespace {
 
 constexpr int kSignals = 64;
@@ -68,6 +68,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const TaskResource kSignalActions{"signal actions", ask, plan};
+extern const TaskResource kResource{"signal actions", ask, plan};
 
-} // namespace resource
+} // namespace resource::signal_actions

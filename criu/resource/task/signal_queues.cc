@@ -8,7 +8,7 @@
 #include <cstring>
 #include <sys/syscall.h>
 
-namespace resource {
+namespace resource::signal_queues {
 namespace {
 
 void write_queue(const std::vector<siginfo_t> &queue, img::signal_queue_entry *into) {
@@ -70,7 +70,7 @@ Result<void> plan_shared(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const ThreadResource kPrivateSignals{"pending signals of a thread", ask_private, plan_private};
-const TaskResource kSharedSignals{"pending signals of a process", ask_shared, plan_shared};
+extern const ThreadResource kPrivate{"pending signals of a thread", ask_private, plan_private};
+extern const TaskResource kShared{"pending signals of a process", ask_shared, plan_shared};
 
-} // namespace resource
+} // namespace resource::signal_queues

@@ -5,10 +5,12 @@ namespace resource {
 namespace {
 
 // Strict seccomp comes after the credentials, which need calls that it forbids.
-constexpr const ThreadResource *kThreadTable[] = {&kThreadContext, &kScheduling,     &kPrivateSignals,
-                                                  &kCredentials,   &kProcessorModes, &kSeccomp};
-constexpr const TaskResource *kTaskTable[] = {
-    &kSignalActions, &kProcessAttributes, &kPosixTimers, &kSharedSignals, &kLimits, &kItimers};
+constexpr const ThreadResource *kThreadTable[] = {&thread_context::kResource,  &scheduling::kResource,
+                                                  &signal_queues::kPrivate,    &credentials::kResource,
+                                                  &processor_modes::kResource, &seccomp::kResource};
+constexpr const TaskResource *kTaskTable[] = {&signal_actions::kResource, &process_attributes::kResource,
+                                              &posix_timers::kResource,   &signal_queues::kShared,
+                                              &limits::kResource,         &itimers::kResource};
 
 } // namespace
 

@@ -11,7 +11,7 @@
 #define PR_GET_TID_ADDRESS 40
 #endif
 
-namespace resource {
+namespace resource::thread_context {
 namespace {
 
 constexpr size_t kNameSize = 16;
@@ -88,6 +88,6 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
 
 } // namespace
 
-const ThreadResource kThreadContext{"thread context", ask, plan};
+extern const ThreadResource kResource{"thread context", ask, plan};
 
-} // namespace resource
+} // namespace resource::thread_context

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "criu/resource/file/kernel_memory.hh"
+#include "criu/kernel/memory/kernel_memory.hh"
 
 #include <map>
 

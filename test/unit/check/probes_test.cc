@@ -1,4 +1,4 @@
-#include "criu/check/probes.hh"
+#include "criu/engine/check/probes.hh"
 #include "criu/kernel/features.hh"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include "criu/check/tree.hh"
+#include "criu/engine/check/tree.hh"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>

@@ -8,19 +8,19 @@ using namespace cli;
 
 namespace {
 
-Result<Arguments> parse(std::vector<std::string> args) {
+Result<Arguments> parse_line(std::vector<std::string> args) {
     return parse_args(args);
 }
 
 std::string error_of(std::vector<std::string> args) {
-    auto got = parse(std::move(args));
+    auto got = parse_line(std::move(args));
     return got ? "" : got.error().message();
 }
 
 } // namespace
 
 TEST_CASE("arguments: options and positional ones in any order", "[cli]") {
-    auto got = parse({"dump", "-t", "42", "--images-dir=/x", "extra", "-D", "/y", "-t7"});
+    auto got = parse_line({"dump", "-t", "42", "--images-dir=/x", "extra", "-D", "/y", "-t7"});
     REQUIRE(got);
     CHECK(got->positional == std::vector<std::string>{"dump", "extra"});
     REQUIRE(got->options.size() == 4);
@@ -33,7 +33,7 @@ TEST_CASE("arguments: options and positional ones in any order", "[cli]") {
 }
 
 TEST_CASE("arguments: grouped short options and optional values", "[cli]") {
-    auto got = parse({"-jdv4", "-v", "4", "-x12,13", "-vvv", "--verbosity", "3"});
+    auto got = parse_line({"-jdv4", "-v", "4", "-x12,13", "-vvv", "--verbosity", "3"});
     REQUIRE(got);
     REQUIRE(got->options.size() == 7);
     CHECK(got->options[0].row->name == "shell-job");
@@ -47,14 +47,14 @@ TEST_CASE("arguments: grouped short options and optional values", "[cli]") {
 }
 
 TEST_CASE("arguments: a double dash ends options, a single one is no option", "[cli]") {
-    auto got = parse({"restore", "--exec-cmd", "-", "--", "sleep", "-t", "--"});
+    auto got = parse_line({"restore", "--exec-cmd", "-", "--", "sleep", "-t", "--"});
     REQUIRE(got);
     CHECK(got->options.size() == 1);
     CHECK(got->positional == std::vector<std::string>{"restore", "-", "sleep", "-t", "--"});
 }
 
 TEST_CASE("arguments: prefixes and no- forms", "[cli]") {
-    auto got = parse({"--imag=/x", "--no-tcp-est", "--no-default", "--tree", "1"});
+    auto got = parse_line({"--imag=/x", "--no-tcp-est", "--no-default", "--tree", "1"});
     REQUIRE(got);
     CHECK(got->options[0].row->name == "images-dir");
     CHECK(got->options[1].row->name == "tcp-established");
@@ -63,11 +63,11 @@ TEST_CASE("arguments: prefixes and no- forms", "[cli]") {
     CHECK(got->options[2].row->name == "no-default-config");
     CHECK(got->options[2].on);
     // Names that CRIU does not have take no part: its prefixes keep their meaning.
-    CHECK(parse({"--skip-f"})->options[0].row->name == "skip-file-rwx-check");
-    CHECK_FALSE(parse({"--image-l", "split"}));
+    CHECK(parse_line({"--skip-f"})->options[0].row->name == "skip-file-rwx-check");
+    CHECK_FALSE(parse_line({"--image-l", "split"}));
     // An exact name wins over longer ones.
-    CHECK(parse({"--tls"})->options[0].row->name == "tls");
-    CHECK(parse({"--external", "file[1:2]"})->options[0].row->name == "external");
+    CHECK(parse_line({"--tls"})->options[0].row->name == "tls");
+    CHECK(parse_line({"--external", "file[1:2]"})->options[0].row->name == "external");
 }
 
 TEST_CASE("arguments: mistakes are told as getopt_long tells them", "[cli]") {

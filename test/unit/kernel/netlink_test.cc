@@ -1,7 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "criu/kernel/netlink.hh"
-#include "criu/resource/file/unix_socket.hh"
+#include "criu/resource/socket/unix/unix_socket.hh"
 
 namespace {
 

@@ -1,7 +1,7 @@
 #include "criu/parse/elf.hh"
 #include "criu/parse/igmp.hh"
+#include "criu/parse/one_line_files.hh"
 #include "criu/parse/raw_sockets.hh"
-#include "criu/parse/small.hh"
 
 #include <algorithm>
 #include <catch2/catch.hpp>

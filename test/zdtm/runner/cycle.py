@@ -190,7 +190,7 @@ class Cycle(Hostility, damage.Damage):
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
         if fault:
-            environment["CRIU_FAULT"] = fault
+            environment["CRIU_STRIKE"] = fault
         with open(self.scratch / f"{log}.output", "wb") as output:
             run = runner or subprocess.run
             done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,

@@ -133,13 +133,13 @@ class Hostility:
         return False
 
     def _steps(self, action, options, images):
-        """Every step that the tool takes, source:line, in order; needs a build with fault injection."""
+        """Every step that the tool takes, source:line, in order."""
         listing = self.scratch / f"{action}-steps"
         status = self._criu(action, images, "steps.log", options, fault=f"list:{listing}")
         if status:
             raise Failure(f"{action} exited with {status}:\n  {self._log_tail(images, 'steps.log')}")
         if not listing.exists():
-            raise Failure("no steps: the tool was built without -Dfault_injection=true")
+            raise Failure("no steps were listed: is this tool one that knows CRIU_STRIKE?")
         steps = list(dict.fromkeys(listing.read_text().split()))
         return steps[:: self.options.walk]
 

@@ -1,0 +1,218 @@
+#include "criu/engine/check/tree.hh"
+
+#include "compel/freezer.hh"
+#include "criu/engine/dump/checks.hh"
+#include "criu/engine/dump/collect.hh"
+#include "criu/kernel/io.hh"
+#include "criu/parse/fdinfo.hh"
+#include "criu/resource/file/file.hh"
+#include "criu/resource/mm/mapping.hh"
+
+#include <algorithm>
+#include <cstdio>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace check {
+
+namespace {
+
+using base::Result;
+using tree::TaskFacts;
+
+/// Collects what is found, in the words a dump would use.
+class Examination {
+public:
+    Examination(const cli::Options &options, TreeReport &report)
+        : options_(options), file_options_(resource::file_options(options)), report_(report) {}
+
+    void add(Severity severity, const TaskFacts *task, std::string object, std::string reason, std::string advice) {
+        report_.findings.push_back({severity, task ? task->pid.value : 0, task ? task->stat.comm : std::string(),
+                                    std::move(object), std::move(reason), std::move(advice)});
+    }
+    void add_error(const TaskFacts *task, std::string object, const base::Error &error) {
+        add(Severity::Prevents, task, std::move(object), error.message(), error.hint());
+    }
+
+    void examine_facts(const std::vector<TaskFacts> &tasks);
+    void examine_descriptors(const TaskFacts &task);
+
+private:
+    void examine_mappings(const TaskFacts &task);
+    Result<void> examine_descriptor(const TaskFacts &task, int pidfd, int number);
+    void examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file);
+
+    const cli::Options &options_;
+    const resource::FileOptions file_options_;
+    TreeReport &report_;
+    std::set<uint32_t> tables_done_;
+};
+
+void Examination::examine_mappings(const TaskFacts &task) {
+    for (const parse::Vma &vma : task.vmas)
+        if (auto kind = resource::classify(vma); !kind)
+            add_error(&task, fmt::format("mapping {:x}-{:x}", vma.start, vma.end), kind.error());
+}
+
+void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
+    if (auto fine = dump::check_sessions(tasks, options_.shell_job); !fine)
+        add_error(nullptr, {}, fine.error()); // it names the task itself
+    for (const TaskFacts &task : tasks) {
+        ++report_.processes;
+        report_.threads += task.threads.size();
+        if (task.zombie)
+            continue;
+        if (auto fine = dump::check_namespaces(task, dump::own_namespaces()); !fine)
+            add_error(&task, {}, fine.error());
+        if (auto fine = dump::check_sharing(task, tasks); !fine)
+            add_error(&task, {}, fine.error());
+        examine_mappings(task);
+    }
+}
+
+void Examination::examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file) {
+    constexpr uint64_t kBlock = 512;
+    uint64_t size = static_cast<uint64_t>(file.stat.st_blocks) * kBlock;
+    if (!S_ISREG(file.stat.st_mode) || !file.link.ends_with(" (deleted)"))
+        return;
+    if (file.stat.st_nlink > 0 && !options_.link_remap)
+        add(Severity::Prevents, &task, object, fmt::format("{} was deleted, but has another name", file.link),
+            "dump with --link-remap");
+    else if (file.stat.st_nlink == 0 && size > options_.ghost_limit)
+        add(Severity::Prevents, &task, object,
+            fmt::format("{} holds {} bytes, more than the limit of {}", file.link, size, options_.ghost_limit),
+            fmt::format("dump with --ghost-limit {}", size));
+    else if (file.stat.st_nlink == 0)
+        add(Severity::Degrades, &task, object, fmt::format("{}: its {} bytes go into the images", file.link, size), {});
+}
+
+Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, int number) {
+    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+    if (!fd)
+        return errno == EBADF || errno == ESRCH ? Result<void>() : base::fail_sys("pidfd_getfd");
+    resource::OpenFile file = TRY(resource::look_at(fd.get()));
+    file.holder = task.pid;
+    file.voice = task.voice;
+    file.number = number;
+    file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd.get()).c_str()));
+    // Not ours: our descriptor shows the locks of the description, but not those of the task.
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", task.voice.value, number).c_str());
+    if (!text)
+        return {}; // closed meanwhile
+    file.fdinfo = std::move(*text);
+
+    std::string object = fmt::format("fd {}", number);
+    auto kinds = resource::file_kinds();
+    auto kind = std::ranges::find_if(kinds, [&](const resource::FileKind *each) { return each->matches(file); });
+    if (kind == kinds.end()) {
+        add(Severity::Prevents, &task, object, fmt::format("{} cannot be checkpointed", file.link),
+            fmt::format("close it before the dump, or leave it out with --skip-fd {}", number));
+        return {};
+    }
+    if ((*kind)->examine)
+        if (auto fine = (*kind)->examine(file, file_options_); !fine) {
+            add_error(&task, object, fine.error());
+            return {};
+        }
+    examine_deleted(task, object, file);
+    if (!options_.file_locks && !TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
+        add(Severity::Prevents, &task, object, fmt::format("{} is locked", file.link), "dump with --file-locks");
+    return {};
+}
+
+void Examination::examine_descriptors(const TaskFacts &task) {
+    if (task.zombie || !tables_done_.insert(task.ids.files).second)
+        return;
+    const auto pidfd = compel::open_pidfd(task.voice);
+    if (!pidfd)
+        return; // gone since
+    for (int number : task.fds) {
+        if (std::ranges::find(options_.skip_fds, number) != options_.skip_fds.end())
+            continue;
+        ++report_.descriptors;
+        if (auto seen = examine_descriptor(task, pidfd->get(), number); !seen)
+            add_error(&task, fmt::format("fd {}", number), seen.error());
+    }
+}
+
+std::string subject(const Finding &finding) {
+    std::string out = finding.pid ? fmt::format("task {} ({})", finding.pid, finding.comm) : std::string("the tree");
+    return finding.object.empty() ? out : fmt::format("{}: {}", out, finding.object);
+}
+
+std::string counted(size_t n, std::string_view one, std::string_view many) {
+    return fmt::format("{} {}", n, n == 1 ? one : many);
+}
+
+} // namespace
+
+bool TreeReport::prevents() const {
+    return std::ranges::any_of(findings, [](const Finding &f) { return f.severity == Severity::Prevents; });
+}
+
+base::Result<TreeReport> examine(const cli::Options &options) {
+    TreeReport report;
+    Examination examination(options, report);
+    compel::FreezeOptions freeze;
+    freeze.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
+    auto frozen = TRY(compel::FrozenTree::freeze(base::Pid(options.tree), freeze));
+    auto tasks = dump::collect(frozen);
+    TRY(frozen.thaw());
+    if (!tasks) {
+        examination.add_error(nullptr, {}, tasks.error());
+        return report;
+    }
+    examination.examine_facts(*tasks);
+    for (const TaskFacts &task : *tasks)
+        examination.examine_descriptors(task);
+    return report;
+}
+
+std::string to_text(const TreeReport &report) {
+    std::string out;
+    for (const Finding &finding : report.findings) {
+        fmt::format_to(std::back_inserter(out), "{} {}: {}\n",
+                       finding.severity == Severity::Prevents ? "Error:" : "Note: ", subject(finding), finding.reason);
+        if (!finding.advice.empty())
+            fmt::format_to(std::back_inserter(out), "Hint:  {}\n", finding.advice);
+    }
+    auto preventing = static_cast<size_t>(std::ranges::count(report.findings, Severity::Prevents, &Finding::severity));
+    fmt::format_to(std::back_inserter(out), "{} ({}, {}, {}", preventing ? "Does not look good." : "Looks good.",
+                   counted(report.processes, "process", "processes"), counted(report.threads, "thread", "threads"),
+                   counted(report.descriptors, "descriptor", "descriptors"));
+    out += preventing ? fmt::format("; {} a checkpoint)\n", counted(preventing, "object prevents", "objects prevent"))
+                      : ")\n";
+    return out;
+}
+
+std::string to_json(const TreeReport &report) {
+    nlohmann::ordered_json out{{"checkpointable", !report.prevents()},
+                               {"processes", report.processes},
+                               {"threads", report.threads},
+                               {"descriptors", report.descriptors},
+                               {"findings", nlohmann::ordered_json::array()}};
+    for (const Finding &finding : report.findings)
+        out["findings"].push_back({{"severity", finding.severity == Severity::Prevents ? "prevents" : "degrades"},
+                                   {"pid", finding.pid},
+                                   {"comm", finding.comm},
+                                   {"object", finding.object},
+                                   {"reason", finding.reason},
+                                   {"advice", finding.advice}});
+    // Names of tasks and files may be any bytes.
+    return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+base::Result<int> run_tree(const cli::Options &options, base::Log &) {
+    TreeReport report = TRY_CTX(examine(options), "check");
+    std::string text = options.json ? to_json(report) : to_text(report);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return report.prevents() ? 1 : 0;
+}
+
+} // namespace check

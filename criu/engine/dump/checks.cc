@@ -1,0 +1,97 @@
+#include "criu/engine/dump/checks.hh"
+
+#include "criu/engine/dump/shared_ids.hh"
+#include "criu/kernel/proc_dir.hh"
+
+#include <algorithm>
+#include <climits>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <set>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+std::unexpected<base::Error> foreign(const tree::TaskFacts &task, const char *what, int id) {
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  fmt::format("task {} ({}) belongs to {} {}, whose leader is outside of the tree",
+                                              task.pid.value, task.stat.comm, what, id))
+                          .hint("dump with --shell-job, or start the program with setsid"));
+}
+
+std::string namespace_of(const std::string &link) {
+    char target[64];
+    ssize_t n = readlink(link.c_str(), target, sizeof target);
+    return n > 0 ? std::string(target, static_cast<size_t>(n)) : std::string();
+}
+
+} // namespace
+
+Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job) {
+    const tree::TaskFacts &root = tasks.front();
+    if (shell_job)
+        return {};
+    // Leaders of other ids that are not in the tree have died in it: only the root can have brought one from outside.
+    if (root.stat.session != root.pid.value)
+        return foreign(root, "session", root.stat.session);
+    for (const tree::TaskFacts &task : tasks)
+        if (task.stat.session == 0 || task.stat.pgrp == 0)
+            return foreign(task, "session", task.stat.session);
+    return {};
+}
+
+OwnNamespaces own_namespaces() {
+    OwnNamespaces own;
+    for (const char *name : {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"})
+        own.emplace_back(name, namespace_of(fmt::format("/proc/self/ns/{}", name)));
+    return own;
+}
+
+Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &own) {
+    for (auto &[name, ours] : own) {
+        std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.voice.value, name));
+        if (theirs.empty() || theirs == ours)
+            continue;
+        return base::unsupported(fmt::format(
+            "it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet", name, theirs));
+    }
+    return {};
+}
+
+Result<void> check_threads(const tree::TaskFacts &task) {
+    for (const tree::ThreadFacts &thread : task.threads)
+        if (thread.tid != task.voice && !shares_with_leader(task.voice, thread.tid))
+            return base::unsupported(
+                fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
+                            thread.tid.value));
+    return {};
+}
+
+Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks) {
+    auto other = std::find_if(tasks.begin(), tasks.end(), [&](const tree::TaskFacts &t) {
+        return !t.zombie && t.pid != task.pid && t.ids.vm == task.ids.vm;
+    });
+    if (other != tasks.end())
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("it shares its memory with task {} ({})", other->pid.value, other->stat.comm))
+                .hint("one of them is probably in vfork: try again when it has called exec"));
+    return {};
+}
+
+Result<void> check_cgroups(const tree::TaskFacts &task) {
+    const std::string own = TRY(kernel::read_file(AT_FDCWD, "/proc/self/cgroup"));
+    for (const tree::ThreadFacts &thread : task.threads) {
+        const std::string path = fmt::format("/proc/{}/task/{}/cgroup", task.voice.value, thread.tid.value);
+        if (TRY(kernel::read_file(AT_FDCWD, path.c_str())) == own)
+            continue;
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("thread {} is in control groups of its own, which are not saved yet",
+                                                  thread.tid.value))
+                              .hint("--manage-cgroups=ignore: it comes back in those of criu restore"));
+    }
+    return {};
+}
+
+} // namespace dump

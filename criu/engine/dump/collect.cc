@@ -1,0 +1,354 @@
+#include "criu/engine/dump/collect.hh"
+
+#include "base/unique_fd.hh"
+#include "compel/remote_memory.hh"
+#include "criu/engine/dump/shared_ids.hh"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <future>
+#include <linux/kcmp.h>
+#include <linux/seccomp.h>
+#include <memory>
+#include <span>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+namespace dump {
+namespace {
+
+using base::Pid;
+
+/// Reads files of one /proc/PID.
+class ProcDir {
+public:
+    static Result<ProcDir> open(Pid pid) {
+        base::UniqueFd dir(::open(fmt::format("/proc/{}", pid.value).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (!dir)
+            return base::fail_sys(errno == ENOENT ? ESRCH : errno, "open its /proc directory");
+        return ProcDir(std::move(dir));
+    }
+
+    Result<std::string_view> read(const char *name) {
+        const base::UniqueFd fd = TRY(open_file(name));
+        size_t used = 0;
+        for (;;) {
+            if (used == buffer_.size())
+                buffer_.resize(std::max<size_t>(16384, buffer_.size() * 2));
+            ssize_t n = ::read(fd.get(), buffer_.data() + used, buffer_.size() - used);
+            if (n < 0)
+                return base::fail_sys(fmt::format("read /proc/PID/{}", name));
+            if (n == 0)
+                return std::string_view(buffer_.data(), used);
+            used += static_cast<size_t>(n);
+        }
+    }
+
+    Result<std::vector<int>> numbers(const char *name) {
+        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.get()) : nullptr, closedir);
+        if (!dir)
+            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        (void)fd.release();
+        std::vector<int> found;
+        while (dirent *entry = readdir(dir.get())) {
+            int number = 0;
+            const char *end = entry->d_name + strlen(entry->d_name);
+            if (std::from_chars(entry->d_name, end, number).ptr == end)
+                found.push_back(number);
+        }
+        std::sort(found.begin(), found.end());
+        return found;
+    }
+
+    /// A file for reading.
+    Result<base::UniqueFd> open_file(const char *name) const {
+        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
+        if (!fd)
+            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        return fd;
+    }
+
+    /// What stat(2) says; 0 where it says nothing.
+    size_t size_of(const char *name) const {
+        struct stat st {};
+        return fstatat(dir_.get(), name, &st, 0) == 0 ? static_cast<size_t>(st.st_size) : 0;
+    }
+
+private:
+    explicit ProcDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
+    base::UniqueFd dir_;
+    std::string buffer_;
+};
+
+std::optional<tree::RseqConfiguration> rseq_of(Pid tid) {
+    constexpr auto kGetRseqConfiguration = static_cast<__ptrace_request>(0x420f); // Linux 5.13
+    tree::RseqConfiguration rseq;
+    long n = ptrace(kGetRseqConfiguration, tid.value, reinterpret_cast<void *>(sizeof rseq), &rseq);
+    if (n < 0)
+        return std::nullopt;
+    return rseq;
+}
+
+// A sleep that was interrupted before (by an earlier dump, by SIGSTOP) goes on as restart_syscall: the registers do not
+// tell which call it was, only the kernel's restart block knows. But the program's own instruction is still the one
+// before: compilers and libcs load the number with `mov $N, %eax` shortly before `syscall`.
+uint64_t original_syscall(const compel::Registers &registers, const compel::RemoteMemory &memory) {
+    if (registers.orig_rax != SYS_restart_syscall)
+        return registers.orig_rax;
+    constexpr size_t kWindow = 64, kSyscallInstruction = 2, kMovSize = 5;
+    constexpr uint8_t kMovEax = 0xb8;
+    std::array<uint8_t, kWindow> code{};
+    const uint64_t start = registers.rip - kSyscallInstruction - kWindow;
+    if (!memory.read(start, std::as_writable_bytes(std::span(code))))
+        return registers.orig_rax;
+    for (size_t at = kWindow - kMovSize + 1; at-- > 0;) {
+        uint32_t number = 0;
+        std::memcpy(&number, &code[at + 1], sizeof number);
+        const bool restartable =
+            number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
+        if (code[at] == kMovEax && restartable)
+            return number;
+    }
+    return registers.orig_rax;
+}
+
+/// struct rseq_cs of the kernel's restartable sequences.
+struct CriticalSection {
+    uint32_t version, flags;
+    uint64_t start, length, abort;
+};
+
+// A thread that was stopped inside of a restartable sequence must go on at its abort handler, as after any preemption.
+// The kernel sees to that when the thread runs on from there, but not when it has been in the agent in between.
+Result<void> abort_critical_section(tree::ThreadFacts &facts, const compel::RemoteMemory &memory) {
+    if (!facts.rseq_cs)
+        return {};
+    auto section = memory.read_value(base::RemotePtr<CriticalSection>(facts.rseq_cs));
+    if (!section || facts.registers.rip - section->start >= section->length)
+        return {};
+    facts.registers.rip = section->abort;
+    facts.rseq_cs = 0;
+    return compel::StoppedThread(facts.tid).set_registers(facts.registers);
+}
+
+/// What ptrace tells.
+Result<tree::ThreadFacts> ask_thread(const compel::FrozenThread &frozen, const compel::RemoteMemory &memory) {
+    compel::StoppedThread thread(frozen.tid);
+    tree::ThreadFacts facts;
+    facts.tid = frozen.tid;
+    facts.registers = frozen.registers;
+    facts.original_syscall = original_syscall(frozen.registers, memory);
+    facts.xstate = TRY(thread.xstate());
+    facts.signal_mask = TRY(thread.signal_mask());
+    facts.pending = TRY(thread.pending_signals(false));
+    facts.dispatch = frozen.dispatch;
+    facts.rseq = rseq_of(frozen.tid);
+    if (facts.rseq && facts.rseq->pointer) {
+        constexpr uint64_t kCsField = 8;
+        if (auto cs = memory.read_value(base::RemotePtr<uint64_t>(facts.rseq->pointer + kCsField)))
+            facts.rseq_cs = *cs;
+    }
+    TRY(abort_critical_section(facts, memory));
+    return facts;
+}
+
+// Files that not every kernel has.
+template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, const char *name, Parse parse) {
+    auto text = proc.read(name);
+    if (!text)
+        return std::nullopt;
+    auto value = parse(*text);
+    if (!value)
+        return std::nullopt;
+    return static_cast<T>(*value);
+}
+
+/// How much of the text are whole entries of smaps: up to the end of the last line VmFlags.
+size_t whole_entries(std::string_view text) {
+    const size_t last = text.rfind("\nVmFlags:");
+    const size_t end = last == std::string_view::npos ? last : text.find('\n', last + 1);
+    return end == std::string_view::npos ? 0 : end + 1;
+}
+
+// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the
+// first time, would take as long as the parsing.
+Result<std::vector<parse::Vma>> read_mappings(const ProcDir &proc) {
+    constexpr size_t kBuffer = 256 << 10;
+    const base::UniqueFd fd = TRY(proc.open_file("smaps"));
+    std::vector<parse::Vma> vmas;
+    std::string text(kBuffer, '\0');
+    size_t used = 0;
+    auto parse_some = [&](size_t bytes) -> Result<void> {
+        auto some = TRY(parse::parse_smaps(std::string_view(text).substr(0, bytes)));
+        std::ranges::move(some, std::back_inserter(vmas));
+        used -= bytes;
+        std::memmove(text.data(), text.data() + bytes, used);
+        return {};
+    };
+    for (;;) {
+        const ssize_t n = ::read(fd.get(), text.data() + used, text.size() - used);
+        if (n < 0)
+            return base::fail_sys("read /proc/PID/smaps");
+        used += static_cast<size_t>(n);
+        if (n == 0)
+            break;
+        if (used == text.size()) {
+            TRY(parse_some(whole_entries(text)));
+            if (used == text.size()) // no whole entry: a path of many pages
+                text.resize(2 * text.size());
+        }
+    }
+    TRY(parse_some(used));
+    return vmas;
+}
+
+// To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
+// tried instead, in a fifth of the time. How many there are it tells since Linux 6.2.
+Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status) {
+    constexpr size_t kWorthwhile = 200;
+    const size_t open = proc.size_of("fd");
+    std::vector<int> found;
+    if (open >= kWorthwhile && open * 2 >= status.fd_size)
+        for (uint32_t number = 0; number < status.fd_size; number++)
+            if (syscall(SYS_kcmp, status.pid, status.pid, KCMP_FILE, number, number) == 0)
+                found.push_back(static_cast<int>(number));
+    if (!found.empty() && found.size() == open)
+        return found;
+    return proc.numbers("fd");
+}
+
+Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
+    facts.vmas = TRY(read_mappings(proc));
+    facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
+    facts.fds = TRY(descriptors(proc, leader));
+    // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
+    facts.timers = TRY(parse::parse_timers(TRY(proc.read("timers"))));
+    facts.coredump_filter = optional_number<uint32_t>(proc, "coredump_filter", parse::parse_hex_number);
+    facts.oom_score_adj = optional_number<int32_t>(proc, "oom_score_adj", parse::parse_number).value_or(0);
+    facts.loginuid = optional_number<uint32_t>(proc, "loginuid", parse::parse_number);
+    if (auto text = proc.read("autogroup"))
+        if (auto autogroup = parse::parse_autogroup(*text))
+            facts.autogroup_nice = autogroup->nice;
+    return {};
+}
+
+Result<void> refuse(const tree::TaskFacts &facts) {
+    if (facts.stat.flags & 0x00200000) // PF_KTHREAD
+        return base::unsupported("it is a kernel thread");
+    if (facts.status().ns_pid.size() > 1)
+        return base::unsupported("it lives in a pid namespace of its own; dumping namespaces is not supported yet");
+    return {};
+}
+
+// Where the leader has ended its entry in /proc has neither memory nor files any more. Every thread has one like it,
+// although it is not listed.
+Pid voice_of(const compel::FrozenProcess &process) {
+    return process.zombie || process.threads.empty() ? process.pid : process.threads.front().tid;
+}
+
+/// As it would be if the leader lived.
+Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat &stat) {
+    ProcDir proc = TRY(ProcDir::open(process.pid));
+    parse::Stat leader = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    stat.pid = leader.pid;
+    stat.comm = std::move(leader.comm);
+    stat.exit_signal = leader.exit_signal;
+    stat.exit_code = leader.exit_code;
+    return {};
+}
+
+/// What /proc tells, of the threads too.
+Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &facts,
+                       std::vector<parse::Status> &statuses) {
+    const Pid voice = voice_of(process);
+    ProcDir proc = TRY(ProcDir::open(voice));
+    facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
+    if (voice != process.pid)
+        TRY(take_from_leader(process, facts.stat));
+    facts.parent = Pid(facts.stat.ppid);
+    if (process.zombie)
+        return {};
+    for (const compel::FrozenThread &thread : process.threads) {
+        std::string name = thread.tid == voice ? "status" : fmt::format("task/{}/status", thread.tid.value);
+        statuses.push_back(
+            TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
+    }
+    return collect_process(proc, statuses.front(), facts);
+}
+
+/// What only the tracer can ask.
+Result<void> ask_task(const compel::FrozenProcess &process, std::vector<tree::ThreadFacts> &threads,
+                      std::vector<siginfo_t> &shared_pending) {
+    if (process.zombie)
+        return {};
+    auto memory = TRY(compel::RemoteMemory::open(voice_of(process)));
+    for (const compel::FrozenThread &thread : process.threads)
+        threads.push_back(TRY_CTX(ask_thread(thread, memory), fmt::format("thread {}", thread.tid.value)));
+    shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
+    return {};
+}
+
+/// Both halves of what there is to know of a task. They are found out at the same time: see collect().
+struct Halves {
+    tree::TaskFacts read;
+    std::vector<parse::Status> statuses;
+    std::vector<tree::ThreadFacts> asked;
+    std::vector<siginfo_t> shared_pending;
+};
+
+Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halves) {
+    tree::TaskFacts &facts = halves.read;
+    facts.pid = process.pid;
+    facts.voice = voice_of(process);
+    facts.parent_thread = process.parent_thread;
+    facts.zombie = process.zombie;
+    facts.stopped = process.group_stopped;
+    facts.stop_signal = process.stop_signal;
+    facts.shared_pending = std::move(halves.shared_pending);
+    facts.threads = std::move(halves.asked);
+    for (size_t i = 0; i < facts.threads.size(); i++)
+        facts.threads[i].status = std::move(halves.statuses[i]);
+    if (!facts.zombie)
+        TRY(refuse(facts));
+    return std::move(facts);
+}
+
+} // namespace
+
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
+    const auto &processes = tree.processes();
+    std::vector<Halves> halves(processes.size());
+    auto of_each = [&](auto &&half) -> Result<void> {
+        for (size_t i = 0; i < processes.size(); i++)
+            TRY_CTX(half(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value));
+        return {};
+    };
+    // Printing /proc takes the kernel longer than answering the tracer: with many tasks or threads another processor
+    // does it meanwhile.
+    constexpr size_t kMany = 20;
+    size_t threads = 0;
+    for (const compel::FrozenProcess &process : processes)
+        threads += process.threads.size();
+    const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
+    auto reading = std::async(how, [&] {
+        return of_each([](auto &process, Halves &half) { return read_proc(process, half.read, half.statuses); });
+    });
+    const Result<void> asked =
+        of_each([](auto &process, Halves &half) { return ask_task(process, half.asked, half.shared_pending); });
+    TRY(reading.get());
+    TRY(asked);
+    std::vector<tree::TaskFacts> tasks;
+    tasks.reserve(processes.size());
+    for (size_t i = 0; i < processes.size(); i++)
+        tasks.push_back(TRY_CTX(join(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value)));
+    assign_shared_ids(tasks);
+    return tasks;
+}
+
+} // namespace dump

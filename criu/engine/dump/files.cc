@@ -1,0 +1,191 @@
+#include "criu/engine/dump/files.hh"
+
+#include "criu/kernel/io.hh"
+#include "criu/parse/fdinfo.hh"
+#include "criu/resource/file/kinds.hh"
+#include "criu/resource/file/locks.hh"
+#include "criu/resource/file/plugin_file.hh"
+#include "criu/resource/socket/unix/unix_late_queue.hh"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utility>
+
+namespace dump {
+namespace {
+
+int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
+    long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
+    return r == 0 ? 0 : r == 1 ? -1 : 1;
+}
+
+} // namespace
+
+FileTable::FileTable(resource::FileDumpContext &context) : context_(&context) {
+    context.dump_passed = [this](base::UniqueFd fd) { return add_passed(std::move(fd)); };
+}
+
+Result<const resource::FileKind *> FileTable::kind_of(const resource::OpenFile &file) {
+    for (const resource::FileKind *candidate : resource::file_kinds())
+        if (candidate->matches(file))
+            return candidate;
+    return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("{} cannot be checkpointed", file.link))
+                          .hint("close it before the dump, or leave it out with --skip-fd if the program can do "
+                                "without it"));
+}
+
+// Plugins are asked for what is refused without them: what CRIU asks them for, and what only it refuses.
+Result<bool> FileTable::by_plugin(const resource::OpenFile &file) {
+    auto kind = kind_of(file);
+    if (kind && *kind != &resource::refused_socket::kKind)
+        return false;
+    img::file_entry entry;
+    if (!TRY_CTX(resource::dump_with_plugin(*context_, file, entry), file.link))
+        return false;
+    TRY(context_->images.add(image::ImageKind::Files, 0, entry));
+    return true;
+}
+
+Result<void> FileTable::dump(const resource::FileKind &kind, const resource::OpenFile &file) {
+    img::file_entry entry;
+    entry.set_type(kind.type);
+    entry.set_id(file.id.value);
+    context_->postponed = false;
+    TRY_CTX(kind.dump(*context_, file, entry), file.link);
+    if (resource::is_late(entry, {}, {}))
+        late_.insert(entry.id());
+    if (std::exchange(context_->postponed, false))
+        return {};
+    return context_->images.add(image::ImageKind::Files, 0, entry);
+}
+
+// All eventfds share one inode (as other files without a name do): comparing each with many others would take longer
+// than all the rest of a dump that has thousands.
+Result<FileTable::Key> FileTable::key_of(const FileReader &reader, resource::OpenFile &file) {
+    Key key{file.stat.st_dev, file.stat.st_ino, file.flags};
+    if ((file.stat.st_mode & S_IFMT) != 0)
+        return key;
+    TRY(reader.complete(file));
+    if (auto info = parse::parse_fdinfo(file.fdinfo); info && info->eventfd && info->eventfd->id)
+        key.object = static_cast<uint64_t>(*info->eventfd->id) + 1;
+    return key;
+}
+
+Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resource::OpenFile file) {
+    const Pid holder = file.holder, voice = file.voice;
+    const int number = file.number;
+    auto &same = descriptions_[TRY(key_of(reader, file))];
+    auto place = std::lower_bound(same.begin(), same.end(), number, [&](const Known &known, int n) {
+        return compare_files(known.voice, known.number, voice, n) < 0;
+    });
+    if (place != same.end() && compare_files(place->voice, place->number, voice, number) == 0) {
+        const Known known = *place;
+        if (S_ISREG(file.stat.st_mode) && known.holder != holder)
+            TRY(resource::dump_locks(*context_, TRY(reader.fdinfo(number)), holder, number, false));
+        return known;
+    }
+    TRY(reader.complete(file));
+    // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
+    TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
+    file.id = context_->new_id();
+    if (TRY(by_plugin(file)))
+        return *same.insert(place, Known{file.id, img::EXT, holder, voice, number});
+    const resource::FileKind *kind = TRY(kind_of(file));
+    // Known before it is dumped: a socket may hold itself in its own queue.
+    const Known known = *same.insert(place, Known{file.id, kind->type, holder, voice, number});
+    TRY(dump(*kind, file));
+    return known;
+}
+
+Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
+    if (!our_own_)
+        our_own_ = TRY(FileReader::open(Pid(getpid()), Pid(getpid())));
+    resource::OpenFile file = TRY(resource::look_at(fd.get()));
+    file.holder = file.voice = our_own_->holder();
+    file.number = fd.get();
+    const size_t before = context_->next_file_id;
+    const Known known = TRY_CTX(find_or_dump(*our_own_, std::move(file)), "a descriptor on its way");
+    const bool passed_late = known.type == img::PIDFD && context_->states.of<resource::LatePassing>().possible;
+    if (late_.contains(known.id.value) && !passed_late)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("a descriptor on its way through a socket is a {}, which can only be "
+                                                  "restored where a task has it open",
+                                                  resource::find_file_kind(known.type)->name))
+                              .hint("dump again when it was received"));
+    if (context_->next_file_id != before)
+        kept_.push_back(std::move(fd));
+    return known.id;
+}
+
+Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
+    const FileReader reader = TRY(FileReader::open(task.pid, task.voice));
+    TableReader table(reader, task.fds);
+    for (size_t i = 0; i < task.fds.size();)
+        for (BorrowedFile &borrowed : TRY(table.next())) {
+            const int number = borrowed.file.number;
+            const Known known = TRY_CTX(find_or_dump(reader, std::move(borrowed.file)), fmt::format("fd {}", number));
+            img::fdinfo_entry entry;
+            entry.set_id(known.id.value);
+            entry.set_flags(close_on_exec[i++] ? FD_CLOEXEC : 0);
+            entry.set_type(known.type);
+            entry.set_fd(static_cast<uint32_t>(number));
+            TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
+        }
+    return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
+}
+
+std::optional<FileId> FileTable::find_open(uint64_t device, uint64_t inode) const {
+    const Pid ourselves(getpid());
+    for (auto found = descriptions_.lower_bound({device, inode, 0});
+         found != descriptions_.end() && found->first.device == device && found->first.inode == inode; ++found)
+        for (const Known &known : found->second)
+            if (known.holder != ourselves)
+                return known.id;
+    return std::nullopt;
+}
+
+Result<void> FileTable::finish() {
+    for (const resource::FileKind *kind : resource::file_kinds())
+        if (kind->finish)
+            TRY(kind->finish(*context_));
+    return {};
+}
+
+Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags) {
+    // Looked at before it is opened: most of these are the same few files in all tasks.
+    resource::OpenFile file;
+    if (stat(path.c_str(), &file.stat) < 0)
+        return base::fail_sys(fmt::format("look at {}", path));
+    const Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
+    if (auto known = paths_.find(key); known != paths_.end())
+        return known->second;
+    // What is neither readable nor ours to open for writing can still be looked at.
+    base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!fd && errno != ESRCH)
+        fd.reset(open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys(fmt::format("open {}", path));
+    file.fd = fd.get();
+    file.flags = static_cast<uint32_t>(flags);
+    file.link = TRY(kernel::read_link(AT_FDCWD, path.c_str()));
+    file.id = context_->new_id();
+    file.holder = task.pid;
+    file.voice = task.voice;
+    const FileId id = file.id;
+    TRY(dump(*TRY(kind_of(file)), file));
+    paths_.emplace(key, id);
+    return id;
+}
+
+size_t FileTable::count() const {
+    size_t all = paths_.size();
+    for (const auto &[key, same] : descriptions_)
+        all += same.size();
+    return all;
+}
+
+} // namespace dump

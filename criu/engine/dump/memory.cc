@@ -1,0 +1,276 @@
+#include "criu/engine/dump/memory.hh"
+
+#include "criu/engine/dump/page_writer.hh"
+#include "criu/pages/scan.hh"
+#include "criu/resource/mm/sysv_segment.hh"
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <elf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+namespace dump {
+namespace {
+
+using resource::MappingClass;
+
+std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
+    return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.voice.value, vma.start, vma.end);
+}
+
+/// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
+Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
+                         uint32_t open_flags) {
+    const MemoryDumpContext::FileKey key{vma.dev_major, vma.dev_minor, vma.inode, open_flags};
+    if (auto known = context.mapped_files.find(key); known != context.mapped_files.end())
+        return known->second;
+    const uint32_t id = TRY(context.files.add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+    context.mapped_files.emplace(key, id);
+    return id;
+}
+
+/// Contents of shared anonymous memory, once for all tasks that map it: read through a descriptor of its file.
+Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    if (!context.shared_done.insert(vma.inode).second)
+        return {};
+    base::UniqueFd fd(open(map_file(task, vma).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys("open shared memory");
+    return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get(),
+                            vma.pgoff + (vma.end - vma.start));
+}
+
+/// A mapping of a socket cannot be opened.
+Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma &vma) {
+    const auto file = context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode);
+    if (!file)
+        return base::unsupported(
+            fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", vma.inode));
+    return file->value;
+}
+
+/// A System V segment, once for all tasks. Its contents share the numbers of anonymous memory, as in CRIU's images.
+Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    if (context.shared_done.contains(vma.inode) && !context.segments_done.contains(vma.inode))
+        return base::unsupported("its id is the number of other shared memory of the tree");
+    constexpr uint64_t kHostIpc = 3; // ipc_ns_id in ids-N.img
+    if (!context.segments_done.insert(vma.inode).second)
+        return {};
+    auto entry = TRY(resource::describe_segment(vma));
+    TRY(context.images.add(image::ImageKind::IpcnsShm, kHostIpc, entry));
+    return dump_shared_memory(context, task, vma);
+}
+
+Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
+                         MappingClass kind, const MmAnswers &answers, img::mm_entry &mm) {
+    img::vma_entry entry = resource::describe(vma, kind);
+    if (auto policy = answers.policies.find(vma.start); policy != answers.policies.end()) {
+        entry.mutable_ext()->set_numa_mode(policy->second.mode);
+        entry.mutable_ext()->set_numa_nodes(policy->second.nodes);
+    }
+    if (kind == MappingClass::SocketRing)
+        entry.set_shmid(TRY(file_of_ring(context, vma)));
+    if (kind == MappingClass::IoUring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        return base::unsupported("an io_uring instance whose descriptor was closed");
+    if (vma.name.starts_with("/secretmem") &&
+        !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        return base::unsupported("secret memory (memfd_secret) whose descriptor was closed");
+    if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
+        entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
+    if (kind == MappingClass::SysvSegment)
+        TRY(dump_segment(context, task, vma));
+    if (kind == MappingClass::SharedAnonymous && context.segments_done.contains(vma.inode))
+        return base::unsupported("its number is the id of a System V segment of the tree");
+    if (kind == MappingClass::SharedAnonymous)
+        TRY(dump_shared_memory(context, task, vma));
+    // Newer kernels split the vvar area in two; images have one, as CRIU writes it.
+    if (kind == MappingClass::Vvar && mm.vmas_size()) {
+        img::vma_entry *last = mm.mutable_vmas(mm.vmas_size() - 1);
+        if ((last->status() & resource::kVmaVvar) && last->end() == entry.start()) {
+            last->set_end(entry.end());
+            return {};
+        }
+    }
+    *mm.add_vmas() = std::move(entry);
+    return {};
+}
+
+void write_fields(const tree::TaskFacts &task, const MmAnswers &answers, img::mm_entry &mm) {
+    const parse::Stat &stat = task.stat;
+    mm.set_mm_start_code(stat.start_code);
+    mm.set_mm_end_code(stat.end_code);
+    mm.set_mm_start_data(stat.start_data);
+    mm.set_mm_end_data(stat.end_data);
+    mm.set_mm_start_stack(stat.start_stack);
+    mm.set_mm_start_brk(stat.start_brk);
+    mm.set_mm_brk(answers.brk);
+    mm.set_mm_arg_start(stat.arg_start);
+    mm.set_mm_arg_end(stat.arg_end);
+    mm.set_mm_env_start(stat.env_start);
+    mm.set_mm_env_end(stat.env_end);
+    // Without the pair of zeroes at the end: with it there is more than CRIU has room for (44 words). The kernel ends
+    // the vector by itself.
+    for (size_t i = 0; i + 1 < task.auxv.size() && task.auxv[i] != AT_NULL; i += 2)
+        for (uint64_t word : {task.auxv[i], task.auxv[i + 1]})
+            mm.add_mm_saved_auxv(word);
+    mm.set_dumpable(answers.dumpable);
+    mm.set_thp_disabled(answers.thp_disabled);
+    if (answers.pkeys && *answers.pkeys > 1)
+        mm.mutable_ext()->set_pkeys(*answers.pkeys);
+    if (answers.locks_future || answers.locks_future_on_fault)
+        mm.mutable_ext()->set_mcl_flags(MCL_FUTURE | (answers.locks_future_on_fault ? MCL_ONFAULT : 0));
+}
+
+/// Guards are recorded as mappings of their own kind, behind the ones that they lie in.
+void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
+    for (const pages::Extent &guard : guards) {
+        img::vma_entry *entry = mm.add_vmas();
+        entry->set_start(guard.start);
+        entry->set_end(guard.end());
+        entry->set_pgoff(0), entry->set_shmid(0), entry->set_prot(0), entry->set_fd(-1);
+        entry->set_flags(MAP_PRIVATE | MAP_ANONYMOUS);
+        entry->set_status(resource::kVmaGuard);
+    }
+}
+
+bool has_own_pages(MappingClass kind) {
+    return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
+           kind == MappingClass::Memfd || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
+}
+
+/// What the program and the kernel share is saved whole: no page table tells what matters.
+bool saved_whole(MappingClass kind) {
+    return kind == MappingClass::Vdso || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
+}
+
+/// The request count with which io_setup() makes a ring of the same size.
+Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma, img::mm_entry &mm) {
+    constexpr uint64_t kCountField = 4;
+    const uint32_t events = TRY(memory.read_value(base::RemotePtr<uint32_t>(vma.start + kCountField)));
+    img::aio_ring_entry *ring = mm.add_aios();
+    ring->set_id(vma.start);
+    ring->set_nr_req(events > 2 ? (events - 2) / 2 : 1); // the kernel doubles it and adds two
+    ring->set_ring_len(static_cast<uint32_t>(vma.size()));
+    return {};
+}
+
+/// Consecutive mappings that one scan can take together.
+bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, MappingClass kb) {
+    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start;
+}
+
+/// What pages of a mapping are like, to be handled in one run.
+struct PageTraits {
+    bool readable, lazy;
+    bool operator==(const PageTraits &) const = default;
+};
+
+/// CRIU marks the pages that userfaultfd can bring: plain private memory that need not be there at once. The rings of
+/// io_uring are that in an image (describe()).
+PageTraits traits_of(const parse::Vma &vma, MappingClass kind) {
+    using parse::VmFlag;
+    const bool plain = kind == MappingClass::PrivateAnonymous && !vma.shared;
+    const bool lazy = (plain || kind == MappingClass::IoUring) && !vma.flags.has(VmFlag::Lo) &&
+                      !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Dp);
+    return {static_cast<bool>(vma.prot & PROT_READ), lazy};
+}
+
+/// Cuts extents where mappings of different traits meet. `vmas`, all of one kind, cover them.
+void add_runs(std::span<const parse::Vma> vmas, MappingClass kind, const std::vector<pages::Extent> &extents,
+              std::vector<PageRun> &runs) {
+    auto vma = vmas.begin();
+    for (const pages::Extent &extent : extents)
+        for (uint64_t at = extent.start; at < extent.end();) {
+            while (vma->end <= at)
+                ++vma;
+            const PageTraits traits = traits_of(*vma, kind);
+            uint64_t end = std::min(vma->end, extent.end());
+            while (end < extent.end() && traits_of(*(vma + 1), kind) == traits)
+                end = std::min((++vma)->end, extent.end());
+            runs.push_back({{at, (end - at) / base::kPageSize}, traits.readable, traits.lazy});
+            at = end;
+        }
+}
+
+} // namespace
+
+Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
+    std::vector<MappingClass> classes;
+    classes.reserve(task.vmas.size());
+    for (const parse::Vma &vma : task.vmas)
+        classes.push_back(TRY(resource::classify(vma)));
+    return classes;
+}
+
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes) {
+    auto scanner = TRY(pages::PageScanner::open(task.voice));
+    PageRuns runs;
+    pages::ScanResult found;
+    for (size_t i = 0; i < task.vmas.size();) {
+        const parse::Vma &first = task.vmas[i];
+        MappingClass kind = classes[i];
+        size_t last = i;
+        while (last + 1 < task.vmas.size() &&
+               same_run(task.vmas[last], classes[last], task.vmas[last + 1], classes[last + 1]))
+            last++;
+        const uint64_t end = task.vmas[last].end;
+        i = last + 1;
+        if (!has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared))
+            continue;
+        runs.scanned += (end - first.start) / base::kPageSize;
+        found.data.clear();
+        if (saved_whole(kind))
+            found.data.push_back({first.start, (end - first.start) / base::kPageSize});
+        else
+            TRY(scanner.scan(first.start, end,
+                             kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous
+                                                                    : pages::Mapping::PrivateFile,
+                             found));
+        add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()),
+                                              i - static_cast<size_t>(&first - task.vmas.data())),
+                 kind, found.data, runs.data);
+    }
+    runs.guards = std::move(found.guards);
+    return runs;
+}
+
+Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                           const std::vector<MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs,
+                           const compel::RemoteMemory &memory) {
+    img::mm_entry mm;
+    write_fields(task, answers, mm);
+    mm.set_exe_file_id(
+        TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.voice.value), O_RDONLY)).value);
+    for (size_t i = 0; i < task.vmas.size(); i++)
+        TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], answers, mm),
+                fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));
+    for (size_t i = 0; i < task.vmas.size(); i++)
+        if (classes[i] == MappingClass::AioRing)
+            TRY(add_ring(memory, task.vmas[i], mm));
+    add_guards(runs.guards, mm);
+    TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value), mm));
+    return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));
+}
+
+Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs) {
+    context.statistics.pages_scanned += runs.scanned;
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    img::pagemap_head head;
+    head.set_pages_id(context.next_pages_id++);
+    TRY(context.images.add(image::ImageKind::Pagemap, id, head));
+    for (const PageRun &run : runs.data) {
+        auto entry = image::present_run(run.extent.start, run.extent.pages);
+        if (run.lazy)
+            entry.set_flags(entry.flags() | image::kPeLazy);
+        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
+        context.statistics.pages_written += run.extent.pages;
+    }
+    TRY(context.images.close_file(image::ImageKind::Pagemap, id));
+    return head.pages_id();
+}
+
+} // namespace dump

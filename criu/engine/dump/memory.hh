@@ -1,0 +1,77 @@
+// The memory of one task: its mappings (mm-N.img) and the contents that only it has (pagemap-N.img, pages-N.img).
+#pragma once
+
+#include "compel/injection.hh"
+#include "criu/engine/dump/files.hh"
+#include "criu/image/image_writer.hh"
+#include "criu/image/pagemap.hh"
+#include "criu/pages/scan.hh"
+#include "criu/resource/mm/mapping.hh"
+#include "criu/resource/mm/numa_policy.hh"
+#include "criu/tree/facts.hh"
+
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace dump {
+
+struct MemoryStatistics {
+    uint64_t pages_scanned = 0, pages_written = 0;
+    uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0;
+    uint64_t scan_us = 0, write_us = 0;
+};
+
+/// What a dump of memory shares between tasks.
+struct MemoryDumpContext {
+    image::ImageDirWriter &images;
+    FileTable &files;
+    uint32_t next_pages_id = 1;
+    using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
+    std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
+    std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
+    std::set<uint64_t> segments_done; ///< ids of System V segments already written
+    bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
+    MemoryStatistics statistics;
+};
+
+/// What the task answered about its address space.
+struct MmAnswers {
+    uint64_t brk = 0;
+    int32_t dumpable = 0;
+    bool thp_disabled = false;
+    uint32_t thp_flags = 0;
+    bool locks_future = false; ///< mlockall(MCL_FUTURE)
+    bool locks_future_on_fault = false;
+    std::map<uint64_t, resource::NumaPolicy> policies; ///< of single mappings, by their start
+    std::optional<uint32_t> pkeys; ///< allocated protection keys, a bit each; nothing where it could not be found out
+};
+
+/// Classes of all mappings. Errors: Unsupported, naming the first that cannot be saved.
+Result<std::vector<resource::MappingClass>> classify_all(const tree::TaskFacts &task);
+
+/// Pages whose contents go into the image, one after the other.
+struct PageRun {
+    pages::Extent extent;
+    bool readable = true; ///< by the task itself
+    bool lazy = false;    ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
+};
+
+struct PageRuns {
+    std::vector<PageRun> data;         ///< ascending
+    std::vector<pages::Extent> guards; ///< MADV_GUARD_INSTALL
+    uint64_t scanned = 0;
+};
+
+/// Looks through the page tables of the task.
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes);
+
+/// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
+Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
+                           const PageRuns &runs, const compel::RemoteMemory &memory);
+
+/// Writes pagemap-N.img; returns the number of its pages file, which is to hold runs.data (page_writer.hh).
+Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs);
+
+} // namespace dump

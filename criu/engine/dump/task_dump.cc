@@ -1,0 +1,312 @@
+#include "criu/engine/dump/task_dump.hh"
+
+#include "base/clock.hh"
+#include "criu/engine/dump/ended_leader.hh"
+#include "criu/engine/dump/ids.hh"
+#include "criu/engine/dump/injection_site.hh"
+#include "criu/engine/dump/page_writer.hh"
+#include "criu/kernel/io.hh"
+#include "criu/resource/task/registers.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+namespace dump {
+namespace {
+
+constexpr uint32_t kAlive = 1, kDead = 2, kStopped = 3;
+
+/// Questions of one thread, and the entry that the answers complete.
+struct ThreadQuestions {
+    img::core_entry core;
+    std::vector<resource::Answer> answers;
+};
+
+ThreadQuestions ask_thread(compel::Batch &batch, const tree::TaskFacts &task, const tree::ThreadFacts &thread) {
+    ThreadQuestions questions;
+    for (const resource::ThreadResource *kind : resource::thread_resources())
+        questions.answers.push_back(kind->ask(batch, task, thread));
+    return questions;
+}
+
+Result<void> complete(ThreadQuestions &questions, const compel::Batch &batch) {
+    for (resource::Answer &answer : questions.answers)
+        TRY(answer(batch, questions.core));
+    questions.core.mutable_thread_core()->set_cg_set(1);
+    // Empty extension messages would only cost bytes.
+    if (questions.core.thread_core().ext().ByteSizeLong() == 0)
+        questions.core.mutable_thread_core()->clear_ext();
+    return {};
+}
+
+void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
+    img::task_core_entry *tc = core.mutable_tc();
+    tc->set_task_state(task.stopped ? kStopped : kAlive);
+    if (task.stopped)
+        tc->set_stop_signo(static_cast<uint32_t>(task.stop_signal));
+    tc->set_exit_code(0);
+    tc->set_personality(0);
+    tc->set_flags(task.stat.flags);
+    tc->set_blk_sigset(0);
+    tc->set_comm(task.stat.comm);
+}
+
+/// What the engine itself, not a resource, wants to know of the address space.
+struct MmQuestions {
+    size_t brk, dumpable, thp, mincore;
+    uint64_t resident;
+    std::array<size_t, 15> keys;
+    static MmQuestions ask(compel::Batch &batch) {
+        MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
+                              batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
+        // mlockall(MCL_FUTURE) cannot be asked for, but a fresh mapping tells: it is there at once.
+        size_t probe =
+            batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
+        questions.mincore = batch.call_with_result(SYS_mincore, {0, base::kPageSize, questions.resident}, 0, probe);
+        batch.call_with_result(SYS_munmap, {0, base::kPageSize}, 0, probe);
+        // Which protection keys are free shows by allocating them.
+        for (size_t &key : questions.keys)
+            key = batch.call(SYS_pkey_alloc, {0, 0});
+        for (size_t key : questions.keys)
+            batch.call_with_result(SYS_pkey_free, {0}, 0, key);
+        return questions;
+    }
+    MmAnswers answers(const compel::Batch &done) const {
+        const int64_t disabled = done.result(thp);
+        return {static_cast<uint64_t>(done.result(brk)),
+                static_cast<int32_t>(done.result(dumpable)),
+                disabled > 0,
+                disabled > 0 ? static_cast<uint32_t>(disabled) : 0,
+                done.result(mincore) == 0 && (done.value<uint8_t>(resident) & 1),
+                false,
+                {},
+                keys_in_use(done)};
+    }
+
+    /// Nothing where no key is free, which is also so on processors without keys.
+    std::optional<uint32_t> keys_in_use(const compel::Batch &done) const {
+        uint32_t free = 0;
+        for (size_t key : keys)
+            if (done.result(key) > 0 && done.result(key) <= 15)
+                free |= 1u << done.result(key);
+        return free ? std::optional(0xffffu & ~free) : std::nullopt;
+    }
+};
+
+/// The close-on-exec flags of a table, asked for in one batch or another.
+class CloseOnExec {
+public:
+    /// A few come along with all other questions.
+    void ask_few(compel::Batch &batch, std::span<const int> fds) {
+        constexpr size_t kFew = 200;
+        if (fds.size() > kFew)
+            return;
+        first_ = batch.calls();
+        ask(batch, fds);
+        asked_ = true;
+    }
+
+    Result<std::vector<bool>> take(compel::Injection &agent, const compel::Batch &few, std::span<const int> fds) const {
+        std::vector<bool> flags;
+        if (asked_) {
+            TRY(read(few, first_, fds.size(), flags));
+            return flags;
+        }
+        constexpr size_t kPerBatch = 1000;
+        for (; !fds.empty(); fds = fds.subspan(std::min(kPerBatch, fds.size()))) {
+            compel::Batch batch = agent.batch();
+            const auto some = fds.first(std::min(kPerBatch, fds.size()));
+            ask(batch, some);
+            TRY(agent.run(batch));
+            TRY(read(batch, 0, some.size(), flags));
+        }
+        return flags;
+    }
+
+private:
+    static void ask(compel::Batch &batch, std::span<const int> fds) {
+        for (int fd : fds)
+            batch.call(SYS_fcntl, {static_cast<uint64_t>(fd), F_GETFD});
+    }
+    static Result<void> read(const compel::Batch &batch, size_t first, size_t count, std::vector<bool> &flags) {
+        for (size_t i = first; i < first + count; i++) {
+            TRY(resource::must(batch, i, "fcntl(F_GETFD)"));
+            flags.push_back(batch.result(i) & FD_CLOEXEC);
+        }
+        return {};
+    }
+
+    size_t first_ = 0;
+    bool asked_ = false;
+};
+
+Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry &core) {
+    TRY(context.images.add(image::ImageKind::Core, static_cast<uint64_t>(tid.value), core));
+    return context.images.close_file(image::ImageKind::Core, static_cast<uint64_t>(tid.value));
+}
+
+/// `core` is that of the leader, or of the thread that answered in its place.
+Result<void> write_leader(TaskDumpContext &context, const tree::TaskFacts &task, img::core_entry &core,
+                          const compel::RemoteMemory &memory) {
+    if (task.leader_ended()) {
+        TRY(write_core(context, task.pid, TRY(take_ended_leader(core, task, memory))));
+        return write_core(context, task.voice, core);
+    }
+    return write_core(context, task.pid, core);
+}
+
+Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task, compel::Injection &agent) {
+    std::vector<compel::Injection::ThreadRun> runs;
+    std::vector<ThreadQuestions> questions;
+    for (size_t i = 1; i < task.threads.size(); i++) {
+        const tree::ThreadFacts &thread = task.threads[i];
+        runs.push_back(
+            {compel::StoppedThread(thread.tid), thread.registers, thread.signal_mask, agent.thread_batch(i - 1)});
+        questions.push_back(ask_thread(runs.back().batch, task, thread));
+    }
+    TRY(agent.run_threads(runs));
+    for (size_t i = 0; i < runs.size(); i++) {
+        const tree::ThreadFacts &thread = task.threads[i + 1];
+        auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
+        TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
+        TRY_CTX(complete(questions[i], runs[i].batch), context_text());
+        TRY(write_core(context, thread.tid, questions[i].core));
+    }
+    return {};
+}
+
+Result<void> dump_fs(TaskDumpContext &context, const tree::TaskFacts &task) {
+    auto link = [&](const char *name) { return fmt::format("/proc/{}/{}", task.voice.value, name); };
+    img::fs_entry fs;
+    fs.set_cwd_id(TRY_CTX(context.files.add_path(task, link("cwd"), O_RDONLY), "working directory").value);
+    fs.set_root_id(TRY_CTX(context.files.add_path(task, link("root"), O_RDONLY), "root directory").value);
+    fs.set_umask(task.status().umask.value_or(0));
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    TRY(context.images.add(image::ImageKind::Fs, id, fs));
+    return context.images.close_file(image::ImageKind::Fs, id);
+}
+
+Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
+    const auto id = static_cast<uint64_t>(task.pid.value);
+    TRY(context.images.add(image::ImageKind::Ids, id, ids_entry(task.ids)));
+    return context.images.close_file(image::ImageKind::Ids, id);
+}
+
+/// Whether the agent's own memory was locked as it was mapped: MCL_FUTURE, here with MCL_ONFAULT.
+bool locks_what_is_new(const tree::TaskFacts &task) {
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", task.voice.value).c_str());
+    auto now = parse::parse_status(text.value_or(std::string()));
+    return now && now->vm_locked_kb > task.status().vm_locked_kb;
+}
+
+Result<PageRuns> scan(TaskDumpContext &context, const tree::TaskFacts &task,
+                      const std::vector<resource::MappingClass> &classes) {
+    base::Stopwatch clock(context.memory.statistics.scan_us);
+    return scan_pages(task, classes);
+}
+
+/// Everything that happens while the agent is inside, but for the memory.
+Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
+                             const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
+                             const compel::RemoteMemory &memory) {
+    compel::Batch batch = agent.batch();
+    ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
+    begin_leader(leader.core, task);
+    for (const resource::TaskResource *kind : resource::task_resources())
+        leader.answers.push_back(kind->ask(batch, task));
+    MmQuestions mm = MmQuestions::ask(batch);
+    const bool new_table = context.tables.files.insert(task.ids.files).second;
+    CloseOnExec flags;
+    if (new_table)
+        flags.ask_few(batch, task.fds);
+    TRY(agent.run(batch));
+    TRY(resource::write_registers(task.threads.front(), leader.core));
+    TRY(complete(leader, batch));
+    MmAnswers answers = mm.answers(batch);
+    answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
+    answers.policies = TRY(resource::ask_numa_policies(agent, task));
+    if (answers.thp_flags > 1)
+        leader.core.mutable_tc()->mutable_ext()->set_thp_disable_flags(answers.thp_flags);
+    TRY(write_leader(context, task, leader.core, memory));
+    TRY(dump_threads(context, task, agent));
+    TRY(dump_ids(context, task));
+    TRY(dump_fs(context, task));
+    if (new_table)
+        TRY(context.files.add_table(task, TRY(flags.take(agent, batch, task.fds))));
+    PageRuns runs = TRY(scan(context, task, classes));
+    TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
+    return runs;
+}
+
+} // namespace
+
+struct TaskInDump::Visit {
+    explicit Visit(compel::RemoteMemory m) : memory(std::move(m)) {}
+
+    Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
+        base::Stopwatch clock(context.memory.statistics.write_us);
+        const int fd = TRY(context.images.raw(image::ImageKind::Pages, pages_id));
+        pages.emplace(fd, context.memory.agent_may_write ? &*agent : nullptr, memory);
+        return pages->begin(runs.data);
+    }
+
+    Result<void> finish(TaskDumpContext &context) {
+        base::Stopwatch clock(context.memory.statistics.write_us);
+        if (pages) {
+            TRY(pages->finish());
+            TRY(context.images.close_file(image::ImageKind::Pages, pages_id));
+        }
+        return agent->leave();
+    }
+
+    compel::RemoteMemory memory;
+    std::optional<compel::Injection> agent;
+    std::optional<TaskPageWriter> pages; ///< where there are any
+    uint32_t pages_id = 0;
+    std::string name; ///< for errors
+};
+
+TaskInDump::TaskInDump(std::unique_ptr<Visit> visit) : visit_(std::move(visit)) {}
+TaskInDump::TaskInDump(TaskInDump &&) noexcept = default;
+TaskInDump &TaskInDump::operator=(TaskInDump &&) noexcept = default;
+TaskInDump::~TaskInDump() = default;
+
+Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskFacts &task) {
+    auto classes = TRY(classify_all(task));
+    auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.voice)));
+    visit->name = fmt::format("task {} ({})", task.pid.value, task.stat.comm);
+    auto site = TRY(choose_site(task.vmas, visit->memory, task.threads.size() - 1));
+    const tree::ThreadFacts &leader = task.threads.front();
+    visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
+                                                      visit->memory, site, task.threads.size() - 1)));
+    const PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    visit->pages_id = TRY(dump_pagemap(context.memory, task, runs));
+    if (!runs.data.empty())
+        TRY(visit->begin_pages(context, runs));
+    return TaskInDump(std::move(visit));
+}
+
+Result<void> TaskInDump::finish(TaskDumpContext &context) {
+    TRY_CTX(visit_->finish(context), visit_->name);
+    return {};
+}
+
+Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) {
+    img::core_entry core;
+    core.set_mtype(img::core_entry::X86_64);
+    img::task_core_entry *tc = core.mutable_tc();
+    tc->set_task_state(kDead);
+    tc->set_exit_code(static_cast<uint32_t>(task.stat.exit_code));
+    tc->set_personality(0), tc->set_flags(0), tc->set_blk_sigset(0);
+    tc->set_comm(task.stat.comm);
+    if (task.parent_thread.value)
+        tc->mutable_ext()->set_parent_thread(static_cast<uint32_t>(task.parent_thread.value));
+    if (task.stat.exit_signal != SIGCHLD)
+        tc->mutable_ext()->set_exit_signal(static_cast<uint32_t>(task.stat.exit_signal));
+    return write_core(context, task.pid, core);
+}
+
+} // namespace dump

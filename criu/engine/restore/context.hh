@@ -1,0 +1,66 @@
+// What all parts of a restore see. Built by the coordinator before the first fork; every task has its own copy.
+#pragma once
+
+#include "base/log.hh"
+#include "criu/cli/options.hh"
+#include "criu/engine/restore/rendezvous.hh"
+#include "criu/plan/program.hh"
+#include "criu/plan/topology.hh"
+#include "criu/resource/file/file.hh"
+
+#include <algorithm>
+
+namespace restore {
+
+struct RestoreContext {
+    const cli::Options &options;
+    base::Log &log;
+    const plan::Checkpoint &checkpoint;
+    const plan::Topology &topology;
+    const kernel::Plugins &plugins;
+    std::vector<plan::AddressSpace> spaces; ///< by task
+    plan::Surroundings around;
+    Rendezvous rendezvous;
+    pid_t coordinator = 0;
+    struct {
+        int read = -1, write = -1;
+    } gate; ///< where a root that is not our child waits: hold.hh
+
+    /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
+    /// task, or at a number that no other file has in any task.
+    std::map<uint32_t, int> stash;
+    std::set<uint32_t> given;              ///< files whose descriptors are the caller's: left as they are
+    std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
+    int stash_base = 0;                    ///< lowest number of a stashed descriptor
+
+    resource::KindStates kept_by_files; ///< what kinds of files remember from opening them
+
+    /// Numbers from here on are above the stash: for descriptors that outlive close_foreign().
+    int keep_base() const {
+        int last = stash_base;
+        for (auto &[id, fd] : stash)
+            last = std::max(last, fd);
+        for (auto &[id, fd] : shared_memory)
+            last = std::max(last, fd);
+        return last + 1;
+    }
+
+    /// The root has a signal for the death of its parent. With -d that would be us: so it is made an orphan at once, as
+    /// it will be one, and has its lasting parent when the signal is set.
+    bool root_is_orphan() const {
+        if (!options.restore_detached || options.restore_sibling || options.exec_cmd)
+            return false;
+        return std::ranges::any_of(checkpoint.root().threads, [](const plan::ThreadImage &thread) {
+            return thread.core.thread_core().pdeath_sig() != 0;
+        });
+    }
+    /// Whether the root is a child of the coordinator, who then can wait for it.
+    bool root_is_child() const { return !options.restore_sibling && !root_is_orphan(); }
+
+    const plan::TaskImage &task(const plan::Node &node) const {
+        return checkpoint.tasks[static_cast<size_t>(node.task)];
+    }
+    const plan::AddressSpace &space(const plan::Node &node) const { return spaces[static_cast<size_t>(node.task)]; }
+};
+
+} // namespace restore

@@ -1,0 +1,368 @@
+#include "criu/engine/restore/files.hh"
+
+#include "criu/engine/restore/page_reader.hh"
+#include "criu/resource/file/external.hh"
+#include "criu/resource/file/locks.hh"
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <set>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+using resource::FileKind;
+
+const std::vector<img::fdinfo_entry> &table_of(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
+    return checkpoint.tables.at(task.ids.files_id());
+}
+
+/// Ids of all files that some task has open, maps, runs or works in.
+std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
+    std::set<uint32_t> ids;
+    for (const plan::TaskImage &task : checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        for (const img::fdinfo_entry &entry : table_of(checkpoint, task))
+            ids.insert(entry.id());
+        for (const img::vma_entry &vma : task.mm.vmas())
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
+                ids.insert(static_cast<uint32_t>(vma.shmid()));
+        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
+    }
+    return ids;
+}
+
+/// Network devices come first: sockets may be bound to them or to their addresses.
+std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
+    std::vector<uint32_t> order(ids.begin(), ids.end());
+    std::ranges::stable_partition(order, [&](uint32_t id) { return checkpoint.files.at(id).type() == img::TUNF; });
+    return order;
+}
+
+/// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
+/// then has to hold most files only once.
+std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
+    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
+    for (auto &[id, table] : checkpoint.tables)
+        for (const img::fdinfo_entry &entry : table)
+            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
+                owner->second.reset();
+    std::map<uint32_t, int> homes;
+    for (auto &[number, file] : owners)
+        if (file)
+            homes.emplace(*file, static_cast<int>(number));
+    return homes;
+}
+
+/// Moves a descriptor to its home, or to the lowest free number of the stash.
+Result<int> stash(const RestoreContext &context, base::UniqueFd fd, std::optional<int> home) {
+    int number = home ? fcntl(fd.get(), F_DUPFD_CLOEXEC, *home) : -1;
+    if (home && number == *home)
+        return number;
+    if (number >= 0)
+        close(number); // something of ours lies there
+    number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
+    if (number < 0)
+        return base::fail(
+            std::move(base::Error::sys("keep a descriptor")
+                          .hint("the restore needs a descriptor for every open file of the tree at once: raise the "
+                                "hard limit on open files (ulimit -Hn)")));
+    return number;
+}
+
+Result<const FileKind *> kind_of(const img::file_entry &file) {
+    const FileKind *kind = resource::find_file_kind(file.type());
+    if (!kind)
+        return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(),
+                                             img::fd_types_Name(file.type())));
+    return kind;
+}
+
+/// Opens files so that what one needs is open before it.
+class Opener {
+public:
+    Opener(RestoreContext &context, resource::FileOpenContext &files)
+        : context_(context), files_(files), homes_(homes_of(context.checkpoint)) {}
+
+    Result<void> open(uint32_t id) {
+        if (context_.stash.contains(id))
+            return {};
+        const img::file_entry &file = context_.checkpoint.files.at(id);
+        const FileKind *kind = TRY(kind_of(file));
+        if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
+            return {};
+        if (!under_way_.insert(id).second)
+            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
+        auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
+        if (!fd) {
+            if (kind->needs)
+                TRY(open_needed(kind->needs(file)));
+            fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
+            if (std::exchange(files_.try_again, false)) {
+                under_way_.erase(id);
+                postponed_.push_back(id);
+                return {};
+            }
+        }
+        auto home = homes_.find(id);
+        int number =
+            TRY(stash(context_, std::move(fd), home == homes_.end() ? std::nullopt : std::optional(home->second)));
+        context_.stash[id] = files_.opened[id] = number;
+        if (kind->carries)
+            for (base::FileId other : TRY(kind->carries(files_, file)))
+                carried_.push_back(other.value);
+        return {};
+    }
+
+    /// The caller's descriptor; none if he does not give one for this object.
+    Result<base::UniqueFd> inherit(const FileKind &kind, const img::file_entry &file) {
+        if (files_.options.inherit_fds.empty() || !kind.inherit_key)
+            return base::UniqueFd();
+        const std::string key = TRY(kind.inherit_key(files_, file));
+        const int given = resource::given_for(files_.options, key);
+        if (given < 0)
+            return base::UniqueFd();
+        base::UniqueFd fd(fcntl(given, F_DUPFD_CLOEXEC, 0));
+        if (!fd)
+            return base::fail_sys(fmt::format("--inherit-fd fd[{}]:{}", given, key));
+        context_.given.insert(file.id());
+        given_keys_.insert(key);
+        return fd;
+    }
+
+    void warn_of_unused() const {
+        for (const cli::InheritFd &given : files_.options.inherit_fds)
+            if (!given_keys_.contains(resource::path_key(given.key)))
+                context_.log.warn(
+                    fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
+    }
+
+    /// What waits for other files, until all are open.
+    Result<void> open_postponed() {
+        while (!postponed_.empty()) {
+            const auto waiting = std::exchange(postponed_, {});
+            for (uint32_t id : waiting)
+                TRY(open(id));
+            if (postponed_.size() == waiting.size())
+                return base::fail(base::ErrorKind::System,
+                                  fmt::format("file {} waits for other files, and all are open", waiting.front()));
+        }
+        return {};
+    }
+
+    /// What is on its way through open files, and through that in turn.
+    Result<void> open_carried() {
+        while (!carried_.empty()) {
+            const uint32_t id = carried_.back();
+            carried_.pop_back();
+            if (!context_.checkpoint.files.contains(id))
+                return base::bad_image(fmt::format("files.img: file {} is missing", id));
+            TRY(open(id));
+        }
+        return {};
+    }
+
+    Result<void> complete() {
+        for (auto [id, fd] : files_.opened) {
+            const img::file_entry &file = context_.checkpoint.files.at(id);
+            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !context_.given.contains(id))
+                TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
+        }
+        return {};
+    }
+
+private:
+    Result<void> open_needed(const std::vector<base::FileId> &others) {
+        for (base::FileId other : others) {
+            if (!context_.checkpoint.files.contains(other.value))
+                return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
+            TRY(open(other.value));
+        }
+        return {};
+    }
+
+    RestoreContext &context_;
+    resource::FileOpenContext &files_;
+    std::map<uint32_t, int> homes_;
+    std::set<uint32_t> under_way_;
+    std::vector<uint32_t> carried_, postponed_;
+    std::set<std::string> given_keys_;
+};
+
+/// As high as it goes: behind the hard limit only with CAP_SYS_RESOURCE. Every task gets its own limits in the end.
+void raise_limit() {
+    uint64_t highest = 0;
+    if (std::ifstream setting("/proc/sys/fs/nr_open"); setting >> highest) {
+        const rlimit all{highest, highest};
+        if (setrlimit(RLIMIT_NOFILE, &all) == 0)
+            return;
+    }
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+} // namespace
+
+int first_free_number(const plan::Checkpoint &checkpoint) {
+    int first = 3;
+    for (auto &[id, table] : checkpoint.tables)
+        if (!table.empty())
+            first = std::max(first, static_cast<int>(table.back().fd()) + 1);
+    return first;
+}
+
+Result<void> open_files(RestoreContext &context) {
+    raise_limit();
+    auto settings = resource::file_options(context.options);
+    settings.tcp_close |= context.checkpoint.inventory.tcp_close();
+    resource::FileOpenContext files{.options = settings,
+                                    .plugins = context.plugins,
+                                    .images = context.checkpoint.images,
+                                    .log = context.log,
+                                    .files = context.checkpoint.files,
+                                    .remaps = context.checkpoint.remaps};
+    files.is_held = [&](uint32_t id) { return context.checkpoint.first_holders.contains(id); };
+    files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
+        return fill_shared(context.checkpoint.images, id, memory, size);
+    };
+    Opener opener(context, files);
+    Result<void> outcome;
+    for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {
+        outcome = opener.open(id);
+        if (!outcome)
+            break;
+    }
+    if (outcome)
+        outcome = opener.open_carried();
+    if (outcome)
+        outcome = opener.open_postponed();
+    if (outcome)
+        outcome = opener.complete();
+    if (outcome)
+        opener.warn_of_unused();
+    context.kept_by_files = std::move(files.kept);
+    return outcome;
+}
+
+namespace {
+
+/// Fills the numbers of a task's table. Late files get a placeholder: see plan/late_files.cc.
+Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const plan::TaskImage &task,
+                                           int placeholder) {
+    std::map<int, uint32_t> table;
+    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+        const int number = static_cast<int>(entry.fd());
+        auto stashed = context.stash.find(entry.id());
+        const bool late = stashed == context.stash.end();
+        if (late && !resource::is_late(context.checkpoint.files.at(entry.id()), context.checkpoint.files,
+                                       context.checkpoint.remaps))
+            return base::fail(base::ErrorKind::Bug, fmt::format("file {} was not opened", entry.id()));
+        const bool closes = entry.flags() & FD_CLOEXEC;
+        const bool in_place = !late && stashed->second == number;
+        if (in_place ? fcntl(number, F_SETFD, closes ? FD_CLOEXEC : 0) < 0
+                     : dup3(late ? placeholder : stashed->second, number, closes ? O_CLOEXEC : 0) < 0)
+            return base::fail_sys(fmt::format("put file {} to descriptor {}", entry.id(), number));
+        table.emplace(number, entry.id());
+    }
+    return table;
+}
+
+resource::FileSettleContext settle_context(const RestoreContext &context, const plan::TaskImage &task,
+                                           const std::map<int, uint32_t> &table) {
+    return {.log = context.log,
+            .files = context.checkpoint.files,
+            .opened = context.stash,
+            .table = table,
+            .pid = task.pid,
+            .sid = task.sid,
+            .kept = context.kept_by_files};
+}
+
+} // namespace
+
+Result<void> lead_session(RestoreContext &context, const plan::Node &node) {
+    const std::map<int, uint32_t> nothing; // is at its number yet
+    auto settle = settle_context(context, context.task(node), nothing);
+    for (const FileKind *kind : resource::file_kinds())
+        if (kind->lead_session)
+            TRY_CTX(kind->lead_session(settle, context.checkpoint.images), kind->name);
+    return {};
+}
+
+Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder) {
+    const plan::TaskImage &task = context.task(node);
+    std::map<int, uint32_t> table;
+    auto settle = settle_context(context, task, table);
+    if (task.pid == task.sid)
+        for (const FileKind *kind : resource::file_kinds())
+            if (kind->settle_session)
+                TRY_CTX(kind->settle_session(settle, context.checkpoint.images), kind->name);
+    table = TRY(fill_table(context, task, placeholder));
+    const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
+        const img::file_entry &file = context.checkpoint.files.at(id);
+        const FileKind *kind = TRY(kind_of(file));
+        if (!kind->settle || context.given.contains(id))
+            return {};
+        auto first = context.checkpoint.first_holders.find(id);
+        settle.first_holder =
+            first == context.checkpoint.first_holders.end() || first->second.task == static_cast<size_t>(node.task);
+        TRY_CTX(kind->settle(settle, fd, file), fmt::format("fd {} ({})", fd, kind->name));
+        return {};
+    };
+    std::set<uint32_t> settled;
+    for (auto [number, id] : table)
+        if (context.stash.contains(id) && settled.insert(id).second)
+            TRY(settle_file(number, id));
+    if (node.parent < 0)
+        for (auto [id, fd] : context.stash)
+            if (!context.checkpoint.first_holders.contains(id))
+                TRY(settle_file(fd, id));
+    return {};
+}
+
+Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage &task) {
+    for (auto [lock, end] = context.checkpoint.locks.equal_range(static_cast<int32_t>(task.pid)); lock != end; ++lock)
+        TRY(resource::restore_lock(lock->second));
+    return {};
+}
+
+Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task) {
+    // The root first, by way of its descriptor; then the working directory, which may lie outside of it.
+    struct stat ours {
+    }, theirs{};
+    const int root = context.stash.at(task.fs.root_id());
+    if (fstat(root, &theirs) < 0 || stat("/", &ours) < 0)
+        return base::fail_sys("look at the root directory");
+    if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino) {
+        if (fchdir(root) < 0 || chroot(".") < 0)
+            return base::fail_sys("change the root directory");
+    }
+    if (fchdir(context.stash.at(task.fs.cwd_id())) < 0)
+        return base::fail_sys("change to the working directory");
+    umask(static_cast<mode_t>(task.fs.umask()));
+    return {};
+}
+
+void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
+    unsigned next = 0;
+    auto close_up_to = [&](unsigned end) { // [next, end)
+        if (end > next)
+            syscall(SYS_close_range, next, end - 1, 0);
+        next = end + 1;
+    };
+    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task))
+        close_up_to(entry.fd());
+    close_up_to(static_cast<unsigned>(context.keep_base()));
+}
+
+} // namespace restore

@@ -1,0 +1,195 @@
+#include "criu/engine/restore/huge_filler.hh"
+
+#include "base/ids.hh"
+#include "kernel_abi/userfaultfd_move.hh"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+#include <fcntl.h>
+#include <mutex>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+using namespace kernel_abi;
+
+constexpr uint64_t kChunk = 8u << 20; // of staging memory
+constexpr uint64_t kWorthIt = 2 * base::kHugePageSize;
+constexpr uint64_t kPerThread = 32u << 20; // less than this is not worth a thread
+constexpr unsigned kMostThreads = 8;
+constexpr uint64_t kColdNsPerMiB = 1'000'000; // slower than 1 GB/s: the host has to be asked for the memory
+
+uint64_t now_ns() {
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
+}
+
+uint64_t address(std::byte *p) {
+    return reinterpret_cast<uint64_t>(p);
+}
+uint64_t huge_up(uint64_t x) {
+    return (x + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
+}
+uint64_t huge_down(uint64_t x) {
+    return x & ~(base::kHugePageSize - 1);
+}
+
+base::UniqueFd open_uffd() {
+    base::UniqueFd fd(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
+    UffdioApi api{kUffdApi, kUffdFeatureMove, 0};
+    if (fd && ioctl(fd.get(), kUffdioApi, &api) < 0)
+        fd.reset();
+    return fd;
+}
+
+/// Memory for one chunk, in huge pages where there are any.
+class Staging {
+public:
+    Staging() {
+        raw_ = mmap(nullptr, kChunk + base::kHugePageSize, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (raw_ == MAP_FAILED)
+            return;
+        start_ = reinterpret_cast<std::byte *>(huge_up(reinterpret_cast<uint64_t>(raw_)));
+        madvise(start_, kChunk, MADV_HUGEPAGE);
+    }
+    ~Staging() {
+        if (raw_ != MAP_FAILED)
+            munmap(raw_, kChunk + base::kHugePageSize);
+    }
+    Staging(const Staging &) = delete;
+    std::byte *get() const { return start_; }
+
+private:
+    void *raw_;
+    std::byte *start_ = nullptr;
+};
+
+bool read_all(int fd, std::byte *to, uint64_t bytes, uint64_t offset) {
+    while (bytes) {
+        ssize_t n = pread(fd, to, bytes, static_cast<off_t>(offset));
+        if (n <= 0 && !(n < 0 && errno == EINTR))
+            return false;
+        if (n > 0)
+            to += n, bytes -= static_cast<uint64_t>(n), offset += static_cast<uint64_t>(n);
+    }
+    return true;
+}
+
+/// All or nothing: a destination that was moved into in part is finished by copying.
+bool move(int uffd, std::byte *to, std::byte *from, uint64_t bytes) {
+    UffdioMove request{address(to), address(from), bytes, 0, 0};
+    while (ioctl(uffd, kUffdioMove, &request) < 0) {
+        if (errno != EAGAIN && request.moved <= 0)
+            return false;
+        const uint64_t moved = request.moved > 0 ? static_cast<uint64_t>(request.moved) : 0;
+        request = {request.destination + moved, request.source + moved, request.length - moved, 0, 0};
+    }
+    return true;
+}
+
+/// The work of all threads of one run.
+class Work {
+public:
+    Work(int fd, int uffd, const std::vector<Fill> &fills) : fd_(fd), uffd_(uffd) {
+        for (Fill fill : fills)
+            for (; fill.bytes; fill.to += kChunk, fill.offset += kChunk, fill.bytes -= std::min(fill.bytes, kChunk))
+                chunks_.push_back({fill.to, std::min(fill.bytes, kChunk), fill.offset});
+    }
+
+    void run_one_thread() {
+        Staging staging;
+        for (size_t i; staging.get() && !cold_ && (i = next_++) < chunks_.size();)
+            if (!fill(chunks_[i], staging))
+                leave(chunks_[i]);
+    }
+
+    std::vector<Fill> left() {
+        for (size_t i; (i = next_++) < chunks_.size();)
+            left_.push_back(chunks_[i]);
+        return std::move(left_);
+    }
+
+private:
+    bool fill(const Fill &chunk, Staging &staging) {
+        const uint64_t before = now_ns();
+        if (!read_all(fd_, staging.get(), chunk.bytes, chunk.offset) ||
+            !move(uffd_, chunk.to, staging.get(), chunk.bytes))
+            return false;
+        if ((now_ns() - before) / (chunk.bytes >> 20) > kColdNsPerMiB)
+            cold_ = true;
+        return true;
+    }
+
+    void leave(const Fill &chunk) {
+        std::lock_guard lock(mutex_);
+        left_.push_back(chunk);
+    }
+
+    int fd_, uffd_;
+    std::vector<Fill> chunks_;
+    std::atomic<size_t> next_{0};
+    std::atomic<bool> cold_{false};
+    std::mutex mutex_;
+    std::vector<Fill> left_;
+};
+
+} // namespace
+
+HugeFiller::HugeFiller(int fd) : fd_(fd) {}
+
+std::vector<Fill> HugeFiller::take(const Fill &fill) {
+    const uint64_t start = huge_up(address(fill.to)), end = huge_down(address(fill.to) + fill.bytes);
+    if (end <= start || end - start < kWorthIt)
+        return {fill};
+    if (!uffd_) {
+        uffd_ = open_uffd();
+        if (!uffd_)
+            return {fill};
+    }
+    UffdioRegister range{{start, end - start}, kUffdModeMissing, 0};
+    if (ioctl(uffd_.get(), kUffdioRegister, &range) < 0)
+        return {fill};
+    const uint64_t head = start - address(fill.to), middle = end - start;
+    taken_.push_back({fill.to + head, middle, fill.offset + head});
+    std::vector<Fill> rest;
+    if (head)
+        rest.push_back({fill.to, head, fill.offset});
+    if (head + middle < fill.bytes)
+        rest.push_back({fill.to + head + middle, fill.bytes - head - middle, fill.offset + head + middle});
+    return rest;
+}
+
+base::Result<std::vector<Fill>> HugeFiller::run() {
+    if (taken_.empty())
+        return std::vector<Fill>{};
+    uint64_t total = 0;
+    for (const Fill &fill : taken_)
+        total += fill.bytes;
+    Work work(fd_, uffd_.get(), taken_);
+    const uint64_t wanted = std::min<uint64_t>({total / kPerThread, std::thread::hardware_concurrency(), kMostThreads});
+    std::vector<std::thread> helpers;
+    for (uint64_t i = 1; i < wanted; i++)
+        helpers.emplace_back([&work] { work.run_one_thread(); });
+    work.run_one_thread();
+    for (std::thread &helper : helpers)
+        helper.join();
+    // Before anybody touches the rest: a fault in a registered range would wait for ever.
+    for (const Fill &fill : taken_) {
+        UffdioRange range{address(fill.to), fill.bytes};
+        if (ioctl(uffd_.get(), kUffdioUnregister, &range) < 0)
+            return base::fail_sys("UFFDIO_UNREGISTER");
+    }
+    uffd_.reset();
+    taken_.clear();
+    return work.left();
+}
+
+} // namespace restore

@@ -1,0 +1,128 @@
+#include "criu/engine/restore/launch.hh"
+
+#include "compel/blob.hh"
+#include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/proc_files.hh"
+
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+/// Shares a descriptor table with its parent: the parent's work is done for both.
+bool borrows_table(const RestoreContext &context, const plan::Node &node) {
+    if (node.parent < 0)
+        return false;
+    const plan::Node &above = context.topology.nodes[static_cast<size_t>(node.parent)];
+    return above.task >= 0 && !context.task(above).dead() &&
+           context.task(above).ids.files_id() == context.task(node).ids.files_id();
+}
+
+void *map_at(uint64_t address, uint64_t size) {
+    return mmap(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
+Result<void> map_program(const plan::Program &program) {
+    void *data = map_at(program.base, program.size);
+    if (data == MAP_FAILED)
+        return base::fail_sys("map the agent's plan");
+    std::memcpy(data, program.bytes.data(), program.bytes.size());
+    return {};
+}
+
+/// Libc's own registration lies in memory that is about to go: the kernel would kill us at the next preemption.
+void forget_libc_registrations() {
+    if (__rseq_size > 0) {
+        constexpr int kUnregister = 1;
+        constexpr unsigned kOldSize = 32;
+        auto *area = static_cast<char *>(__builtin_thread_pointer()) + __rseq_offset;
+        if (syscall(SYS_rseq, area, kOldSize, kUnregister, RSEQ_SIG) < 0)
+            syscall(SYS_rseq, area, __rseq_size, kUnregister, RSEQ_SIG);
+    }
+    syscall(SYS_set_robust_list, nullptr, 24);
+    // Libc takes a signal of its own when the first thread is made; sigaction(3) hides it.
+    const uint64_t default_action[4] = {};
+    for (int number = 1; number <= 64; number++)
+        syscall(SYS_rt_sigaction, number, default_action, nullptr, 8);
+}
+
+/// Opens something for the agent, above all descriptors that are placed or closed.
+Result<int> keep_open(const RestoreContext &context, const char *path) {
+    base::UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
+    const int kept = fd ? fcntl(fd.get(), F_DUPFD_CLOEXEC, context.keep_base()) : -1;
+    if (kept < 0)
+        return base::fail_sys(fmt::format("open {}", path));
+    return kept;
+}
+
+[[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
+    asm volatile("mov %2, %%rsp\n\t"
+                 "jmp *%0"
+                 :
+                 : "r"(entry), "D"(start), "r"(stack)
+                 : "memory");
+    __builtin_unreachable();
+}
+
+} // namespace
+
+Result<void> map_agent(const plan::Arena &arena) {
+    auto blob = compel::agent_blob();
+    const uint64_t code_size = base::page_up(blob.size());
+    void *code = map_at(arena.code(), code_size);
+    if (code == MAP_FAILED)
+        return base::fail_sys("map the agent");
+    std::memcpy(code, blob.data(), blob.size());
+    if (mprotect(code, code_size, PROT_READ | PROT_EXEC) < 0)
+        return base::fail_sys("make the agent executable");
+    return {};
+}
+
+Result<void> launch(RestoreContext &context, const plan::Node &node) {
+    const plan::TaskImage &task = context.task(node);
+    TRY(restore_proc_files(task));
+    plan::Surroundings around = context.around;
+    // Above all stashed descriptors: nobody closes it but the agent.
+    around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
+    if (around.exe_fd < 0)
+        return base::fail_sys("keep the program's descriptor");
+    if (task.mm.aios_size())
+        around.null_fd = TRY(keep_open(context, "/dev/null"));
+    if (context.checkpoint.has_late_files && !borrows_table(context, node))
+        around.proc_fd = TRY(keep_open(context, "/proc"));
+    TRY(restore_directories(context, task)); // a chroot may have no /proc
+    auto program = TRY(
+        plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
+    for (const plan::Listing &listing : program.listings)
+        TRY(plan::validate(listing, around.arena));
+    // From here on our own low descriptors, the log among them, may be replaced by the task's.
+    context.log.set_level(base::LogLevel::None);
+    TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
+    if (context.rendezvous.watches_coordinator()) {
+        // The child of a helper has its lasting parent now: it has collected the helper.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (context.rendezvous.coordinator_has_died())
+            _exit(1); // perhaps the parent has as well, before it could end us
+    }
+    if (!borrows_table(context, node)) {
+        TRY(place_files(context, node, around.proc_fd));
+        close_foreign(context, task);
+        TRY(restore_locks(context, task));
+    }
+    if (task.forkers.empty()) // who has forked waits in the agent already
+        TRY(map_agent(around.arena));
+    TRY(map_program(program));
+    forget_libc_registrations();
+    jump(around.arena.code() + compel::agent_header().restore, program.start, program.stack);
+}
+
+} // namespace restore

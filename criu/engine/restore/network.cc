@@ -1,0 +1,67 @@
+#include "criu/engine/restore/network.hh"
+
+#include "criu/kernel/network_lock.hh"
+#include "criu/resource/socket/inet/inet_address.hh"
+#include "criu/resource/socket/tcp/tcp_pending.hh"
+#include "criu/resource/socket/tcp/tcp_stream.hh"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+
+namespace restore {
+namespace {
+
+enum LockMethod : uint32_t { kIptables, kNftables, kSkip }; // inventory_entry.network_lock_method
+
+Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &checkpoint) {
+    std::vector<kernel::Connection> connections;
+    const std::set<uint32_t> waiting = resource::pending_clients(checkpoint.files); // they connect anew
+    for (auto &[id, file] : checkpoint.files) {
+        if (waiting.contains(id) || !file.has_isk() || file.isk().type() != SOCK_STREAM)
+            continue;
+        const img::inet_sk_entry &entry = file.isk();
+        if (!resource::phase_of(entry.state()).connected && entry.state() != TCP_SYN_SENT)
+            continue;
+        connections.push_back(
+            resource::to_connection(TRY(resource::read_local(entry)), TRY(resource::read_peer(entry))));
+    }
+    return connections;
+}
+
+} // namespace
+
+Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
+    NetworkLock lock;
+    const img::inventory_entry &inventory = checkpoint.inventory;
+    if (!options.tcp_established || options.tcp_close || inventory.tcp_close() ||
+        options.network_lock == cli::NetworkLock::Skip || inventory.network_lock_method() == kSkip)
+        return lock;
+    const auto connections = TRY(connections_of(checkpoint));
+    if (connections.empty())
+        return lock;
+    if (!inventory.dump_criu_run_id().empty())
+        lock.tables_.push_back("CRIU-" + inventory.dump_criu_run_id());
+    lock.tables_.push_back(fmt::format("CRIU-{}", checkpoint.root().pid)); // before CRIU 4.2
+    for (const std::string &table : lock.tables_)
+        if (auto locked = kernel::is_network_locked(table); locked && *locked)
+            return lock;
+    if (inventory.network_lock_method() == kIptables)
+        log.info("network: the dump may have left rules of iptables in its chain CRIU");
+    lock.own_ = TRY(kernel::lock_network_while_open(lock.tables_.front(), connections));
+    return lock;
+}
+
+Result<void> NetworkLock::unlock(const kernel::Scripts &scripts, base::Pid root) {
+    if (tables_.empty())
+        return {};
+    TRY(scripts.run("network-unlock", root));
+    if (own_) {
+        own_.reset();
+        return {};
+    }
+    for (const std::string &table : tables_)
+        TRY(kernel::unlock_network(table));
+    return {};
+}
+
+} // namespace restore

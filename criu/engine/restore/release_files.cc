@@ -1,0 +1,69 @@
+// What the coordinator does to files right before the tree runs, by way of the first task that has each.
+#include "criu/engine/restore/files.hh"
+#include "criu/resource/socket/unix/unix_late_queue.hh"
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+
+using resource::FileKind;
+
+namespace {
+
+/// Descriptors of restored tasks.
+class Holders {
+public:
+    explicit Holders(const plan::Checkpoint &checkpoint) : checkpoint_(checkpoint) {}
+
+    /// A copy of what the first holder of a file has; an invalid one if the file has none.
+    Result<base::UniqueFd> fetch(uint32_t id) {
+        auto holder = checkpoint_.first_holders.find(id);
+        if (holder == checkpoint_.first_holders.end())
+            return base::UniqueFd();
+        const pid_t pid = pid_of(holder->second);
+        base::UniqueFd &pidfd = pidfds_[pid];
+        if (!pidfd)
+            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
+        if (!fd)
+            return base::fail_sys(fmt::format("{}: pidfd_getfd", text(id)));
+        return fd;
+    }
+
+    std::string text(uint32_t id) const {
+        const plan::Holder &holder = checkpoint_.first_holders.at(id);
+        const FileKind *kind = resource::find_file_kind(checkpoint_.files.at(id).type());
+        return fmt::format("task {}: fd {} ({})", pid_of(holder), holder.number, kind ? kind->name : "file");
+    }
+
+private:
+    pid_t pid_of(const plan::Holder &holder) const { return static_cast<pid_t>(checkpoint_.tasks[holder.task].pid); }
+    const plan::Checkpoint &checkpoint_;
+    std::map<pid_t, base::UniqueFd> pidfds_;
+};
+
+} // namespace
+
+Result<void> release_files(const RestoreContext &context) {
+    const auto settings = resource::file_options(context.options);
+    resource::FileReleaseContext release{.options = settings,
+                                         .images = context.checkpoint.images,
+                                         .log = context.log,
+                                         .remaps = context.checkpoint.remaps,
+                                         .states = {}};
+    Holders holders(context.checkpoint);
+    TRY(resource::refill_late_queues(context.checkpoint.images, context.checkpoint.files,
+                                     [&](uint32_t id) { return holders.fetch(id); }));
+    for (auto &[id, file] : context.checkpoint.files) {
+        const FileKind *kind = resource::find_file_kind(file.type());
+        if (!kind || !kind->release || !context.checkpoint.first_holders.contains(id))
+            continue;
+        const base::UniqueFd fd = TRY(holders.fetch(id));
+        TRY_CTX(kind->release(release, fd.get(), file), holders.text(id));
+    }
+    return {};
+}
+
+} // namespace restore

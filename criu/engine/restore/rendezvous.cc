@@ -1,0 +1,143 @@
+#include "criu/engine/restore/rendezvous.hh"
+
+#include "base/unique_fd.hh"
+
+#include <algorithm>
+#include <climits>
+#include <ctime>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+uint32_t load(const uint32_t &word) {
+    return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
+void store(uint32_t &word, uint32_t value) {
+    __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
+void wake(uint32_t &word) {
+    syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+void sleep_on(uint32_t &word, uint32_t value, const timespec *limit) {
+    syscall(SYS_futex, &word, FUTEX_WAIT, value, limit, nullptr, 0);
+}
+
+constexpr uint32_t kReported = 2;     ///< abort: complete, by the agent
+constexpr uint32_t kReportedText = 3; ///< abort: complete, by a task in libc
+constexpr uint32_t kGivenUp = 4;      ///< abort: by the coordinator
+
+} // namespace
+
+Result<Rendezvous> Rendezvous::create(const plan::Arena &arena) {
+    static_assert(sizeof(Page) <= 64 << 10);
+    void *page = mmap(reinterpret_cast<void *>(arena.rendezvous()), sizeof(Page), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (page == MAP_FAILED)
+        return base::fail_sys("map the rendezvous");
+    base::UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    if (!self)
+        return base::fail_sys("pidfd_open");
+    return Rendezvous(static_cast<Page *>(page), self.release());
+}
+
+void Rendezvous::expect(uint32_t count) {
+    store(page_->meet.arrived, 0);
+    store(page_->meet.expected, count);
+}
+
+void Rendezvous::open(uint32_t stage) {
+    store(page_->meet.stage, stage);
+    wake(page_->meet.stage);
+}
+
+void Rendezvous::abort() {
+    uint32_t none = 0;
+    __atomic_compare_exchange_n(&page_->meet.abort, &none, kGivenUp, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    wake(page_->meet.stage);
+}
+
+bool Rendezvous::wait_some() {
+    const uint32_t seen = load(page_->meet.arrived);
+    if (seen >= load(page_->meet.expected))
+        return true;
+    const timespec limit{0, 20'000'000};
+    sleep_on(page_->meet.arrived, seen, &limit);
+    return load(page_->meet.arrived) >= load(page_->meet.expected);
+}
+
+bool Rendezvous::given_up() const {
+    return load(page_->meet.abort) != 0;
+}
+
+void Rendezvous::arrive() {
+    if (__atomic_add_fetch(&page_->meet.arrived, 1, __ATOMIC_ACQ_REL) >= load(page_->meet.expected))
+        wake(page_->meet.arrived);
+}
+
+void Rendezvous::wait_open(uint32_t stage) {
+    const timespec now_and_then{0, 200'000'000};
+    for (uint32_t now; (now = load(page_->meet.stage)) < stage && !given_up();) {
+        sleep_on(page_->meet.stage, now, watches_ ? &now_and_then : nullptr);
+        if (watches_ && coordinator_has_died())
+            abort();
+    }
+}
+
+bool Rendezvous::coordinator_has_died() const {
+    pollfd death{coordinator_, POLLIN, 0};
+    return poll(&death, 1, 0) == 1;
+}
+
+Result<void> Rendezvous::pass(uint32_t stage) {
+    arrive();
+    wait_open(stage);
+    if (load(page_->meet.stage) < stage)
+        return base::fail(base::ErrorKind::Died, "the restore was given up");
+    return {};
+}
+
+void Rendezvous::count(uint64_t compared, uint64_t skipped_cow, uint64_t restored) {
+    __atomic_add_fetch(&page_->counters.compared, compared, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&page_->counters.skipped_cow, skipped_cow, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&page_->counters.restored, restored, __ATOMIC_RELAXED);
+}
+
+Rendezvous::Counters Rendezvous::counters() const {
+    return page_->counters;
+}
+
+void Rendezvous::report(const base::Error &error) {
+    uint32_t none = 0;
+    if (__atomic_compare_exchange_n(&page_->meet.abort, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        std::string text = error.message();
+        page_->text_length = static_cast<uint32_t>(text.copy(page_->text, sizeof page_->text));
+        page_->hint_length = static_cast<uint32_t>(error.hint().copy(page_->hint, sizeof page_->hint));
+        store(page_->meet.abort, kReportedText);
+    }
+    wake(page_->meet.arrived);
+    wake(page_->meet.stage);
+}
+
+Result<void> Rendezvous::failure() const {
+    // The reporter is between its two writes for an instant only, unless it was killed there.
+    for (int tries = 0; load(page_->meet.abort) == 1 && tries < 1000; tries++)
+        usleep(1000);
+    if (load(page_->meet.abort) != kReportedText)
+        return base::fail(base::ErrorKind::System, "a task failed");
+    base::Error error(base::ErrorKind::System, std::string(page_->text, page_->text_length));
+    return base::fail(error.hint(std::string(page_->hint, page_->hint_length)));
+}
+
+bool Rendezvous::agent_failed(AgentFailure &failure) const {
+    if (load(page_->meet.abort) != kReported)
+        return false;
+    failure = {page_->meet.failed_tid, page_->meet.failed_op, page_->meet.failed_errno, page_->meet.failed_list};
+    return true;
+}
+
+} // namespace restore

@@ -1,0 +1,189 @@
+// The story of a restore, from top to bottom.
+
+#include "criu/engine/restore/restore.hh"
+
+#include "criu/engine/restore/coordinator.hh"
+#include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/network.hh"
+#include "criu/engine/restore/print_plan.hh"
+#include "criu/engine/restore/restored_threads.hh"
+#include "criu/engine/restore/statistics.hh"
+#include "criu/engine/restore/surroundings.hh"
+#include "criu/engine/restore/sysv_keeper.hh"
+#include "criu/engine/restore/task.hh"
+#include "criu/kernel/scripts.hh"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &checkpoint, bool vdso_as_memory) {
+    std::vector<plan::AddressSpace> spaces(checkpoint.tasks.size());
+    std::map<uint32_t, size_t> index;
+    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
+        const plan::TaskImage &task = checkpoint.tasks[i];
+        index[task.pid] = i;
+        if (task.dead())
+            continue;
+        auto parent = i ? index.find(task.ppid) : index.end();
+        spaces[i] = TRY_CTX(
+            plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second], vdso_as_memory),
+            fmt::format("task {}", task.pid));
+    }
+    return spaces;
+}
+
+/// Finds an arena that is free in every task and in us, and puts all regions into it.
+Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
+                                             std::vector<plan::AddressSpace> &spaces, const OwnMappings &own,
+                                             const VdsoFit &vdso) {
+    plan::Surroundings around;
+    std::vector<plan::Range> taken = own.all;
+    uint64_t memory = 0;
+    for (size_t i = 0; i < spaces.size(); i++) {
+        memory = std::max(memory, spaces[i].arena_used);
+        for (const img::vma_entry &vma : checkpoint.tasks[i].mm.vmas())
+            taken.push_back({vma.start(), vma.end()});
+    }
+    const uint64_t room_for_vdso = vdso.in_place ? 0 : plan::Arena::kParkingSize;
+    around.arena = TRY(plan::place_arena(std::move(taken), memory + room_for_vdso));
+    around.special = own.special;
+    around.images = &checkpoint.images;
+    if (!vdso.in_place) {
+        // Right behind the arena, which is as free in all tasks, and stays when the arena goes.
+        around.arena.size -= room_for_vdso;
+        around.vdso_home = around.arena.end();
+        around.vdso_patches = TRY(plan::plan_vdso_patches(vdso.theirs, vdso.ours, around.vdso_home + vdso.ours_offset));
+    }
+    for (plan::AddressSpace &space : spaces)
+        plan::rebase(space, around.arena);
+    return around;
+}
+
+/// Waits for the tree, stage by stage.
+Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
+    const Arrivals arrivals = count_arrivals(context);
+    context.rendezvous.expect(arrivals.processes);
+    TRY(coordinator.start());
+    TRY(context.plugins.tell(kernel::PluginMoment::PostForking, {}));
+    TRY(coordinator.wait_all());
+    context.rendezvous.expect(arrivals.processes);
+    context.rendezvous.open(plan::kAllForked);
+    TRY(coordinator.wait_all());
+    context.rendezvous.expect(arrivals.tasks);
+    context.rendezvous.open(plan::kGrouped);
+    TRY(coordinator.wait_all());
+    auto wait_for_threads = [&](plan::RendezvousStage opened) -> Result<void> {
+        context.rendezvous.expect(arrivals.threads);
+        context.rendezvous.open(opened);
+        return coordinator.wait_all();
+    };
+    TRY(wait_for_threads(plan::kOpened));
+    if (!context.checkpoint.has_late_files)
+        return {};
+    TRY(wait_for_threads(plan::kThreaded));
+    return wait_for_threads(plan::kLateOpened);
+}
+
+Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
+    auto settings = resource::plugin_settings(options, kernel::Plugins::Stage::Restore);
+    const auto &needed = checkpoint.inventory.plugins_entry().plugins();
+    settings.needed.assign(needed.begin(), needed.end());
+    auto plugins = TRY(kernel::Plugins::load(settings, log));
+    TRY(plugins.tell(kernel::PluginMoment::RestoreInit, {}));
+    return plugins;
+}
+
+Result<void> resume_devices(const RestoreContext &context) {
+    for (const plan::TaskImage &task : context.checkpoint.tasks)
+        if (!task.dead())
+            TRY(context.plugins.tell(kernel::PluginMoment::ResumeDevices, base::Pid(static_cast<pid_t>(task.pid))));
+    return {};
+}
+
+Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
+    if (options.pidfile.empty())
+        return {};
+    FILE *file = fopen(options.pidfile.c_str(), "we");
+    if (!file)
+        return base::fail_sys(fmt::format("create {}", options.pidfile));
+    const bool written = fprintf(file, "%u", pid) > 0;
+    if (fclose(file) != 0 || !written)
+        return base::fail_sys(fmt::format("write {}", options.pidfile));
+    return {};
+}
+
+} // namespace
+
+base::Result<int> run(const cli::Options &options, base::Log &log) {
+    auto checkpoint = TRY_CTX(plan::load_checkpoint(options.images_dir_fd), "restore");
+    auto topology = TRY_CTX(plan::plan_topology(checkpoint, options.shell_job), "restore");
+    const OwnMappings own = TRY_CTX(own_mappings(), "restore");
+    const VdsoFit vdso = TRY_CTX(compare_vdso(checkpoint, own.special), "restore");
+    auto spaces = TRY_CTX(plan_spaces(checkpoint, !vdso.in_place), "restore");
+    auto around = TRY_CTX(plan_surroundings(checkpoint, spaces, own, vdso), "restore");
+    TRY_CTX(check_cpu(checkpoint), "restore");
+    if (options.print_plan)
+        return print_plan(checkpoint, topology, spaces, around);
+    TRY_CTX(check_given(options), "restore");
+    TRY_CTX(check_capabilities(checkpoint), "restore");
+    TRY_CTX(check_groups(checkpoint), "restore");
+    if (options.manage_cgroups == cli::ManageCgroups::Soft)
+        TRY_CTX(check_cgroups(checkpoint), "restore");
+    TRY_CTX(check_pids(checkpoint, topology), "restore");
+
+    if (const auto behind = TRY_CTX(clock_behind(checkpoint), "restore"))
+        log.warn("restore: " + *behind);
+
+    const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));
+    kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
+    TRY_CTX(scripts.run("pre-restore", {}), "restore");
+    RestoreClock clock;
+    auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
+    auto plugins = TRY_CTX(start_plugins(checkpoint, options, log), "restore");
+    RestoreContext context{.options = options,
+                           .log = log,
+                           .checkpoint = checkpoint,
+                           .topology = topology,
+                           .plugins = plugins,
+                           .spaces = std::move(spaces),
+                           .around = around,
+                           .rendezvous = rendezvous,
+                           .coordinator = getpid(),
+                           .stash_base = first_free_number(checkpoint)};
+    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, options, log), "restore");
+    Coordinator coordinator(context);
+    SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
+    prepare_heap_for_forks();
+    TRY_CTX(rebuild(context, coordinator), "restore");
+    clock.forked();
+    TRY_CTX(scripts.run("post-restore", root), "restore");
+
+    RestoredThreads threads(context);
+    TRY_CTX(threads.seize_all(), "restore");
+    context.rendezvous.expect(count_arrivals(context).threads);
+    context.rendezvous.open(plan::kRestored);
+    TRY_CTX(coordinator.wait_all([&] { threads.go_on(); }), "restore");
+    TRY_CTX(threads.prepare(), "restore");
+    TRY_CTX(resume_devices(context), "restore");
+    TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
+    TRY_CTX(scripts.run("pre-resume", root), "restore");
+    TRY_CTX(network.unlock(scripts, root), "restore");
+    // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
+    // see the names go.
+    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
+    TRY_CTX(release_files(context), "restore");
+    TRY_CTX(threads.release(options.leave_stopped), "restore");
+    coordinator.done();
+    segments.done();
+    plugins.succeeded();
+    clock.done();
+    TRY_CTX(scripts.run("post-resume", root), "restore");
+    TRY_CTX(write_statistics(clock, context.rendezvous.counters(), options.display_stats), "restore");
+    log.info("Restore finished successfully. Tasks resumed.");
+    return coordinator.follow();
+}
+
+} // namespace restore

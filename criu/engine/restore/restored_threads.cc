@@ -1,0 +1,123 @@
+#include "criu/engine/restore/restored_threads.hh"
+
+#include "compel/blob.hh"
+#include "criu/engine/restore/limited_calls.hh"
+#include "criu/engine/restore/root_tracer.hh"
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <fmt/format.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+namespace restore {
+namespace {
+
+constexpr int kTimeoutMs = 30'000;
+
+bool holds_stop(const img::signal_queue_entry &queue) {
+    return std::ranges::any_of(queue.signals(), [](const img::siginfo_entry &entry) {
+        int number = 0;
+        const std::string &info = entry.siginfo();
+        std::memcpy(&number, info.data(), std::min(info.size(), sizeof number));
+        return number == SIGSTOP;
+    });
+}
+
+/// A SIGSTOP was on its way to the task: see signal_queues.cc.
+bool is_about_to_stop(const plan::TaskImage &task) {
+    return holds_stop(task.core().tc().signals_s()) ||
+           std::ranges::any_of(task.threads, [](const plan::ThreadImage &thread) {
+               return holds_stop(thread.core.thread_core().signals_p());
+           });
+}
+
+} // namespace
+
+RestoredThreads::~RestoredThreads() {
+    for (base::Pid tid : seized_)
+        kill(tid.value, SIGKILL);
+}
+
+Result<void> RestoredThreads::seize_all() {
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        const uint64_t options = trace_options(task);
+        for (const plan::ThreadImage &thread : task.threads) {
+            base::Pid tid(static_cast<pid_t>(thread.tid));
+            const bool held = thread.tid == context_->checkpoint.root().pid && !context_->root_is_child();
+            if (!held) // since its beginning
+                TRY(compel::seize(tid, options));
+            seized_.push_back(tid);
+        }
+    }
+    return {};
+}
+
+void RestoredThreads::go_on() const {
+    for (base::Pid tid : seized_)
+        (void)compel::resume_if_stopped(compel::StoppedThread(tid)); // one that died is noticed by the coordinator
+}
+
+Result<void> RestoredThreads::unmap_arena(compel::StoppedThread leader) {
+    const plan::Arena &arena = context_->around.arena;
+    compel::Registers regs = TRY(leader.registers());
+    regs.rip = arena.code() + compel::agent_header().boot; // a system call instruction
+    regs.orig_rax = ~0ull;
+    regs.rax = SYS_munmap;
+    regs.rdi = arena.base;
+    regs.rsi = arena.size;
+    TRY(leader.set_registers(regs));
+    TRY(compel::run_to_syscall(leader, kTimeoutMs));
+    // Stopped again before the first instruction that is not there any more.
+    TRY(compel::interrupt(leader.tid()));
+    TRY(leader.resume());
+    TRY(compel::wait_interrupted(leader.tid(), kTimeoutMs));
+    if (auto result = static_cast<int64_t>(TRY(leader.registers()).rax); result < 0)
+        return base::fail_sys(static_cast<int>(-result), "unmap the agent");
+    return {};
+}
+
+Result<void> RestoredThreads::prepare() {
+    for (base::Pid tid : seized_)
+        TRY(compel::interrupt(tid));
+    for (base::Pid tid : seized_)
+        TRY(compel::wait_interrupted(tid, kTimeoutMs));
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        auto finishes = TRY(plan::finishes(task));
+        const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
+        TRY_CTX(enter_limited_calls(finishes, instruction), fmt::format("task {}", task.pid));
+        TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))),
+                fmt::format("task {}", task.pid));
+        for (const plan::ThreadFinish &finish : finishes) {
+            compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
+            TRY(thread.set_registers(finish.registers));
+            TRY(thread.set_xstate(finish.xstate));
+            TRY(thread.set_signal_mask(finish.signal_mask));
+            if (finish.dispatch)
+                TRY(compel::set_syscall_dispatch(thread.tid(), *finish.dispatch));
+        }
+    }
+    return {};
+}
+
+// If we are killed the kernel ends the threads that have EXITKILL still and lets the others go. Hence the two rounds:
+// the first takes a fraction of a microsecond for each, and behind it our end is as good as the second.
+Result<void> RestoredThreads::release(bool leave_stopped) {
+    for (const plan::TaskImage &task : context_->checkpoint.tasks)
+        if (!task.dead() && (leave_stopped || task.stopped() || is_about_to_stop(task)))
+            kill(static_cast<pid_t>(task.pid), SIGSTOP);
+    for (base::Pid tid : seized_)
+        (void)compel::StoppedThread(tid).set_options(0);
+    for (base::Pid tid : seized_)
+        (void)compel::StoppedThread(tid)
+            .detach(); // one killed by somebody else meanwhile is gone, as it would be anyway
+    seized_.clear();
+    return {};
+}
+
+} // namespace restore

@@ -1,0 +1,260 @@
+// A task's way while it is still our own program:
+//
+//     memory that children inherit -> fork the children, setsid in between -> process group -> the rest of its memory
+//     -> files -> directories -> the agent
+//
+// It waits for the others three times: until all processes exist, until all groups are joined, until late files are
+// open.
+#include "criu/engine/restore/task.hh"
+
+#include "base/guarded.hh"
+
+#include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/launch.hh"
+#include "criu/engine/restore/memory.hh"
+#include "criu/engine/restore/root_tracer.hh"
+#include "criu/engine/restore/thread_children.hh"
+
+#include <csignal>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+using plan::Node;
+
+bool is_task(const RestoreContext &context, const Node &node) {
+    return node.task >= 0 && !context.task(node).dead();
+}
+bool is_zombie(const RestoreContext &context, const Node &node) {
+    return node.task >= 0 && context.task(node).dead();
+}
+
+uint64_t exit_signal_of(const RestoreContext &context, const Node &node) {
+    if (node.task < 0)
+        return SIGCHLD;
+    const img::ext_task_core &ext = context.task(node).core().tc().ext();
+    return ext.has_exit_signal() ? ext.exit_signal() : static_cast<uint64_t>(SIGCHLD);
+}
+
+/// Tables that the child shares with its parent.
+uint64_t sharing_flags(const RestoreContext &context, const Node &node) {
+    if (node.parent < 0 || !is_task(context, node))
+        return 0;
+    const Node &above = context.topology.nodes[static_cast<size_t>(node.parent)];
+    if (!is_task(context, above))
+        return 0;
+    const auto &mine = context.task(node).ids, &parents = context.task(above).ids;
+    return (mine.files_id() == parents.files_id() ? static_cast<uint64_t>(CLONE_FILES) : 0) |
+           (mine.fs_id() == parents.fs_id() ? static_cast<uint64_t>(CLONE_FS) : 0);
+}
+
+[[noreturn]] void live(RestoreContext &context, int index);
+
+Result<void> spawn(RestoreContext &context, int index) {
+    const Node &node = context.topology.nodes[static_cast<size_t>(index)];
+    const auto wanted = static_cast<pid_t>(node.pid);
+    clone_args args{};
+    args.flags = sharing_flags(context, node);
+    const bool sibling = index == 0 && context.options.restore_sibling;
+    args.exit_signal = exit_signal_of(context, node);
+    if (sibling) {
+        args.flags |= CLONE_PARENT;
+        args.exit_signal = 0; // the kernel takes the parent's
+    }
+    args.set_tid = reinterpret_cast<uint64_t>(&wanted);
+    args.set_tid_size = 1;
+    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        live(context, index);
+    if (pid > 0)
+        return {};
+    base::Error error = base::Error::sys(fmt::format("create task {}", node.pid));
+    if (errno == EEXIST)
+        error.hint(fmt::format("the pid {} is in use by another process: end it, or restore in a new pid namespace",
+                               node.pid));
+    if (errno == EPERM)
+        error.hint("choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
+    if (errno == EINVAL)
+        error.hint("the pid may be larger than /proc/sys/kernel/pid_max");
+    return base::fail(std::move(error));
+}
+
+/// Dies with its parent, so that nothing outlives a restore that is killed.
+void tie_to_parent(RestoreContext &context, const Node &node) {
+    if (node.parent < 0 && !context.root_is_child())
+        return; // it is held: hold.hh
+    if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
+        return context.rendezvous.watch_coordinator(); // its first parent is to die soon: see launch()
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const pid_t parent = node.parent < 0
+                             ? context.coordinator
+                             : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
+    if (getppid() != parent)
+        _exit(1);
+}
+
+Result<void> fork_children(RestoreContext &context, const Node &node, bool before_setsid) {
+    for (int index : node.children) {
+        const Node &child = context.topology.nodes[static_cast<size_t>(index)];
+        if (child.before_setsid == before_setsid && !child.parent_thread)
+            TRY(spawn(context, index));
+    }
+    return {};
+}
+
+Result<void> fork_children_of(RestoreContext &context, const Node &node, uint32_t thread) {
+    for (int index : node.children)
+        if (context.topology.nodes[static_cast<size_t>(index)].parent_thread == thread)
+            TRY(spawn(context, index));
+    return {};
+}
+
+/// The threads stay.
+Result<void> fork_children_of_threads(RestoreContext &context, const Node &node) {
+    if (!is_task(context, node) || context.task(node).forkers.empty())
+        return {};
+    TRY(map_agent(context.around.arena));
+    const std::vector<uint32_t> &forkers = context.task(node).forkers;
+    for (size_t i = 0; i < forkers.size(); i++)
+        TRY(fork_in_thread(context.around.arena, forkers[i], i,
+                           [&] { return fork_children_of(context, node, forkers[i]); }));
+    return {};
+}
+
+Result<void> join_group(const Node &node) {
+    if (!node.pgid || getpgid(0) == static_cast<pid_t>(node.pgid))
+        return {};
+    if (setpgid(0, static_cast<pid_t>(node.pgid)) < 0)
+        return base::fail_sys(fmt::format("join process group {}", node.pgid));
+    return {};
+}
+
+Result<void> make_tree(RestoreContext &context, const Node &node) {
+    if (node.adopts)
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+    TRY(fork_children(context, node, true));
+    if (node.leads_session && setsid() < 0)
+        return base::fail_sys("setsid");
+    if (node.leads_session && is_task(context, node))
+        TRY(lead_session(context, node));
+    TRY(fork_children(context, node, false));
+    TRY(fork_children_of_threads(context, node));
+    // Leaders make their groups before anybody joins one: all have done so when all are forked.
+    return node.pgid == node.pid ? join_group(node) : Result<void>{};
+}
+
+/// Helpers have gone and zombies are dead when this returns; what their ends have queued is forgotten.
+Result<void> collect_children(const RestoreContext &context, const Node &node) {
+    for (int index : node.children) {
+        const Node &child = context.topology.nodes[static_cast<size_t>(index)];
+        siginfo_t info;
+        const auto id = static_cast<id_t>(child.pid);
+        if (child.task < 0 && waitid(P_PID, id, &info, WEXITED | __WALL) < 0)
+            return base::fail_sys("wait for a helper");
+        if (is_zombie(context, child) && waitid(P_PID, id, &info, WEXITED | WNOWAIT | __WALL) < 0)
+            return base::fail_sys("wait for a zombie");
+    }
+    if (node.adopts)
+        prctl(PR_SET_CHILD_SUBREAPER, 0);
+    sigset_t all;
+    sigfillset(&all);
+    const timespec now{};
+    while (sigtimedwait(&all, nullptr, &now) > 0) {
+    }
+    return {};
+}
+
+[[noreturn]] void die_like(const plan::TaskImage &zombie) {
+    const auto status = static_cast<int>(zombie.core().tc().exit_code());
+    prctl(PR_SET_NAME, zombie.core().tc().comm().c_str());
+    if (!WIFSIGNALED(status))
+        _exit(WEXITSTATUS(status));
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    signal(WTERMSIG(status), SIG_DFL);
+    sigset_t all;
+    sigfillset(&all);
+    kill(getpid(), WTERMSIG(status));
+    sigprocmask(SIG_UNBLOCK, &all, nullptr);
+    _exit(1);
+}
+
+Result<void> live_on(RestoreContext &context, const Node &node) {
+    MemoryCounters counters;
+    const bool task = is_task(context, node);
+    if (node.parent < 0) {
+        TRY(open_files(context));
+        TRY(create_shared_memory(context));
+    }
+    if (task)
+        TRY(restore_memory(context, node, Part::PassedOn, counters));
+    TRY(make_tree(context, node));
+    TRY(context.rendezvous.pass(plan::kAllForked));
+    TRY(join_group(node));
+    TRY(context.rendezvous.pass(plan::kGrouped));
+    if (node.task < 0)
+        _exit(0);
+    TRY(collect_children(context, node));
+    if (!task)
+        die_like(context.task(node));
+    TRY(restore_memory(context, node, Part::Own, counters));
+    context.rendezvous.count(counters.compared, counters.skipped_cow, counters.restored);
+    return launch(context, node);
+}
+
+[[noreturn]] void live(RestoreContext &context, int index) {
+    const Node &node = context.topology.nodes[static_cast<size_t>(index)];
+    if (node.parent < 0)
+        wait_for_hold(context);
+    tie_to_parent(context, node);
+    auto outcome = base::guarded([&] { return live_on(context, node); });
+    if (!outcome && !context.rendezvous.given_up())
+        context.rendezvous.report(std::move(outcome).error().ctx(fmt::format("task {}", node.pid)));
+    _exit(1);
+}
+
+} // namespace
+
+Result<void> spawn_root(RestoreContext &context) {
+    if (!context.root_is_orphan())
+        return spawn(context, 0);
+    const pid_t helper = fork();
+    if (helper < 0)
+        return base::fail_sys("fork");
+    if (helper == 0) {
+        auto spawned = spawn(context, 0);
+        if (!spawned)
+            context.rendezvous.report(spawned.error());
+        _exit(spawned ? 0 : 1);
+    }
+    int status = 0;
+    while (waitpid(helper, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (status == 0)
+        return {};
+    if (context.rendezvous.given_up())
+        return context.rendezvous.failure();
+    return base::fail(base::ErrorKind::Died, "the process that creates the root task was killed");
+}
+
+Arrivals count_arrivals(const RestoreContext &context) {
+    Arrivals arrivals;
+    for (const Node &node : context.topology.nodes) {
+        arrivals.processes++;
+        if (!is_task(context, node))
+            continue;
+        arrivals.tasks++;
+        arrivals.threads += static_cast<uint32_t>(context.task(node).threads.size());
+    }
+    return arrivals;
+}
+
+} // namespace restore

@@ -1,0 +1,112 @@
+#include "criu/resource/file/path/proc_file.hh"
+
+#include "criu/resource/file/path/dead_task.hh"
+
+#include <algorithm>
+#include <charconv>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+namespace resource {
+namespace {
+
+constexpr std::string_view kProc = "/proc/";
+constexpr std::string_view kDeleted = " (deleted)";
+
+/// A decimal number that is a whole component of a path; eats it and the slash behind it.
+std::optional<uint32_t> take_number(std::string_view &path) {
+    uint32_t number = 0;
+    auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), number);
+    const auto length = static_cast<size_t>(end - path.data());
+    if (error != std::errc() || number == 0 || (length < path.size() && path[length] != '/'))
+        return {};
+    path.remove_prefix(std::min(length + 1, path.size()));
+    return number;
+}
+
+bool has_thread(const tree::TaskFacts &task, uint32_t tid) {
+    return std::ranges::any_of(task.threads, [&](auto &thread) { return thread.tid.value == static_cast<pid_t>(tid); });
+}
+
+uint32_t flags_to_open(const img::reg_file_entry &reg) {
+    constexpr uint32_t kNeverAgain = O_CREAT | O_EXCL | O_TRUNC;
+    return (reg.flags() & ~kNeverAgain) | O_CLOEXEC | O_NOCTTY;
+}
+
+} // namespace
+
+std::optional<ProcTarget> proc_target(std::string_view path) {
+    if (!path.starts_with(kProc))
+        return {};
+    path.remove_prefix(kProc.size());
+    if (path.ends_with(kDeleted))
+        path.remove_suffix(kDeleted.size());
+    const auto pid = take_number(path);
+    if (!pid)
+        return {};
+    constexpr std::string_view kTask = "task/";
+    if (!path.starts_with(kTask))
+        return ProcTarget{*pid, 0};
+    path.remove_prefix(kTask.size());
+    return ProcTarget{*pid, take_number(path).value_or(0)};
+}
+
+bool is_proc_file(const OpenFile &file) {
+    struct statfs fs {};
+    return proc_target(file.link) && fstatfs(file.fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
+    const ProcTarget target = *proc_target(path);
+    auto task = std::ranges::find(context.tasks, static_cast<pid_t>(target.pid), [](auto &t) { return t.pid.value; });
+    // The kernel only notices that the task is gone when somebody looks the path up.
+    struct stat now {};
+    const bool gone = lstat(path.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
+    if (file.number < 0)
+        return base::unsupported("a task's directory in /proc cannot be the working directory or the root");
+    if (!gone && task == context.tasks.end())
+        return base::unsupported(fmt::format("it is a file of task {}, which is outside of the tree", target.pid));
+    if (!gone && target.tid && !has_thread(*task, target.tid))
+        return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
+    if (!gone)
+        return {};
+    if (target.tid)
+        return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
+    if (task != context.tasks.end())
+        return base::unsupported(fmt::format("its task has ended, and another one has the pid {} now", target.pid));
+    img::remap_file_path_entry remap;
+    remap.set_orig_id(file.id.value);
+    remap.set_remap_id(target.pid);
+    remap.set_remap_type(img::PROCFS);
+    return context.images.add(image::ImageKind::RemapFpath, 0, remap);
+}
+
+Result<base::UniqueFd> open_dead_proc_file(const img::reg_file_entry &reg, uint32_t pid) {
+    if (!proc_target(reg.name()))
+        return base::bad_image(fmt::format("{} is no file of a task", reg.name()));
+    auto task = TRY(DeadTask::create(static_cast<pid_t>(pid)));
+    base::UniqueFd fd(open(reg.name().c_str(), static_cast<int>(flags_to_open(reg))));
+    if (!fd)
+        return base::fail_sys(fmt::format("open {}", reg.name()));
+    return fd;
+}
+
+Result<plan::OpRef> open_late_proc_file(LatePlan &late, const img::reg_file_entry &reg) {
+    if (reg.fown().pid())
+        return base::unsupported("the owner of a file in /proc (F_SETOWN) is not supported");
+    // Relative to /proc: the task may live in a chroot without it.
+    const std::string path = reg.name().substr(kProc.size());
+    const uint64_t at = late.plan.data().add(std::as_bytes(std::span(path.c_str(), path.size() + 1)));
+    const plan::OpRef fd = late.plan.call(plan::Stage::LateOpen, "open a file in /proc", SYS_openat,
+                                          {static_cast<uint64_t>(late.proc_fd), at, flags_to_open(reg), 0});
+    if (reg.pos())
+        late.plan.call(plan::Stage::LateOpen, "seek in /proc", SYS_lseek, {fd.result(), reg.pos(), SEEK_SET});
+    return fd;
+}
+
+} // namespace resource

@@ -1,0 +1,4 @@
+// Precompiled for the unit tests.
+#include "criu/pch/json.hh"
+
+#include <catch2/catch.hpp>
