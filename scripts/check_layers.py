@@ -29,10 +29,10 @@ RANK = {
     "criu/pch": 8,
     "criu": 9,
 }
-# A resource hands memory to the page engine; a tree is made of parsed facts.
+# A resource hands memory to the page engine; a tree is made of parsed facts, and the kernel asked for its values.
 SIBLINGS = {
     ("criu/tree", "criu/parse"),
-    ("criu/tree", "criu/kernel"),
+    ("criu/kernel", "criu/tree"),
     ("criu/resource", "criu/pages"),
 }
 # Files that count as a part of another layer than their folder's.

@@ -8,6 +8,8 @@
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/parse/timers.hh"
+#include "criu/tree/namespaces.hh"
+#include "criu/tree/pid_map.hh"
 
 #include <csignal>
 #include <optional>
@@ -30,6 +32,7 @@ struct RseqConfiguration {
 
 struct ThreadFacts {
     Pid tid;
+    VPid vtid; ///< as images say it
     parse::Status status;
     compel::Registers registers{};
     uint64_t original_syscall = 0; ///< as registers.orig_rax, but what restart_syscall restarts
@@ -53,6 +56,11 @@ struct TaskFacts {
     Pid voice; ///< the thread that answers for it: the leader, or where that has ended the first of the others
     Pid parent;
     Pid parent_thread; ///< of the parent, that has forked it; 0 for the leader
+    /// As images say it: in the root task's pid namespace. The parent of the root is 0, and so is the leader of a group
+    /// or session who is outside of that namespace.
+    VPid vpid, vparent, vgroup, vsession;
+    VPid parent_vthread; ///< of parent_thread
+    NamespaceInodes ns;  ///< none for a zombie
     bool zombie = false;
     bool stopped = false; ///< by a stop signal, before we came
     int stop_signal = 0;
@@ -74,5 +82,21 @@ struct TaskFacts {
 
     const parse::Status &status() const { return threads.front().status; }
 };
+
+/// Of all tasks and threads.
+inline PidMap pids_of(std::span<const TaskFacts> tasks) {
+    if (tasks.empty() || tasks.front().pid.value == tasks.front().vpid.value)
+        return PidMap::identity();
+    PidMap map = PidMap::empty();
+    for (const TaskFacts &task : tasks) {
+        // Groups and sessions outlive their leaders.
+        map.add(base::Pid(task.stat.pgrp), task.vgroup);
+        map.add(base::Pid(task.stat.session), task.vsession);
+        map.add(task.pid, task.vpid);
+        for (const ThreadFacts &thread : task.threads)
+            map.add(thread.tid, thread.vtid);
+    }
+    return map;
+}
 
 } // namespace tree

@@ -7,6 +7,7 @@
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/mm/mapping.hh"
+#include "criu/resource/namespace/namespace.hh"
 
 #include <algorithm>
 #include <cstdio>
@@ -63,12 +64,15 @@ void Examination::examine_mappings(const TaskFacts &task) {
 void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
     if (auto fine = dump::check_sessions(tasks, options_.shell_job); !fine)
         add_error(nullptr, {}, fine.error()); // it names the task itself
+    auto namespaces = dump::number_namespaces(tasks);
+    if (!namespaces)
+        return add_error(nullptr, {}, namespaces.error());
     for (const TaskFacts &task : tasks) {
         ++report_.processes;
         report_.threads += task.threads.size();
         if (task.zombie)
             continue;
-        if (auto fine = dump::check_namespaces(task, dump::own_namespaces()); !fine)
+        if (auto fine = resource::check_namespaces(tasks, *namespaces, task); !fine)
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
             add_error(&task, {}, fine.error());

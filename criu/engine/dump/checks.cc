@@ -20,12 +20,6 @@ std::unexpected<base::Error> foreign(const tree::TaskFacts &task, const char *wh
                           .hint("dump with --shell-job, or start the program with setsid"));
 }
 
-std::string namespace_of(const std::string &link) {
-    char target[64];
-    ssize_t n = readlink(link.c_str(), target, sizeof target);
-    return n > 0 ? std::string(target, static_cast<size_t>(n)) : std::string();
-}
-
 } // namespace
 
 Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job) {
@@ -33,29 +27,11 @@ Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shel
     if (shell_job)
         return {};
     // Leaders of other ids that are not in the tree have died in it: only the root can have brought one from outside.
-    if (root.stat.session != root.pid.value)
+    if (root.vsession != root.vpid)
         return foreign(root, "session", root.stat.session);
     for (const tree::TaskFacts &task : tasks)
-        if (task.stat.session == 0 || task.stat.pgrp == 0)
+        if (task.vsession.value == 0 || task.vgroup.value == 0)
             return foreign(task, "session", task.stat.session);
-    return {};
-}
-
-OwnNamespaces own_namespaces() {
-    OwnNamespaces own;
-    for (const char *name : {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time"})
-        own.emplace_back(name, namespace_of(fmt::format("/proc/self/ns/{}", name)));
-    return own;
-}
-
-Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &own) {
-    for (auto &[name, ours] : own) {
-        std::string theirs = namespace_of(fmt::format("/proc/{}/ns/{}", task.voice.value, name));
-        if (theirs.empty() || theirs == ours)
-            continue;
-        return base::unsupported(fmt::format(
-            "it lives in a {} namespace of its own ({}); dumping namespaces is not supported yet", name, theirs));
-    }
     return {};
 }
 

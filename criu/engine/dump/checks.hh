@@ -10,13 +10,6 @@ using base::Result;
 /// Sessions and process groups must be led from inside the tree, or by the shell that started it with --shell-job.
 Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job);
 
-/// Names and identities of the tool's own namespaces.
-using OwnNamespaces = std::vector<std::pair<std::string, std::string>>;
-OwnNamespaces own_namespaces();
-
-/// The task must live in the tool's own namespaces.
-Result<void> check_namespaces(const tree::TaskFacts &task, const OwnNamespaces &own);
-
 /// Every thread must share descriptors and working directory with its process.
 Result<void> check_threads(const tree::TaskFacts &task);
 

@@ -3,6 +3,7 @@
 #include "base/unique_fd.hh"
 #include "compel/remote_memory.hh"
 #include "criu/engine/dump/shared_ids.hh"
+#include "criu/kernel/namespaces.hh"
 
 #include <algorithm>
 #include <array>
@@ -18,6 +19,7 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 namespace dump {
 namespace {
@@ -241,8 +243,6 @@ Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::T
 Result<void> refuse(const tree::TaskFacts &facts) {
     if (facts.stat.flags & 0x00200000) // PF_KTHREAD
         return base::unsupported("it is a kernel thread");
-    if (facts.status().ns_pid.size() > 1)
-        return base::unsupported("it lives in a pid namespace of its own; dumping namespaces is not supported yet");
     return {};
 }
 
@@ -272,8 +272,11 @@ Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &fa
     if (voice != process.pid)
         TRY(take_from_leader(process, facts.stat));
     facts.parent = Pid(facts.stat.ppid);
-    if (process.zombie)
+    if (process.zombie) {
+        statuses.push_back(TRY(parse::parse_status(TRY(proc.read("status")))));
         return {};
+    }
+    facts.ns = TRY(kernel::namespaces_of(voice));
     for (const compel::FrozenThread &thread : process.threads) {
         std::string name = thread.tid == voice ? "status" : fmt::format("task/{}/status", thread.tid.value);
         statuses.push_back(
@@ -313,10 +316,41 @@ Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halve
     facts.shared_pending = std::move(halves.shared_pending);
     facts.threads = std::move(halves.asked);
     for (size_t i = 0; i < facts.threads.size(); i++)
-        facts.threads[i].status = std::move(halves.statuses[i]);
+        facts.threads[i].status = halves.statuses[i];
     if (!facts.zombie)
         TRY(refuse(facts));
     return std::move(facts);
+}
+
+/// What images say of who is who: ids as the root's pid namespace sees them, 0 for what is outside of it.
+Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vector<Halves> &halves) {
+    const size_t level = halves.front().statuses.front().ns_pid.size(); // of the root, counted from our own
+    auto inside = [&](const std::vector<int32_t> &ids) {
+        return base::VPid(level && ids.size() >= level ? ids[level - 1] : 0);
+    };
+    std::map<Pid, base::VPid> known;
+    for (size_t i = 0; i < tasks.size(); i++) {
+        tree::TaskFacts &task = tasks[i];
+        const parse::Status &status = halves[i].statuses.front();
+        task.vpid = inside(status.ns_tgid);
+        task.vgroup = inside(status.ns_pgid);
+        task.vsession = inside(status.ns_sid);
+        for (tree::ThreadFacts &thread : task.threads)
+            thread.vtid = inside(thread.status.ns_pid);
+        if (task.vpid.value == 0)
+            return base::unsupported(fmt::format("task {} is not in the pid namespace of the root of the tree, whose "
+                                                 "images have no number for it",
+                                                 task.pid.value));
+        known[task.pid] = task.vpid;
+        for (const tree::ThreadFacts &thread : task.threads)
+            known[thread.tid] = thread.vtid;
+        if (i == 0)
+            continue;
+        task.vparent = known[task.parent];
+        if (task.parent_thread.value)
+            task.parent_vthread = known[task.parent_thread];
+    }
+    return {};
 }
 
 } // namespace
@@ -347,8 +381,18 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
     tasks.reserve(processes.size());
     for (size_t i = 0; i < processes.size(); i++)
         tasks.push_back(TRY_CTX(join(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value)));
+    TRY(translate_pids(tasks, halves));
     assign_shared_ids(tasks);
     return tasks;
+}
+
+Result<tree::Namespaces> number_namespaces(const std::vector<tree::TaskFacts> &tasks) {
+    const base::Pid self(getpid());
+    tree::Namespaces namespaces(TRY(kernel::namespaces_of(self)), self);
+    for (const tree::TaskFacts &task : tasks)
+        if (!task.zombie)
+            namespaces.add(task.ns, task.voice);
+    return namespaces;
 }
 
 } // namespace dump

@@ -12,4 +12,7 @@ using base::Result;
 /// Errors name the task. Everything that makes a task impossible to dump and can be seen here is refused here.
 Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree);
 
+/// The namespaces that the tool and the tree live in, numbered.
+Result<tree::Namespaces> number_namespaces(const std::vector<tree::TaskFacts> &tasks);
+
 } // namespace dump

@@ -16,6 +16,7 @@
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/scripts.hh"
+#include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
 
@@ -45,13 +46,13 @@ std::string name_of(const tree::TaskFacts &task) {
 }
 
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
-Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
-    const OwnNamespaces own = own_namespaces();
+Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::Namespaces &namespaces,
+                        const cli::Options &options) {
     TRY(check_sessions(tasks, options.shell_job));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        TRY_CTX(check_namespaces(task, own), name_of(task));
+        TRY_CTX(resource::check_namespaces(tasks, namespaces, task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
         if (options.manage_cgroups == cli::ManageCgroups::Soft)
             TRY_CTX(check_cgroups(task), name_of(task));
@@ -76,8 +77,8 @@ void warn_of_limit(base::Log &log, size_t files) {
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
                           resource::FileDumpContext &files, MemoryStatistics &statistics) {
     FileTable table(files);
-    MemoryDumpContext memory{.images = images, .files = table};
-    TaskDumpContext context{images, table, memory, {}};
+    MemoryDumpContext memory{.images = images, .files = table, .namespaces = files.namespaces};
+    TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };
@@ -103,6 +104,8 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     TRY(table.finish());
     warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
+    resource::NamespaceDumpContext namespaces{images, log, tasks, files.namespaces};
+    TRY(resource::dump_namespaces(namespaces));
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
     for (auto &step : files.last_steps)
@@ -150,14 +153,22 @@ void take_back(resource::FileDumpContext &files) {
         (*it)();
 }
 
+/// What there is to know of a stopped tree from outside.
+struct Knowledge {
+    std::vector<tree::TaskFacts> tasks;
+    tree::Namespaces namespaces;
+};
+
 /// Learns everything about it, less what the caller does not want.
-Result<std::vector<tree::TaskFacts>> learn(compel::FrozenTree &tree, const cli::Options &options) {
-    auto tasks = TRY(collect(tree));
+Result<Knowledge> learn(compel::FrozenTree &tree, const cli::Options &options) {
+    Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}};
+    auto &tasks = known.tasks;
+    known.namespaces = TRY(number_namespaces(tasks));
     for (tree::TaskFacts &task : tasks)
         std::erase_if(task.fds,
                       [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
-    TRY(check_tree(tasks, options));
-    return tasks;
+    TRY(check_tree(tasks, known.namespaces, options));
+    return known;
 }
 
 } // namespace
@@ -190,7 +201,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     compel::FrozenTree &tree = *frozen;
     clock.frozen();
     TRY_CTX(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree), "dump");
-    auto tasks = TRY_CTX(learn(tree, options), "dump");
+    auto [tasks, namespaces] = TRY_CTX(learn(tree, options), "dump");
     polls.settle(tasks);
 
     auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
@@ -198,8 +209,14 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     auto file_settings = resource::file_options(options);
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
-    resource::FileDumpContext files{
-        .options = file_settings, .plugins = plugins, .images = images, .log = log, .tasks = tasks};
+    const tree::PidMap pids = tree::pids_of(tasks);
+    resource::FileDumpContext files{.options = file_settings,
+                                    .plugins = plugins,
+                                    .images = images,
+                                    .log = log,
+                                    .tasks = tasks,
+                                    .namespaces = namespaces,
+                                    .pids = pids};
     polls.hand_over_memory(files);
     files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
     MemoryStatistics statistics;
@@ -209,10 +226,12 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (written && layout_of(options) == image::Layout::Current)
         written = write_clocks(images);
     if (written)
-        written = finish_images(images, {.run_id = run_id,
-                                         .tcp_close = file_settings.tcp_close,
-                                         .network_locked = file_settings.lock_network,
-                                         .plugins = plugins.needed()});
+        written = finish_images(images,
+                                {.run_id = run_id,
+                                 .tcp_close = file_settings.tcp_close,
+                                 .network_locked = file_settings.lock_network,
+                                 .plugins = plugins.needed()},
+                                namespaces);
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);

@@ -6,10 +6,10 @@
 
 namespace dump {
 
-/// The object numbers of a task. Namespaces are the tool's own: all tasks live in them.
-img::task_kobj_ids_entry ids_entry(const tree::SharedIds &ids);
+/// The object numbers of a task.
+img::task_kobj_ids_entry ids_entry(const tree::TaskFacts &task, const tree::Namespaces &namespaces);
 
 /// The tool's own numbers, for the inventory: a task whose namespace number differs has a namespace of its own.
-img::task_kobj_ids_entry own_ids_entry();
+img::task_kobj_ids_entry host_ids_entry(const tree::Namespaces &namespaces);
 
 } // namespace dump

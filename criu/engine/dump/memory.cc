@@ -57,11 +57,12 @@ Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma
 Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
     if (context.shared_done.contains(vma.inode) && !context.segments_done.contains(vma.inode))
         return base::unsupported("its id is the number of other shared memory of the tree");
-    constexpr uint64_t kHostIpc = 3; // ipc_ns_id in ids-N.img
     if (!context.segments_done.insert(vma.inode).second)
         return {};
     auto entry = TRY(resource::describe_segment(vma));
-    TRY(context.images.add(image::ImageKind::IpcnsShm, kHostIpc, entry));
+    TRY(context.images.add(image::ImageKind::IpcnsShm,
+                           context.namespaces.id_of(tree::NamespaceKind::Ipc, task.ns[tree::NamespaceKind::Ipc]),
+                           entry));
     return dump_shared_memory(context, task, vma);
 }
 
@@ -252,13 +253,13 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
         if (classes[i] == MappingClass::AioRing)
             TRY(add_ring(memory, task.vmas[i], mm));
     add_guards(runs.guards, mm);
-    TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value), mm));
-    return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.pid.value));
+    TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value), mm));
+    return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value));
 }
 
 Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs) {
     context.statistics.pages_scanned += runs.scanned;
-    const auto id = static_cast<uint64_t>(task.pid.value);
+    const auto id = static_cast<uint64_t>(task.vpid.value);
     img::pagemap_head head;
     head.set_pages_id(context.next_pages_id++);
     TRY(context.images.add(image::ImageKind::Pagemap, id, head));

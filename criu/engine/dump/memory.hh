@@ -26,6 +26,7 @@ struct MemoryStatistics {
 struct MemoryDumpContext {
     image::ImageDirWriter &images;
     FileTable &files;
+    const tree::Namespaces &namespaces;
     uint32_t next_pages_id = 1;
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in

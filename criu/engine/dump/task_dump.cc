@@ -143,7 +143,7 @@ private:
     bool asked_ = false;
 };
 
-Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry &core) {
+Result<void> write_core(TaskDumpContext &context, base::VPid tid, const img::core_entry &core) {
     TRY(context.images.add(image::ImageKind::Core, static_cast<uint64_t>(tid.value), core));
     return context.images.close_file(image::ImageKind::Core, static_cast<uint64_t>(tid.value));
 }
@@ -152,10 +152,10 @@ Result<void> write_core(TaskDumpContext &context, Pid tid, const img::core_entry
 Result<void> write_leader(TaskDumpContext &context, const tree::TaskFacts &task, img::core_entry &core,
                           const compel::RemoteMemory &memory) {
     if (task.leader_ended()) {
-        TRY(write_core(context, task.pid, TRY(take_ended_leader(core, task, memory))));
-        return write_core(context, task.voice, core);
+        TRY(write_core(context, task.vpid, TRY(take_ended_leader(core, task, memory))));
+        return write_core(context, task.threads.front().vtid, core);
     }
-    return write_core(context, task.pid, core);
+    return write_core(context, task.vpid, core);
 }
 
 Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task, compel::Injection &agent) {
@@ -173,7 +173,7 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
         auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
         TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
         TRY_CTX(complete(questions[i], runs[i].batch), context_text());
-        TRY(write_core(context, thread.tid, questions[i].core));
+        TRY(write_core(context, thread.vtid, questions[i].core));
     }
     return {};
 }
@@ -184,14 +184,14 @@ Result<void> dump_fs(TaskDumpContext &context, const tree::TaskFacts &task) {
     fs.set_cwd_id(TRY_CTX(context.files.add_path(task, link("cwd"), O_RDONLY), "working directory").value);
     fs.set_root_id(TRY_CTX(context.files.add_path(task, link("root"), O_RDONLY), "root directory").value);
     fs.set_umask(task.status().umask.value_or(0));
-    const auto id = static_cast<uint64_t>(task.pid.value);
+    const auto id = static_cast<uint64_t>(task.vpid.value);
     TRY(context.images.add(image::ImageKind::Fs, id, fs));
     return context.images.close_file(image::ImageKind::Fs, id);
 }
 
 Result<void> dump_ids(TaskDumpContext &context, const tree::TaskFacts &task) {
-    const auto id = static_cast<uint64_t>(task.pid.value);
-    TRY(context.images.add(image::ImageKind::Ids, id, ids_entry(task.ids)));
+    const auto id = static_cast<uint64_t>(task.vpid.value);
+    TRY(context.images.add(image::ImageKind::Ids, id, ids_entry(task, context.namespaces)));
     return context.images.close_file(image::ImageKind::Ids, id);
 }
 
@@ -302,11 +302,11 @@ Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) 
     tc->set_exit_code(static_cast<uint32_t>(task.stat.exit_code));
     tc->set_personality(0), tc->set_flags(0), tc->set_blk_sigset(0);
     tc->set_comm(task.stat.comm);
-    if (task.parent_thread.value)
-        tc->mutable_ext()->set_parent_thread(static_cast<uint32_t>(task.parent_thread.value));
+    if (task.parent_vthread.value)
+        tc->mutable_ext()->set_parent_thread(static_cast<uint32_t>(task.parent_vthread.value));
     if (task.stat.exit_signal != SIGCHLD)
         tc->mutable_ext()->set_exit_signal(static_cast<uint32_t>(task.stat.exit_signal));
-    return write_core(context, task.pid, core);
+    return write_core(context, task.vpid, core);
 }
 
 } // namespace dump

@@ -14,6 +14,7 @@ struct TablesDone {
 
 struct TaskDumpContext {
     image::ImageDirWriter &images;
+    const tree::Namespaces &namespaces;
     FileTable &files;
     MemoryDumpContext &memory;
     TablesDone tables;

@@ -34,15 +34,15 @@ std::string make_run_id() {
 Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector<tree::TaskFacts> &tasks) {
     for (const tree::TaskFacts &task : tasks) {
         img::pstree_entry entry;
-        const auto pid = static_cast<uint32_t>(task.pid.value);
+        const auto pid = static_cast<uint32_t>(task.vpid.value);
         entry.set_pid(pid);
-        entry.set_ppid(&task == &tasks.front() ? 0 : static_cast<uint32_t>(task.parent.value));
-        entry.set_pgid(static_cast<uint32_t>(task.stat.pgrp));
-        entry.set_sid(static_cast<uint32_t>(task.stat.session));
+        entry.set_ppid(static_cast<uint32_t>(task.vparent.value));
+        entry.set_pgid(static_cast<uint32_t>(task.vgroup.value));
+        entry.set_sid(static_cast<uint32_t>(task.vsession.value));
         if (task.zombie || task.leader_ended())
             entry.add_threads(pid);
         for (const tree::ThreadFacts &thread : task.threads)
-            entry.add_threads(static_cast<uint32_t>(thread.tid.value));
+            entry.add_threads(static_cast<uint32_t>(thread.vtid.value));
         TRY(images.add(image::ImageKind::Pstree, 0, entry));
     }
     return {};
@@ -55,11 +55,12 @@ Result<void> write_clocks(image::ImageDirWriter &images) {
     return images.add(image::ImageKind::Timens, 0, clocks);
 }
 
-Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts) {
+Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts,
+                           const tree::Namespaces &namespaces) {
     img::inventory_entry inventory;
     inventory.set_img_version(kImageVersion);
     inventory.set_fdinfo_per_id(true);
-    *inventory.mutable_root_ids() = own_ids_entry();
+    *inventory.mutable_root_ids() = host_ids_entry(namespaces);
     inventory.set_ns_per_id(true);
     inventory.set_root_cg_set(kOwnCgroupSet);
     inventory.set_lsmtype(img::NO_LSM);

@@ -24,6 +24,7 @@ struct InventoryFacts {
     std::vector<std::string> plugins; ///< that a restore needs
 };
 /// Writes the inventory, last of all: the directory is a checkpoint from here on.
-Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts);
+Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts,
+                           const tree::Namespaces &namespaces);
 
 } // namespace dump

@@ -7,8 +7,10 @@
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/tree/pid_map.hh"
 
 #include <algorithm>
+#include <sched.h>
 
 namespace restore {
 
@@ -22,6 +24,11 @@ struct RestoreContext {
     plan::Surroundings around;
     Rendezvous rendezvous;
     pid_t coordinator = 0;
+    uint64_t namespace_flags = 0;   ///< clone flags of the namespaces that the tree gets of its own
+    bool clocks_are_behind = false; ///< a boot lies in between: the tree gets a time namespace
+    /// Numbers of the images to those that the coordinator has to use. Without a pid namespace in between they are the
+    /// same; else it knows the root when that is there, and all others when they wait to be traced.
+    tree::PidMap pids = tree::PidMap::identity();
     struct {
         int read = -1, write = -1;
     } gate; ///< where a root that is not our child waits: hold.hh
@@ -56,6 +63,10 @@ struct RestoreContext {
     }
     /// Whether the root is a child of the coordinator, who then can wait for it.
     bool root_is_child() const { return !options.restore_sibling && !root_is_orphan(); }
+
+    bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
+    base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }
+    base::Pid real_root() const { return real_pid(checkpoint.root().pid); }
 
     const plan::TaskImage &task(const plan::Node &node) const {
         return checkpoint.tasks[static_cast<size_t>(node.task)];

@@ -54,13 +54,16 @@ Result<void> Coordinator::start() {
         TRY(hold_.prepare(*context_));
     TRY(spawn_root(*context_));
     started_ = true;
+    if (context_->has_pid_namespace())
+        context_->pids.add(context_->rendezvous.root(),
+                           base::VPid(static_cast<pid_t>(context_->checkpoint.root().pid)));
     if (!is_child)
         TRY(hold_.take(*context_));
     return {};
 }
 
 Result<void> Coordinator::root_is_alive() const {
-    const auto root = static_cast<pid_t>(context_->checkpoint.root().pid);
+    const pid_t root = context_->real_root().value;
     siginfo_t info{};
     // Of a child that we trace the kernel tells stops as well, which were not asked for.
     const bool ended = context_->root_is_child() &&
@@ -74,9 +77,10 @@ Result<void> Coordinator::root_is_alive() const {
 // Tasks are not our children: one that dies leaves a zombie to its parent. Looked for only when nothing goes on.
 Result<void> Coordinator::all_are_alive() const {
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
-        if (task.dead())
+        const base::Pid pid = context_->real_pid(task.pid);
+        if (task.dead() || !pid.value)
             continue;
-        auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/stat", task.pid).c_str());
+        auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/stat", pid.value).c_str());
         if (auto stat = parse::parse_stat(text.value_or(std::string())); stat && stat->state == 'Z')
             return base::fail(base::ErrorKind::Died,
                               fmt::format("task {} ended while it was being restored", task.pid));
@@ -107,7 +111,7 @@ Coordinator::~Coordinator() {
     context_->rendezvous.abort();
     // Every task dies with its parent until the very end, and is traced with EXITKILL from there on.
     if (context_->root_is_child())
-        kill(static_cast<pid_t>(context_->checkpoint.root().pid), SIGKILL);
+        kill(context_->rendezvous.root().value, SIGKILL);
     else
         hold_.end();
     while (waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR) {

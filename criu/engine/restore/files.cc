@@ -230,7 +230,8 @@ Result<void> open_files(RestoreContext &context) {
                                     .images = context.checkpoint.images,
                                     .log = context.log,
                                     .files = context.checkpoint.files,
-                                    .remaps = context.checkpoint.remaps};
+                                    .remaps = context.checkpoint.remaps,
+                                    .net_namespace = context.checkpoint.root().ids.net_ns_id()};
     files.is_held = [&](uint32_t id) { return context.checkpoint.first_holders.contains(id); };
     files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
         return fill_shared(context.checkpoint.images, id, memory, size);

@@ -43,8 +43,8 @@ bool is_over(int64_t result) {
     return result >= 0 || result == -ETIMEDOUT || result == -EAGAIN;
 }
 
-Result<void> enter(plan::ThreadFinish &finish, const resource::LimitedCall &call, uint64_t instruction) {
-    const compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
+Result<void> enter(plan::ThreadFinish &finish, const resource::LimitedCall &call, compel::StoppedThread thread,
+                   uint64_t instruction) {
     TRY(aim(thread, call, instruction));
     const int64_t result = TRY(make_and_interrupt(thread));
     if (static_cast<uint64_t>(result) != resource::cut_off_by(resource::kRestartBlock) && !is_over(result))
@@ -59,10 +59,13 @@ Result<void> enter(plan::ThreadFinish &finish, const resource::LimitedCall &call
 
 } // namespace
 
-Result<void> enter_limited_calls(std::span<plan::ThreadFinish> threads, uint64_t instruction) {
+Result<void> enter_limited_calls(std::span<plan::ThreadFinish> threads, const tree::PidMap &pids,
+                                 uint64_t instruction) {
     for (plan::ThreadFinish &finish : threads)
         if (finish.limited_call)
-            TRY_CTX(enter(finish, *finish.limited_call, instruction), fmt::format("thread {}", finish.tid));
+            TRY_CTX(enter(finish, *finish.limited_call,
+                          compel::StoppedThread(pids.outside(base::VPid(static_cast<pid_t>(finish.tid)))), instruction),
+                    fmt::format("thread {}", finish.tid));
     return {};
 }
 

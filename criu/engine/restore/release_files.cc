@@ -15,7 +15,7 @@ namespace {
 /// Descriptors of restored tasks.
 class Holders {
 public:
-    explicit Holders(const plan::Checkpoint &checkpoint) : checkpoint_(checkpoint) {}
+    explicit Holders(const RestoreContext &context) : context_(context), checkpoint_(context.checkpoint) {}
 
     /// A copy of what the first holder of a file has; an invalid one if the file has none.
     Result<base::UniqueFd> fetch(uint32_t id) {
@@ -39,7 +39,10 @@ public:
     }
 
 private:
-    pid_t pid_of(const plan::Holder &holder) const { return static_cast<pid_t>(checkpoint_.tasks[holder.task].pid); }
+    pid_t pid_of(const plan::Holder &holder) const {
+        return context_.real_pid(checkpoint_.tasks[holder.task].pid).value;
+    }
+    const RestoreContext &context_;
     const plan::Checkpoint &checkpoint_;
     std::map<pid_t, base::UniqueFd> pidfds_;
 };
@@ -53,7 +56,7 @@ Result<void> release_files(const RestoreContext &context) {
                                          .log = context.log,
                                          .remaps = context.checkpoint.remaps,
                                          .states = {}};
-    Holders holders(context.checkpoint);
+    Holders holders(context);
     TRY(resource::refill_late_queues(context.checkpoint.images, context.checkpoint.files,
                                      [&](uint32_t id) { return holders.fetch(id); }));
     for (auto &[id, file] : context.checkpoint.files) {

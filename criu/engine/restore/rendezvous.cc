@@ -101,6 +101,14 @@ Result<void> Rendezvous::pass(uint32_t stage) {
     return {};
 }
 
+void Rendezvous::tell_root(base::Pid root) {
+    store(page_->root, static_cast<uint32_t>(root.value));
+}
+
+base::Pid Rendezvous::root() const {
+    return base::Pid(static_cast<pid_t>(load(page_->root)));
+}
+
 void Rendezvous::count(uint64_t compared, uint64_t skipped_cow, uint64_t restored) {
     __atomic_add_fetch(&page_->counters.compared, compared, __ATOMIC_RELAXED);
     __atomic_add_fetch(&page_->counters.skipped_cow, skipped_cow, __ATOMIC_RELAXED);

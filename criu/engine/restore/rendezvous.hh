@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/contract.hh"
+#include "base/ids.hh"
 #include "base/result.hh"
 #include "criu/plan/layout.hh"
 
@@ -43,6 +44,9 @@ public:
     bool watches_coordinator() const { return watches_; }
     bool coordinator_has_died() const;
     bool given_up() const;
+    /// Whoever creates the root task tells the coordinator its pid, as both see it.
+    void tell_root(base::Pid root);
+    base::Pid root() const; ///< 0: not there yet
     /// Adds to the counters of stats-restore.
     void count(uint64_t compared, uint64_t skipped_cow, uint64_t restored);
     /// Reports a failure; only the first counts.
@@ -65,6 +69,7 @@ private:
     struct Page {
         agent::Rendezvous meet;
         Counters counters;
+        uint32_t root;
         uint32_t text_length, hint_length;
         char text[3000], hint[900];
     };

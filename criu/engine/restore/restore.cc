@@ -4,6 +4,7 @@
 
 #include "criu/engine/restore/coordinator.hh"
 #include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
 #include "criu/engine/restore/restored_threads.hh"
@@ -99,17 +100,17 @@ Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, const 
 Result<void> resume_devices(const RestoreContext &context) {
     for (const plan::TaskImage &task : context.checkpoint.tasks)
         if (!task.dead())
-            TRY(context.plugins.tell(kernel::PluginMoment::ResumeDevices, base::Pid(static_cast<pid_t>(task.pid))));
+            TRY(context.plugins.tell(kernel::PluginMoment::ResumeDevices, context.real_pid(task.pid)));
     return {};
 }
 
-Result<void> write_pidfile(const cli::Options &options, uint32_t pid) {
+Result<void> write_pidfile(const cli::Options &options, base::Pid pid) {
     if (options.pidfile.empty())
         return {};
     FILE *file = fopen(options.pidfile.c_str(), "we");
     if (!file)
         return base::fail_sys(fmt::format("create {}", options.pidfile));
-    const bool written = fprintf(file, "%u", pid) > 0;
+    const bool written = fprintf(file, "%d", pid.value) > 0;
     if (fclose(file) != 0 || !written)
         return base::fail_sys(fmt::format("write {}", options.pidfile));
     return {};
@@ -125,6 +126,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     auto spaces = TRY_CTX(plan_spaces(checkpoint, !vdso.in_place), "restore");
     auto around = TRY_CTX(plan_surroundings(checkpoint, spaces, own, vdso), "restore");
     TRY_CTX(check_cpu(checkpoint), "restore");
+    TRY_CTX(check_namespaces(checkpoint), "restore");
     if (options.print_plan)
         return print_plan(checkpoint, topology, spaces, around);
     TRY_CTX(check_given(options), "restore");
@@ -132,12 +134,12 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(check_groups(checkpoint), "restore");
     if (options.manage_cgroups == cli::ManageCgroups::Soft)
         TRY_CTX(check_cgroups(checkpoint), "restore");
-    TRY_CTX(check_pids(checkpoint, topology), "restore");
+    const uint64_t flags = namespace_flags(checkpoint);
+    if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
+        TRY_CTX(check_pids(checkpoint, topology), "restore");
 
-    if (const auto behind = TRY_CTX(clock_behind(checkpoint), "restore"))
-        log.warn("restore: " + *behind);
+    const bool clocks_are_behind = TRY_CTX(clock_is_behind(checkpoint, options.unprivileged, log), "restore");
 
-    const base::Pid root(static_cast<pid_t>(checkpoint.root().pid));
     kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
     TRY_CTX(scripts.run("pre-restore", {}), "restore");
     RestoreClock clock;
@@ -152,6 +154,9 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                            .around = around,
                            .rendezvous = rendezvous,
                            .coordinator = getpid(),
+                           .namespace_flags = flags,
+                           .clocks_are_behind = clocks_are_behind,
+                           .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
                            .stash_base = first_free_number(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, options, log), "restore");
     Coordinator coordinator(context);
@@ -159,8 +164,11 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     prepare_heap_for_forks();
     TRY_CTX(rebuild(context, coordinator), "restore");
     clock.forked();
+    const base::Pid root = context.real_root();
     TRY_CTX(scripts.run("post-restore", root), "restore");
 
+    if (context.has_pid_namespace())
+        context.pids = TRY_CTX(find_pids(root), "restore");
     RestoredThreads threads(context);
     TRY_CTX(threads.seize_all(), "restore");
     context.rendezvous.expect(count_arrivals(context).threads);
@@ -168,7 +176,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(coordinator.wait_all([&] { threads.go_on(); }), "restore");
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
-    TRY_CTX(write_pidfile(options, checkpoint.root().pid), "restore");
+    TRY_CTX(write_pidfile(options, root), "restore");
     TRY_CTX(scripts.run("pre-resume", root), "restore");
     TRY_CTX(network.unlock(scripts, root), "restore");
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would

@@ -46,7 +46,7 @@ Result<void> RestoredThreads::seize_all() {
             continue;
         const uint64_t options = trace_options(task);
         for (const plan::ThreadImage &thread : task.threads) {
-            base::Pid tid(static_cast<pid_t>(thread.tid));
+            const base::Pid tid = context_->real_pid(thread.tid);
             const bool held = thread.tid == context_->checkpoint.root().pid && !context_->root_is_child();
             if (!held) // since its beginning
                 TRY(compel::seize(tid, options));
@@ -90,11 +90,10 @@ Result<void> RestoredThreads::prepare() {
             continue;
         auto finishes = TRY(plan::finishes(task));
         const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
-        TRY_CTX(enter_limited_calls(finishes, instruction), fmt::format("task {}", task.pid));
-        TRY_CTX(unmap_arena(compel::StoppedThread(base::Pid(static_cast<pid_t>(task.pid)))),
-                fmt::format("task {}", task.pid));
+        TRY_CTX(enter_limited_calls(finishes, context_->pids, instruction), fmt::format("task {}", task.pid));
+        TRY_CTX(unmap_arena(compel::StoppedThread(context_->real_pid(task.pid))), fmt::format("task {}", task.pid));
         for (const plan::ThreadFinish &finish : finishes) {
-            compel::StoppedThread thread(base::Pid(static_cast<pid_t>(finish.tid)));
+            compel::StoppedThread thread(context_->real_pid(finish.tid));
             TRY(thread.set_registers(finish.registers));
             TRY(thread.set_xstate(finish.xstate));
             TRY(thread.set_signal_mask(finish.signal_mask));
@@ -110,7 +109,7 @@ Result<void> RestoredThreads::prepare() {
 Result<void> RestoredThreads::release(bool leave_stopped) {
     for (const plan::TaskImage &task : context_->checkpoint.tasks)
         if (!task.dead() && (leave_stopped || task.stopped() || is_about_to_stop(task)))
-            kill(static_cast<pid_t>(task.pid), SIGSTOP);
+            kill(context_->real_pid(task.pid).value, SIGSTOP);
     for (base::Pid tid : seized_)
         (void)compel::StoppedThread(tid).set_options(0);
     for (base::Pid tid : seized_)

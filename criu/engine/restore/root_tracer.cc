@@ -39,7 +39,7 @@ Result<void> Hold::prepare(RestoreContext &context) {
 }
 
 Result<void> Hold::take(RestoreContext &context) {
-    const base::Pid root(static_cast<pid_t>(context.checkpoint.root().pid));
+    const base::Pid root = context.real_root();
     waiter_.reset();
     pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, root.value, 0)));
     TRY(compel::seize(root, trace_options(context.checkpoint.root())));

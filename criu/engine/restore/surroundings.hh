@@ -46,7 +46,7 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
 
 /// What tasks are to be told if CLOCK_MONOTONIC is behind what they have seen of it, as it is after a reboot: how far.
 /// Nothing where it is not, and for images that do not say.
-Result<std::optional<std::string>> clock_behind(const plan::Checkpoint &checkpoint);
+Result<bool> clock_is_behind(const plan::Checkpoint &checkpoint, bool unprivileged, base::Log &log);
 
 /// --manage-cgroups=soft: the images must not ask for control groups other than ours.
 Result<void> check_cgroups(const plan::Checkpoint &checkpoint);

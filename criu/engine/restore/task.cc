@@ -12,6 +12,7 @@
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/launch.hh"
 #include "criu/engine/restore/memory.hh"
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/root_tracer.hh"
 #include "criu/engine/restore/thread_children.hh"
 
@@ -63,6 +64,8 @@ Result<void> spawn(RestoreContext &context, int index) {
     const auto wanted = static_cast<pid_t>(node.pid);
     clone_args args{};
     args.flags = sharing_flags(context, node);
+    if (index == 0)
+        args.flags |= context.namespace_flags;
     const bool sibling = index == 0 && context.options.restore_sibling;
     args.exit_signal = exit_signal_of(context, node);
     if (sibling) {
@@ -74,8 +77,11 @@ Result<void> spawn(RestoreContext &context, int index) {
     long pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid == 0)
         live(context, index);
-    if (pid > 0)
+    if (pid > 0) {
+        if (index == 0)
+            context.rendezvous.tell_root(base::Pid(static_cast<pid_t>(pid)));
         return {};
+    }
     base::Error error = base::Error::sys(fmt::format("create task {}", node.pid));
     if (errno == EEXIST)
         error.hint(fmt::format("the pid {} is in use by another process: end it, or restore in a new pid namespace",
@@ -94,6 +100,11 @@ void tie_to_parent(RestoreContext &context, const Node &node) {
     if (node.parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(node.parent)]))
         return context.rendezvous.watch_coordinator(); // its first parent is to die soon: see launch()
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (node.parent < 0 && context.has_pid_namespace()) { // from inside its parent cannot be seen
+        if (context.rendezvous.coordinator_has_died())
+            _exit(1);
+        return;
+    }
     const pid_t parent = node.parent < 0
                              ? context.coordinator
                              : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
@@ -191,6 +202,7 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     MemoryCounters counters;
     const bool task = is_task(context, node);
     if (node.parent < 0) {
+        TRY(fill_namespaces(context));
         TRY(open_files(context));
         TRY(create_shared_memory(context));
     }

@@ -76,6 +76,8 @@ struct FileDumpContext {
     image::ImageDirWriter &images;
     base::Log &log;
     std::span<const tree::TaskFacts> tasks; ///< the whole tree
+    const tree::Namespaces &namespaces;
+    const tree::PidMap &pids;
     uint32_t next_file_id = 1;
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
@@ -126,6 +128,7 @@ struct FileOpenContext {
     base::Log &log;
     const ImageFiles &files;
     const Remaps &remaps;
+    uint32_t net_namespace = 0; ///< of the root task, in images
     std::map<uint32_t, std::string>
         ghost_paths;                          ///< ghosts that exist now, by id; those with names are removed at the end
     std::vector<base::UniqueFd> nameless;     ///< ghosts without a name: keep their paths in /proc/self/fd
@@ -220,7 +223,7 @@ bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps 
 // ---- shared by kinds -----------------------------------------------------------------------------------------------
 
 /// The receiver of SIGIO and its kin (fcntl F_SETOWN, F_SETSIG).
-Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner);
+Result<void> dump_owner(const FileDumpContext &context, const OpenFile &file, img::fown_entry *owner);
 /// Sets owner and signal. The owner's process must exist.
 /// O_ASYNC among `flags` is set last: the kernel remembers the descriptor's number with it.
 Result<void> restore_owner(int fd, const img::fown_entry &owner, uint32_t flags);

@@ -82,7 +82,7 @@ Result<void> dump_locks(FileDumpContext &context, const std::string &fdinfo, Pid
         entry.set_flag(flag);
         // Of a lease that is being broken this is what it becomes; whoever breaks it asks again.
         entry.set_type(type_of(lock.access));
-        entry.set_pid(holder.value);
+        entry.set_pid(context.pids.inside(holder).value);
         entry.set_fd(number);
         entry.set_start(flag & (kPosix | kOfd) ? lock.start : 0);
         entry.set_len(flag & (kPosix | kOfd) && lock.end >= 0 ? lock.end - lock.start + 1 : 0);

@@ -13,7 +13,7 @@
 
 namespace resource {
 
-Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner) {
+Result<void> dump_owner(const FileDumpContext &context, const OpenFile &file, img::fown_entry *owner) {
     owner->set_uid(0), owner->set_euid(0), owner->set_signum(0), owner->set_pid_type(0), owner->set_pid(0);
     f_owner_ex who{};
     // O_PATH descriptors have no owner.
@@ -26,7 +26,7 @@ Result<void> dump_owner(const OpenFile &file, img::fown_entry *owner) {
     if (fcntl(file.fd, F_GETOWNER_UIDS, ids) < 0)
         return base::fail_sys("fcntl(F_GETOWNER_UIDS)");
     owner->set_pid_type(static_cast<uint32_t>(who.type)); // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
-    owner->set_pid(static_cast<uint32_t>(who.pid));
+    owner->set_pid(static_cast<uint32_t>(context.pids.inside(base::Pid(who.pid)).value));
     owner->set_uid(ids[0]);
     owner->set_euid(ids[1]);
     owner->set_signum(static_cast<uint32_t>(std::max(0, fcntl(file.fd, F_GETSIG))));

@@ -10,7 +10,7 @@ Result<bool> dump_with_plugin(FileDumpContext &context, const OpenFile &file, im
     entry.set_type(img::EXT);
     entry.set_id(file.id.value);
     entry.mutable_ext()->set_id(file.id.value);
-    TRY(dump_owner(file, entry.mutable_ext()->mutable_fown()));
+    TRY(dump_owner(context, file, entry.mutable_ext()->mutable_fown()));
     return true;
 }
 

@@ -12,6 +12,12 @@
 namespace resource::posix_timers {
 namespace {
 
+/// /proc tells a thread's id as we see it. 0 for one that has ended.
+base::VPid image_id(const tree::TaskFacts &task, base::Pid tid) {
+    auto thread = std::ranges::find(task.threads, tid, &tree::ThreadFacts::tid);
+    return thread == task.threads.end() ? base::VPid() : thread->vtid;
+}
+
 constexpr uint64_t kRestoreIds = 77; // PR_TIMER_CREATE_RESTORE_IDS
 
 // The kernel's struct sigevent, 64 bytes.
@@ -51,7 +57,8 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
             entry->set_vsec(static_cast<uint64_t>(value.it_value.tv_sec));
             entry->set_vnsec(static_cast<uint64_t>(value.it_value.tv_nsec));
             if (timer.to_thread)
-                entry->set_notify_thread_id(timer.target);
+                entry->set_notify_thread_id(
+                    static_cast<uint32_t>(image_id(facts, base::Pid(static_cast<pid_t>(timer.target))).value));
         }
         return {};
     };

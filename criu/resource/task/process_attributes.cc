@@ -86,8 +86,8 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &facts) {
             ext->set_autogroup_nice(*facts.autogroup_nice);
         if (facts.stat.exit_signal != SIGCHLD)
             ext->set_exit_signal(static_cast<uint32_t>(facts.stat.exit_signal));
-        if (facts.parent_thread.value)
-            ext->set_parent_thread(static_cast<uint32_t>(facts.parent_thread.value));
+        if (facts.parent_vthread.value)
+            ext->set_parent_thread(static_cast<uint32_t>(facts.parent_vthread.value));
         if (ext->ByteSizeLong() == 0)
             task->clear_ext();
         return {};

@@ -117,7 +117,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     map->set_map_name(std::string(info.name, strnlen(info.name, sizeof info.name)));
     map->set_ifindex(info.ifindex);
     map->set_map_extra(info.map_extra);
-    TRY(dump_owner(file, map->mutable_fown()));
+    TRY(dump_owner(context, file, map->mutable_fown()));
     const bool is_new = context.states.of<DumpedMaps>().ids.insert(info.id).second;
     return is_new ? dump_data(context, file.fd, info) : Result<void>{};
 }

@@ -14,14 +14,14 @@ bool matches(const OpenFile &file) {
     return file.link == "anon_inode:[eventfd]";
 }
 
-Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
     if (!info.eventfd)
         return base::unsupported("its counter is not in fdinfo");
     img::eventfd_file_entry *event = entry.mutable_efd();
     event->set_id(file.id.value);
     event->set_flags(file.flags);
-    TRY(dump_owner(file, event->mutable_fown()));
+    TRY(dump_owner(context, file, event->mutable_fown()));
     event->set_counter(info.eventfd->count);
     if (info.eventfd->semaphore)
         event->set_semaphore(true);

@@ -98,7 +98,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     img::eventpoll_file_entry *poll = entry.mutable_epfd();
     poll->set_id(file.id.value);
     poll->set_flags(file.flags);
-    TRY(dump_owner(file, poll->mutable_fown()));
+    TRY(dump_owner(context, file, poll->mutable_fown()));
     for (const parse::EpollTarget &target : info.epoll) {
         img::eventpoll_tfd_entry *watched = poll->add_tfd();
         watched->set_id(0);

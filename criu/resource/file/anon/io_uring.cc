@@ -241,7 +241,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     if (!(flags & kNoSqArray) && !TRY(has_array(file.voice, place, Layout::of(entries, completions, flags), entries)))
         flags |= kNoSqArray;
     entry.mutable_ext()->set_id(file.id.value);
-    TRY(dump_owner(file, entry.mutable_ext()->mutable_fown()));
+    TRY(dump_owner(context, file, entry.mutable_ext()->mutable_fown()));
     img::ext_io_uring *uring = entry.mutable_ext()->mutable_io_uring();
     uring->set_entries(entries);
     uring->set_completions(completions);

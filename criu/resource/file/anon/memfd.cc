@@ -91,7 +91,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     memfd->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     memfd->set_pos(static_cast<uint64_t>(std::max<off_t>(0, lseek(file.fd, 0, SEEK_CUR))));
     memfd->set_inode_id(inode->second);
-    return dump_owner(file, memfd->mutable_fown());
+    return dump_owner(context, file, memfd->mutable_fown());
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     pidfd->set_id(file.id.value);
     pidfd->set_ino(static_cast<uint32_t>(file.stat.st_ino));
     pidfd->set_flags(file.flags & (kPidfdThread | O_NONBLOCK));
-    pidfd->set_nspid(pid.value);
-    TRY(dump_owner(file, pidfd->mutable_fown()));
+    pidfd->set_nspid(pid.value > 0 ? context.pids.inside(pid).value : pid.value);
+    TRY(dump_owner(context, file, pidfd->mutable_fown()));
     if (has_owner(pidfd->fown()))
         return base::unsupported("the owner of a pidfd (F_SETOWN)");
     return {};

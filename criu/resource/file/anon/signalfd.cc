@@ -14,14 +14,14 @@ bool matches(const OpenFile &file) {
     return file.link == "anon_inode:[signalfd]";
 }
 
-Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     auto info = TRY(parse::parse_fdinfo(file.fdinfo));
     if (!info.sigmask)
         return base::unsupported("its mask is not in fdinfo");
     img::signalfd_entry *signals = entry.mutable_sgfd();
     signals->set_id(file.id.value);
     signals->set_flags(file.flags);
-    TRY(dump_owner(file, signals->mutable_fown()));
+    TRY(dump_owner(context, file, signals->mutable_fown()));
     signals->set_sigmask(*info.sigmask);
     return {};
 }

@@ -33,7 +33,7 @@ Result<std::string> fdinfo_of(int fd) {
     return std::string(text, static_cast<size_t>(n));
 }
 
-Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entry) {
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
     itimerspec now{};
     if (timerfd_gettime(file.fd, &now) < 0)
         return base::fail_sys("timerfd_gettime");
@@ -43,7 +43,7 @@ Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &entr
     img::timerfd_entry *timer = entry.mutable_tfd();
     timer->set_id(file.id.value);
     timer->set_flags(file.flags);
-    TRY(dump_owner(file, timer->mutable_fown()));
+    TRY(dump_owner(context, file, timer->mutable_fown()));
     timer->set_clockid(static_cast<uint32_t>(info.timerfd->clock_id));
     timer->set_ticks(info.timerfd->ticks);
     timer->set_settime_flags(info.timerfd->settime_flags);

@@ -129,7 +129,6 @@ Result<void> read_thread(const KernelMemory &memory, Address queue, img::ext_mqu
 
 Result<void> read_registration(const KernelMemory &memory, Address queue, const Registration &found,
                                img::ext_mqueue_notify *notify) {
-    notify->set_pid(static_cast<uint32_t>(found.pid));
     notify->set_kind(static_cast<uint32_t>(found.kind));
     notify->set_signal(static_cast<uint32_t>(found.signal));
     if (found.kind == SIGEV_SIGNAL)
@@ -178,8 +177,10 @@ Result<void> dump_with_notification(FileDumpContext &context, const OpenFile &fi
         const Address queue = TRY(queue_of(memory, file.fd));
         const bool ours = std::ranges::any_of(context.tasks,
                                               [&](const tree::TaskFacts &task) { return task.pid.value == found.pid; });
-        if (ours)
+        if (ours) {
             TRY(read_registration(memory, queue, found, entry.mutable_notify()));
+            entry.mutable_notify()->set_pid(static_cast<uint32_t>(context.pids.inside(base::Pid(found.pid)).value));
+        }
         return with_messages ? read_messages(memory, queue, entry) : Result<void>{};
     }();
     if (!done)

@@ -63,7 +63,10 @@ bool is_proc_file(const OpenFile &file) {
 
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
     const ProcTarget target = *proc_target(path);
-    auto task = std::ranges::find(context.tasks, static_cast<pid_t>(target.pid), [](auto &t) { return t.pid.value; });
+    // A file system of the tree's own names its tasks as they are called inside.
+    const bool inner = context.namespaces.root_has_own(tree::NamespaceKind::Mnt);
+    auto task = std::ranges::find(context.tasks, static_cast<pid_t>(target.pid),
+                                  [&](auto &t) { return inner ? t.vpid.value : t.pid.value; });
     // The kernel only notices that the task is gone when somebody looks the path up.
     struct stat now {};
     const bool gone = lstat(path.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;

@@ -90,7 +90,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     reg->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     off_t pos = S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) ? lseek(file.fd, 0, SEEK_CUR) : 0;
     reg->set_pos(pos > 0 ? static_cast<uint64_t>(pos) : 0);
-    TRY(dump_owner(file, reg->mutable_fown()));
+    TRY(dump_owner(context, file, reg->mutable_fown()));
     std::string path = path_of(file);
     reg->set_name(path);
     reg->set_mode(file.stat.st_mode);

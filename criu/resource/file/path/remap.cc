@@ -75,7 +75,7 @@ Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id
         reg->set_id(named.value);
         reg->set_flags(0);
         reg->set_pos(0);
-        TRY(dump_owner(OpenFile{}, reg->mutable_fown()));
+        TRY(dump_owner(context, OpenFile{}, reg->mutable_fown()));
         reg->set_name(TRY(make_link(context, file, path, named.value)));
         reg->set_mode(file.stat.st_mode);
         TRY(context.images.add(image::ImageKind::Files, 0, entry));

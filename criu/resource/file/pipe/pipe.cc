@@ -20,7 +20,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     pipe->set_id(file.id.value);
     pipe->set_pipe_id(static_cast<uint32_t>(file.stat.st_ino));
     pipe->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    TRY(dump_owner(file, pipe->mutable_fown()));
+    TRY(dump_owner(context, file, pipe->mutable_fown()));
     img::ext_pipe ext;
     TRY(dump_pipe_data(context, file, image::ImageKind::PipesData, &ext));
     if (ext.has_packet_mode())

@@ -42,8 +42,8 @@ void write_session(const FileDumpContext &context, uint32_t index, img::tty_info
         uint32_t theirs = 0;
         if (task.zombie || !is_pty_slave(static_cast<uint32_t>(task.stat.tty_nr), theirs) || theirs != index)
             continue;
-        info.set_sid(static_cast<uint32_t>(task.stat.session));
-        info.set_pgrp(static_cast<uint32_t>(std::max(0, task.stat.tpgid)));
+        info.set_sid(static_cast<uint32_t>(task.vsession.value));
+        info.set_pgrp(static_cast<uint32_t>(context.pids.inside(base::Pid(std::max(0, task.stat.tpgid))).value));
         return;
     }
 }
@@ -123,7 +123,7 @@ Result<uint32_t> write_path(FileDumpContext &context, const OpenFile &file) {
     reg->set_pos(0);
     reg->set_name(file.link);
     reg->set_mode(file.stat.st_mode);
-    TRY(dump_owner(file, reg->mutable_fown()));
+    TRY(dump_owner(context, file, reg->mutable_fown()));
     TRY(context.images.add(image::ImageKind::Files, 0, entry));
     return entry.id();
 }
@@ -237,7 +237,7 @@ Result<void> dump_external(FileDumpContext &context, const OpenFile &file, img::
     terminal->set_id(file.id.value);
     terminal->set_tty_info_id(id);
     terminal->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    return dump_owner(file, terminal->mutable_fown());
+    return dump_owner(context, file, terminal->mutable_fown());
 }
 
 } // namespace
@@ -265,7 +265,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     terminal->set_tty_info_id(id);
     terminal->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     terminal->set_regf_id(TRY(write_path(context, file)));
-    return dump_owner(file, terminal->mutable_fown());
+    return dump_owner(context, file, terminal->mutable_fown());
 }
 
 Result<void> finish(FileDumpContext &context) {

@@ -98,9 +98,9 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(check_namespace(file.fd));
     img::tunfile_entry *tun = entry.mutable_tunf();
     tun->set_id(file.id.value);
-    tun->set_ns_id(kNetworkNamespaceId);
+    tun->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
     tun->mutable_ext()->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    TRY(dump_owner(file, tun->mutable_ext()->mutable_fown()));
+    TRY(dump_owner(context, file, tun->mutable_ext()->mutable_fown()));
     const auto device = TRY(attached(file.fd));
     if (!device)
         return {};
@@ -115,7 +115,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         return {};
     TRY(refuse_programs(context, file.fd));
     const img::net_device_entry described = TRY(describe_tun_device(context.log, file.fd, device->ifr_name));
-    return context.images.add(image::ImageKind::Netdev, kNetworkNamespaceId, described);
+    return context.images.add(image::ImageKind::Netdev, context.namespaces.root_id(tree::NamespaceKind::Net),
+                              described);
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
@@ -130,7 +131,8 @@ Result<Devices *> load_devices(FileOpenContext &context) {
     Devices &devices = context.states.of<Devices>();
     if (std::exchange(devices.loaded, true))
         return &devices;
-    for (auto &device : TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, kNetworkNamespaceId)))
+    for (auto &device :
+         TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, context.net_namespace)))
         devices.by_name.emplace(device.name(), std::move(device));
     return &devices;
 }

@@ -99,7 +99,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     img::fanotify_file_entry *fanotify = entry.mutable_ffy();
     fanotify->set_id(file.id.value);
     fanotify->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    TRY(dump_owner(file, fanotify->mutable_fown()));
+    TRY(dump_owner(context, file, fanotify->mutable_fown()));
     fanotify->set_faflags(info.flags);
     fanotify->set_evflags(info.event_flags);
     for (const parse::FanotifyMark &mark : info.marks)

@@ -86,7 +86,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     img::inotify_file_entry &inotify = *entry.mutable_ify();
     inotify.set_id(file.id.value);
     inotify.set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    TRY(dump_owner(file, inotify.mutable_fown()));
+    TRY(dump_owner(context, file, inotify.mutable_fown()));
     for (const parse::InotifyMark &mark : info.inotify) {
         img::inotify_wd_entry *watch = inotify.add_wd();
         watch->set_id(0);

@@ -101,7 +101,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     DatagramFacts &facts = TRY(facts_of(context));
     const auto peer = peer_of(file, identity, facts);
     img::inet_sk_entry *socket = entry.mutable_isk();
-    TRY(describe_inet(file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {}, socket));
+    TRY(describe_inet(context, file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {},
+                      socket));
     socket->set_backlog(0);
     TRY(dump_memberships(file.fd, identity.family, facts.groups, socket));
     if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
@@ -184,8 +185,9 @@ Result<InetIdentity> identify(int fd) {
     return identity;
 }
 
-Result<void> describe_inet(const OpenFile &file, const InetIdentity &identity, uint32_t state, const Endpoint &local,
-                           const Endpoint *peer, std::string_view usual_congestion, img::inet_sk_entry *entry) {
+Result<void> describe_inet(const FileDumpContext &context, const OpenFile &file, const InetIdentity &identity,
+                           uint32_t state, const Endpoint &local, const Endpoint *peer,
+                           std::string_view usual_congestion, img::inet_sk_entry *entry) {
     entry->set_id(file.id.value);
     entry->set_ino(static_cast<uint32_t>(file.stat.st_ino));
     entry->set_family(static_cast<uint32_t>(identity.family));
@@ -193,9 +195,9 @@ Result<void> describe_inet(const OpenFile &file, const InetIdentity &identity, u
     entry->set_proto(static_cast<uint32_t>(identity.protocol));
     entry->set_state(state);
     entry->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    entry->set_ns_id(kNetworkNamespaceId);
+    entry->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
     write_endpoints(local, peer, entry);
-    TRY(dump_owner(file, entry->mutable_fown()));
+    TRY(dump_owner(context, file, entry->mutable_fown()));
     TRY(dump_socket_options(file.fd, entry->mutable_opts()));
     return dump_inet_options(file.fd, entry, usual_congestion);
 }

@@ -6,17 +6,15 @@
 
 namespace resource {
 
-/// The number by which CRIU's images call the network namespace of the tree.
-inline constexpr uint32_t kNetworkNamespaceId = 2;
-
 struct InetIdentity {
     int family = 0, type = 0, protocol = 0;
 };
 Result<InetIdentity> identify(int fd);
 
 /// Everything but state, backlog and queues.
-Result<void> describe_inet(const OpenFile &file, const InetIdentity &identity, uint32_t state, const Endpoint &local,
-                           const Endpoint *peer, std::string_view usual_congestion, img::inet_sk_entry *entry);
+Result<void> describe_inet(const FileDumpContext &context, const OpenFile &file, const InetIdentity &identity,
+                           uint32_t state, const Endpoint &local, const Endpoint *peer,
+                           std::string_view usual_congestion, img::inet_sk_entry *entry);
 /// A socket with its early options.
 Result<base::UniqueFd> create_inet(const img::inet_sk_entry &entry);
 /// bind(2); if others stand in the way who share the address, by SO_REUSEADDR, which may be left on.

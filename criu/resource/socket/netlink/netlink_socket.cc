@@ -179,7 +179,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(dump_addresses(context, file, nlsk));
     TRY(refuse_filter_user(protocol, nlsk->portid()));
     TRY(dump_groups(file.fd, nlsk));
-    TRY(dump_owner(file, nlsk->mutable_fown()));
+    TRY(dump_owner(context, file, nlsk->mutable_fown()));
     TRY(dump_socket_options(file.fd, nlsk->mutable_opts()));
     nlsk->mutable_ext()->set_type(static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_TYPE)));
     TRY(dump_option_list(file.fd, kOptions, nlsk->mutable_ext()->mutable_options()));

@@ -18,7 +18,7 @@
 namespace resource::packet_socket {
 namespace {
 
-constexpr uint32_t kNoFanout = 0xffffffff, kNamespaceId = 2;
+constexpr uint32_t kNoFanout = 0xffffffff;
 constexpr int kIgnoreOutgoing = 23, kVnetHeaderSize = 24;
 constexpr unsigned kFanoutCbpf = 6, kFanoutEbpf = 7;
 constexpr size_t kMaxAddress = sizeof(packet_mreq::mr_address);
@@ -108,9 +108,9 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     socket->set_id(file.id.value);
     socket->set_type(static_cast<uint32_t>(type));
     socket->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    socket->set_ns_id(kNamespaceId);
+    socket->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
     TRY(dump_diag(file.fd, *TRY(facts_of(context, file)), socket));
-    TRY(dump_owner(file, socket->mutable_fown()));
+    TRY(dump_owner(context, file, socket->mutable_fown()));
     TRY(dump_socket_options(file.fd, socket->mutable_opts()));
     socket->set_version(number(file.fd, PACKET_VERSION));
     socket->set_reserve(number(file.fd, PACKET_RESERVE));

@@ -238,7 +238,7 @@ Result<void> dump_one(FileDumpContext &context, const TcpDump &dump, size_t inde
     img::inet_sk_entry *entry = file.mutable_isk();
     const uint32_t state = TRY(tcp_info_of(socket.fd.get())).tcpi_state;
     const bool closes = socket.connected() && context.options.tcp_close;
-    TRY(describe_inet(socket.file, socket.identity, closes ? uint32_t{TCP_CLOSE} : state, socket.local,
+    TRY(describe_inet(context, socket.file, socket.identity, closes ? uint32_t{TCP_CLOSE} : state, socket.local,
                       socket.peer && !closes ? &*socket.peer : nullptr, dump.usual_congestion, entry));
     entry->set_backlog(0);
     if (closes) {

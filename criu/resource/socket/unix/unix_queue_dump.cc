@@ -287,7 +287,7 @@ Result<void> write(FileDumpContext &context, uint32_t id, int type, Packet &pack
         entry.mutable_ext()->set_out_of_band(true);
     if (packet.sender) {
         img::ext_credentials *creds = entry.mutable_ext()->mutable_creds();
-        creds->set_pid(static_cast<uint32_t>(packet.sender->pid));
+        creds->set_pid(static_cast<uint32_t>(context.pids.inside(base::Pid(packet.sender->pid)).value));
         creds->set_uid(packet.sender->uid);
         creds->set_gid(packet.sender->gid);
     }

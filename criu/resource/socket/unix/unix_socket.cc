@@ -48,13 +48,13 @@ std::string show_unix_name(std::string_view name) {
     return out;
 }
 
-bool peer_credentials(int fd, img::ext_credentials *credentials) {
+bool peer_credentials(const tree::PidMap &pids, int fd, img::ext_credentials *credentials) {
     ucred peer{};
     socklen_t size = sizeof peer;
     constexpr auto kNobody = static_cast<uid_t>(-1);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid == kNobody)
         return false;
-    credentials->set_pid(static_cast<uint32_t>(peer.pid));
+    credentials->set_pid(static_cast<uint32_t>(pids.inside(base::Pid(peer.pid)).value));
     credentials->set_uid(peer.uid);
     credentials->set_gid(peer.gid);
     size = 0;

@@ -17,8 +17,6 @@
 namespace resource {
 namespace {
 
-constexpr uint32_t kNetNamespaceId = 2; // as in the ids images
-
 Result<UnixDumpState *> load(FileDumpContext &context) {
     UnixDumpState &state = context.states.of<UnixDumpState>();
     if (state.loaded)
@@ -33,7 +31,8 @@ Result<UnixDumpState *> load(FileDumpContext &context) {
 }
 
 /// What both a socket that has a descriptor and one outside of the tree have.
-void write_kernel_facts(const UnixDumpState &state, const kernel::UnixSocket &sk, img::unix_sk_entry *entry) {
+void write_kernel_facts(FileDumpContext &context, const kernel::UnixSocket &sk, img::unix_sk_entry *entry) {
+    const UnixDumpState &state = context.states.of<UnixDumpState>();
     entry->set_ino(sk.inode);
     entry->set_type(sk.type);
     entry->set_state(sk.state);
@@ -42,7 +41,7 @@ void write_kernel_facts(const UnixDumpState &state, const kernel::UnixSocket &sk
     entry->set_peer(waits != state.waiting_at.end() ? waits->second : sk.peer.value_or(0));
     if (sk.shutdown)
         entry->set_shutdown(static_cast<img::sk_shutdown>(sk.shutdown & 3));
-    entry->set_ns_id(kNetNamespaceId);
+    entry->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
 }
 
 /// The peer exists for the kernel alone: its last descriptor was closed.
@@ -55,11 +54,12 @@ void dump_gone_peer(int fd, img::unix_sk_entry *entry) {
         ext->set_peer_name(unix_name(name));
 }
 
-Result<void> dump_details(int fd, const kernel::UnixSocket &sk, img::unix_sk_entry *entry) {
+Result<void> dump_details(const FileDumpContext &context, int fd, const kernel::UnixSocket &sk,
+                          img::unix_sk_entry *entry) {
     img::ext_unix_sk *ext = entry->mutable_ext();
     if (sk.peer && *sk.peer == 0 && entry->peer() == 0)
         dump_gone_peer(fd, entry);
-    if (img::ext_credentials credentials; peer_credentials(fd, &credentials))
+    if (img::ext_credentials credentials; peer_credentials(context.pids, fd, &credentials))
         *ext->mutable_peer_creds() = credentials;
     // SO_ERROR would take it away; there is no other error that a unix socket can have.
     pollfd error{fd, 0, 0};
@@ -97,7 +97,7 @@ void guess_credentials(const FileDumpContext &context, const UnixDumpState &stat
         return;
     constexpr size_t kEffective = 1;
     img::ext_credentials *creds = pending->mutable_creds();
-    creds->set_pid(static_cast<uint32_t>(task->pid.value));
+    creds->set_pid(static_cast<uint32_t>(task->vpid.value));
     creds->set_uid(task->status().uid[kEffective]);
     creds->set_gid(task->status().gid[kEffective]);
     for (uint32_t group : task->status().groups)
@@ -124,7 +124,7 @@ Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDump
     pending->set_client(client);
     if (!client)
         pending->set_client_name(unix_name(name));
-    peer_credentials(fd.get(), pending->mutable_creds());
+    peer_credentials(context.pids, fd.get(), pending->mutable_creds());
     pending->set_queue(state.next_queue_id--);
     return dump_unix_queue(context, fd.get(), static_cast<int>(listener.entry.usk().type()), pending->queue(), 0);
 }
@@ -191,14 +191,14 @@ Result<void> refuse_outsider(const kernel::UnixSocket &own, const kernel::UnixSo
 }
 
 /// The peer's own entry: its address, for a restore to connect to.
-Result<void> dump_outsider(FileDumpContext &context, const UnixDumpState &state, const kernel::UnixSocket &peer) {
+Result<void> dump_outsider(FileDumpContext &context, const kernel::UnixSocket &peer) {
     img::file_entry entry;
     entry.set_type(img::UNIXSK);
     entry.set_id(context.new_id().value);
     img::unix_sk_entry *usk = entry.mutable_usk();
     usk->set_id(entry.id());
     usk->set_flags(O_RDWR);
-    write_kernel_facts(state, peer, usk);
+    write_kernel_facts(context, peer, usk);
     usk->set_uflags(kUnixExternal);
     usk->set_peer(0);
     usk->set_backlog(0);
@@ -254,7 +254,7 @@ Result<void> check_peers(FileDumpContext &context, UnixDumpState &state) {
                                                  inode, peer));
         TRY_CTX(accept_outsider(context.options, own, found->second), fmt::format("task {}", holder.value));
         if (outsiders.insert(peer).second)
-            TRY(dump_outsider(context, state, found->second));
+            TRY(dump_outsider(context, found->second));
     }
     return {};
 }
@@ -290,11 +290,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     usk->set_id(file.id.value);
     usk->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     usk->set_uflags(0);
-    write_kernel_facts(state, sk, usk);
-    TRY(dump_owner(file, usk->mutable_fown()));
+    write_kernel_facts(context, sk, usk);
+    TRY(dump_owner(context, file, usk->mutable_fown()));
     TRY(dump_socket_options(file.fd, usk->mutable_opts()));
     TRY(dump_unix_name(context, file, sk, usk));
-    TRY(dump_details(file.fd, sk, usk));
+    TRY(dump_details(context, file.fd, sk, usk));
     if (!sk.waiting.empty())
         return postpone(context, state.busy, file, entry);
     if (sk.state != kUnixListening)

@@ -1,0 +1,21 @@
+// The namespaces that a restored tree gets of its own, and who is who in them.
+#pragma once
+
+#include "criu/engine/restore/context.hh"
+
+namespace restore {
+
+/// Whether the namespaces of the images can be made. Errors: Unsupported.
+Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
+
+/// Clone flags of the root task: one for each kind of namespace that is not the host's.
+uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
+
+/// In the root task, first of all: what the images hold of its fresh namespaces.
+Result<void> fill_namespaces(const RestoreContext &context);
+
+/// Who has which number of the images, of all processes and threads below `root`. They must not come and go.
+/// Errors: Died.
+Result<tree::PidMap> find_pids(base::Pid root);
+
+} // namespace restore

@@ -1,0 +1,75 @@
+#include "criu/kernel/namespaces.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
+namespace kernel {
+namespace {
+
+struct Names {
+    const char *name;
+    uint64_t flag;
+};
+
+// In the order of the enumeration. CLONE_NEWTIME is missing in this libc.
+constexpr std::array<Names, tree::kAllNamespaceKinds.size()> kNames = {{{"pid", CLONE_NEWPID},
+                                                                        {"net", CLONE_NEWNET},
+                                                                        {"ipc", CLONE_NEWIPC},
+                                                                        {"uts", CLONE_NEWUTS},
+                                                                        {"time", 0x80},
+                                                                        {"mnt", CLONE_NEWNS},
+                                                                        {"user", CLONE_NEWUSER},
+                                                                        {"cgroup", CLONE_NEWCGROUP}}};
+
+uint64_t inode_at(int dir, const char *name) {
+    struct stat st {};
+    return fstatat(dir, name, &st, 0) == 0 ? st.st_ino : 0;
+}
+
+} // namespace
+
+const char *name_of(tree::NamespaceKind kind) {
+    return kNames[static_cast<size_t>(kind)].name;
+}
+
+uint64_t clone_flag_of(tree::NamespaceKind kind) {
+    return kNames[static_cast<size_t>(kind)].flag;
+}
+
+Result<tree::NamespaceInodes> namespaces_of(base::Pid pid) {
+    const base::UniqueFd dir =
+        TRY(open_at(AT_FDCWD, fmt::format("/proc/{}/ns", pid.value).c_str(), O_PATH | O_DIRECTORY));
+    tree::NamespaceInodes found;
+    for (tree::NamespaceKind kind : tree::kAllNamespaceKinds)
+        found[kind] = inode_at(dir.get(), name_of(kind));
+    found.pid_for_children = inode_at(dir.get(), "pid_for_children");
+    found.time_for_children = inode_at(dir.get(), "time_for_children");
+    return found;
+}
+
+Result<base::UniqueFd> open_namespace(base::Pid member, tree::NamespaceKind kind) {
+    return open_at(AT_FDCWD, fmt::format("/proc/{}/ns/{}", member.value, name_of(kind)).c_str(), O_RDONLY);
+}
+
+Result<void> inside(std::span<const int> join, const std::function<Result<void>()> &body) {
+    Result<void> outcome;
+    std::thread visitor([&] {
+        outcome = base::guarded([&]() -> Result<void> {
+            // Who shares its root and working directory with others may not change mount namespaces.
+            if (unshare(CLONE_FS) < 0)
+                return base::fail_sys("unshare(CLONE_FS)");
+            for (int fd : join)
+                if (setns(fd, 0) < 0)
+                    return base::fail_sys("setns");
+            return body();
+        });
+    });
+    visitor.join();
+    return outcome;
+}
+
+} // namespace kernel

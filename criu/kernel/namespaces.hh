@@ -1,0 +1,30 @@
+// Which namespaces a task lives in, and doing something inside of them.
+#pragma once
+
+#include "base/guarded.hh"
+#include "base/unique_fd.hh"
+#include "criu/kernel/io.hh"
+#include "criu/tree/namespaces.hh"
+
+#include <functional>
+#include <span>
+
+namespace kernel {
+
+/// Inode numbers of the namespaces of a process or thread. Errors: Died.
+Result<tree::NamespaceInodes> namespaces_of(base::Pid pid);
+
+/// /proc/PID/ns/NAME: "net".
+const char *name_of(tree::NamespaceKind kind);
+/// CLONE_NEWNET and the like.
+uint64_t clone_flag_of(tree::NamespaceKind kind);
+
+/// A descriptor of one of the namespaces of a task.
+Result<base::UniqueFd> open_namespace(base::Pid member, tree::NamespaceKind kind);
+
+/// Runs `body` on a thread of its own that has entered these namespaces: no other thread's ever change. For all kinds
+/// but user and pid, which a thread cannot enter (or not alone).
+/// `join`: descriptors of namespaces. Errors: those of `body`; System where one may not be entered.
+Result<void> inside(std::span<const int> join, const std::function<Result<void>()> &body);
+
+} // namespace kernel

@@ -1,0 +1,16 @@
+// Every kind of namespace, each defined in the file of its name. For the table only.
+#pragma once
+
+#include "criu/resource/namespace/namespace.hh"
+
+namespace resource::pid_namespace {
+Result<void> refuse(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &);
+}
+namespace resource::time_namespace {
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> fill(NamespaceFillContext &);
+}
+namespace resource::uts_namespace {
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> fill(NamespaceFillContext &);
+}

@@ -1,0 +1,60 @@
+// Namespaces: the verbs of one kind.
+//
+//     refuse(tree, ns)      why a tree that lives in such a namespace of its own cannot be saved
+//     dump(context, ns)     contents -> images
+//     fill(context)         in the root task, right after it came into being in a fresh namespace: images -> contents
+//
+// How a namespace comes into being is the same for all kinds: the root task is created with the clone flags of those
+// that are not the host's. A namespace of the tool's own is recorded by its number and not filled; that is no special
+// case of a kind but the origin of the value (criu/tree/namespaces.hh).
+#pragma once
+
+#include "base/log.hh"
+#include "base/result.hh"
+#include "criu/image/image_dir.hh"
+#include "criu/image/image_writer.hh"
+#include "criu/tree/facts.hh"
+#include "criu/tree/namespaces.hh"
+
+#include <span>
+
+namespace resource {
+
+using base::Result;
+
+struct NamespaceDumpContext {
+    image::ImageDirWriter &images;
+    base::Log &log;
+    std::span<const tree::TaskFacts> tasks;
+    const tree::Namespaces &namespaces;
+};
+
+struct NamespaceFillContext {
+    const image::ImageDir &images;
+    base::Log &log;
+    uint32_t id = 0; ///< of the namespace at hand
+};
+
+struct NamespaceKindRow {
+    tree::NamespaceKind kind;
+    /// Null: it is never refused.
+    Result<void> (*refuse)(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &);
+    /// Null: all there is to know is in other images.
+    Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
+    Result<void> (*fill)(NamespaceFillContext &) = nullptr;
+};
+
+/// In the order in which they are filled.
+std::span<const NamespaceKindRow> namespace_kinds();
+
+/// Whether the namespaces that this task brings along can be saved, in words.
+Result<void> check_namespaces(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
+                              const tree::TaskFacts &task);
+
+/// Whether a restore can make a namespace of this kind. Errors: Unsupported.
+Result<void> check_restorable(tree::NamespaceKind kind);
+
+/// Writes the contents of all namespaces of the tree's own.
+Result<void> dump_namespaces(NamespaceDumpContext &context);
+
+} // namespace resource

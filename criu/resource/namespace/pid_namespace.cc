@@ -1,0 +1,20 @@
+// Pid namespaces hold nothing but numbers: who has which is in pstree.img, as the namespace's own tasks see it. It lives
+// as long as its init, which has to be the root of the tree.
+#include "criu/resource/namespace/kinds.hh"
+
+#include <fmt/format.h>
+
+namespace resource::pid_namespace {
+
+Result<void> refuse(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &, const tree::Namespace &) {
+    const tree::TaskFacts &root = tasks.front();
+    if (root.vpid.value == 1)
+        return {};
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported,
+                    fmt::format("whose init is outside of the tree (the root of the tree has pid {} in it)",
+                                root.vpid.value))
+            .hint("dump the whole namespace: -t with the pid of its init"));
+}
+
+} // namespace resource::pid_namespace

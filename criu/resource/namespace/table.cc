@@ -1,0 +1,87 @@
+// The list of all kinds of namespaces, and the loops over it.
+#include "criu/resource/namespace/kinds.hh"
+
+#include "criu/kernel/namespaces.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace resource {
+namespace {
+
+Result<void> not_yet(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &) {
+    return base::unsupported("which is not saved yet");
+}
+
+// A name is resolved where the hostname, the addresses and the mounts are what they were: hence this order.
+constexpr NamespaceKindRow kNamespaceKinds[] = {
+    {.kind = tree::NamespaceKind::User, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
+    {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
+    {.kind = tree::NamespaceKind::Cgroup, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
+    {.kind = tree::NamespaceKind::Ipc, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Net, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Mnt, .refuse = not_yet},
+};
+static_assert(std::size(kNamespaceKinds) == tree::kAllNamespaceKinds.size());
+
+const NamespaceKindRow &row_of(tree::NamespaceKind kind) {
+    return *std::ranges::find(kNamespaceKinds, kind, &NamespaceKindRow::kind);
+}
+
+std::string describe(const tree::Namespace &ns) {
+    return fmt::format("it lives in a {} namespace of its own ({}:[{}])", kernel::name_of(ns.kind),
+                       kernel::name_of(ns.kind), ns.inode);
+}
+
+/// Only mounts and networks of a task below may differ from its parent's, as in CRIU's images.
+Result<void> check_nesting(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
+    const tree::Namespace *root = namespaces.of_root(ns.kind);
+    if (root && root->inode == ns.inode)
+        return {};
+    return base::unsupported("which the root of the tree does not share: nested namespaces are not saved yet");
+}
+
+} // namespace
+
+std::span<const NamespaceKindRow> namespace_kinds() {
+    return kNamespaceKinds;
+}
+
+Result<void> check_namespaces(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
+                              const tree::TaskFacts &task) {
+    for (const tree::Namespace &ns : namespaces.all()) {
+        if (ns.origin == tree::NamespaceOrigin::Host || task.ns[ns.kind] != ns.inode)
+            continue;
+        TRY_CTX(check_nesting(namespaces, ns), describe(ns));
+        if (auto refuse = row_of(ns.kind).refuse)
+            TRY_CTX(refuse(tasks, namespaces, ns), describe(ns));
+    }
+    const auto children = [&](tree::NamespaceKind kind, uint64_t inode) -> Result<void> {
+        if (inode && inode != task.ns[kind])
+            return base::unsupported(fmt::format("it has called unshare: its next child would live in a {} namespace "
+                                                 "of its own, which is not saved yet",
+                                                 kernel::name_of(kind)));
+        return {};
+    };
+    TRY(children(tree::NamespaceKind::Pid, task.ns.pid_for_children));
+    return children(tree::NamespaceKind::Time, task.ns.time_for_children);
+}
+
+Result<void> check_restorable(tree::NamespaceKind kind) {
+    if (row_of(kind).refuse == not_yet)
+        return base::unsupported(
+            fmt::format("its tasks lived in a {} namespace of their own, which is not restored yet",
+                        kernel::name_of(kind)));
+    return {};
+}
+
+Result<void> dump_namespaces(NamespaceDumpContext &context) {
+    for (const tree::Namespace &ns : context.namespaces.all())
+        if (auto dump = row_of(ns.kind).dump; dump && ns.origin == tree::NamespaceOrigin::Ours)
+            TRY_CTX(dump(context, ns), fmt::format("{} namespace", kernel::name_of(ns.kind)));
+    return {};
+}
+
+} // namespace resource
