@@ -104,7 +104,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     TRY(table.finish());
     warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
-    resource::NamespaceDumpContext namespaces{images, log, tasks, files.namespaces};
+    resource::NamespaceDumpContext namespaces{images, log, tasks, files.namespaces, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));

@@ -59,6 +59,8 @@ Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &tas
         return base::unsupported("its id is the number of other shared memory of the tree");
     if (!context.segments_done.insert(vma.inode).second)
         return {};
+    if (context.namespaces.root_has_own(tree::NamespaceKind::Ipc)) // saved with the namespace
+        return {};
     auto entry = TRY(resource::describe_segment(vma));
     TRY(context.images.add(image::ImageKind::IpcnsShm,
                            context.namespaces.id_of(tree::NamespaceKind::Ipc, task.ns[tree::NamespaceKind::Ipc]),

@@ -1,5 +1,6 @@
 #include "criu/engine/restore/namespaces.hh"
 
+#include "criu/engine/restore/page_reader.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/status.hh"
@@ -70,7 +71,7 @@ uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
     return flags;
 }
 
-Result<void> fill_namespaces(const RestoreContext &context) {
+Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
         const bool own = has_own(context.checkpoint, row.kind);
         const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.clocks_are_behind;
@@ -78,7 +79,11 @@ Result<void> fill_namespaces(const RestoreContext &context) {
             continue;
         resource::NamespaceFillContext fill{.images = context.checkpoint.images,
                                             .log = context.log,
-                                            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0};
+                                            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
+                                            .segments = segments,
+                                            .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
+                                                return fill_shared(context.checkpoint.images, id, memory, size);
+                                            }};
         TRY_CTX(row.fill(fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
     return {};

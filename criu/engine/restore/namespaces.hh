@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/engine/restore/context.hh"
+#include "criu/resource/mm/sysv_segment.hh"
 
 namespace restore {
 
@@ -12,7 +13,8 @@ Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
 
 /// In the root task, first of all: what the images hold of its fresh namespaces.
-Result<void> fill_namespaces(const RestoreContext &context);
+/// `segments` keeps System V memory until tasks have attached theirs.
+Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments);
 
 /// Who has which number of the images, of all processes and threads below `root`. They must not come and go.
 /// Errors: Died.

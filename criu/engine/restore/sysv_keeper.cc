@@ -27,6 +27,8 @@ constexpr char kReady = 'r', kFailed = 'f', kKeep = 'k', kTakeBack = 't';
 /// The segments that tasks are attached to; an image of a whole IPC namespace may hold more.
 Result<Segments> attached_segments(const plan::Checkpoint &checkpoint) {
     std::set<uint64_t> wanted;
+    if (checkpoint.root().ids.ipc_ns_id() != checkpoint.inventory.root_ids().ipc_ns_id())
+        return Segments{}; // the namespace's own: resource/namespace/ipc
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const img::vma_entry &vma : task.mm.vmas())
             if (vma.status() & resource::kVmaSysvIpc)

@@ -201,8 +201,9 @@ Result<void> collect_children(const RestoreContext &context, const Node &node) {
 Result<void> live_on(RestoreContext &context, const Node &node) {
     MemoryCounters counters;
     const bool task = is_task(context, node);
+    resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
-        TRY(fill_namespaces(context));
+        TRY(fill_namespaces(context, segments));
         TRY(open_files(context));
         TRY(create_shared_memory(context));
     }

@@ -6,11 +6,15 @@
 namespace resource::pid_namespace {
 Result<void> refuse(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &);
 }
+namespace resource::ipc_namespace {
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> fill(NamespaceFillContext &);
+} // namespace resource::ipc_namespace
 namespace resource::time_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
-}
+} // namespace resource::time_namespace
 namespace resource::uts_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
-}
+} // namespace resource::uts_namespace

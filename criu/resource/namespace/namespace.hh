@@ -13,9 +13,11 @@
 #include "base/result.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/resource/mm/sysv_segment.hh"
 #include "criu/tree/facts.hh"
 #include "criu/tree/namespaces.hh"
 
+#include <functional>
 #include <span>
 
 namespace resource {
@@ -27,12 +29,17 @@ struct NamespaceDumpContext {
     base::Log &log;
     std::span<const tree::TaskFacts> tasks;
     const tree::Namespaces &namespaces;
+    /// Writes the contents of a memory file as pagemap-shmem-ID.
+    const std::function<Result<void>(uint64_t id, int fd)> &dump_contents;
 };
 
 struct NamespaceFillContext {
     const image::ImageDir &images;
     base::Log &log;
-    uint32_t id = 0; ///< of the namespace at hand
+    uint32_t id = 0;      ///< of the namespace at hand
+    SegmentSet &segments; ///< keeps System V memory until tasks have attached theirs
+    /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
+    SegmentSet::Fill fill_contents;
 };
 
 struct NamespaceKindRow {

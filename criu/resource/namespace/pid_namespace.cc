@@ -1,5 +1,5 @@
-// Pid namespaces hold nothing but numbers: who has which is in pstree.img, as the namespace's own tasks see it. It lives
-// as long as its init, which has to be the root of the tree.
+// Pid namespaces hold nothing but numbers: who has which is in pstree.img, as the namespace's own tasks see it. It
+// lives as long as its init, which has to be the root of the tree.
 #include "criu/resource/namespace/kinds.hh"
 
 #include <fmt/format.h>
@@ -11,9 +11,9 @@ Result<void> refuse(std::span<const tree::TaskFacts> tasks, const tree::Namespac
     if (root.vpid.value == 1)
         return {};
     return base::fail(
-        base::Error(base::ErrorKind::Unsupported,
-                    fmt::format("whose init is outside of the tree (the root of the tree has pid {} in it)",
-                                root.vpid.value))
+        base::Error(
+            base::ErrorKind::Unsupported,
+            fmt::format("whose init is outside of the tree (the root of the tree has pid {} in it)", root.vpid.value))
             .hint("dump the whole namespace: -t with the pid of its init"));
 }
 

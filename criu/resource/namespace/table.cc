@@ -20,7 +20,7 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
     {.kind = tree::NamespaceKind::Cgroup, .refuse = not_yet},
     {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
-    {.kind = tree::NamespaceKind::Ipc, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
     {.kind = tree::NamespaceKind::Net, .refuse = not_yet},
     {.kind = tree::NamespaceKind::Mnt, .refuse = not_yet},
 };
@@ -71,9 +71,8 @@ Result<void> check_namespaces(std::span<const tree::TaskFacts> tasks, const tree
 
 Result<void> check_restorable(tree::NamespaceKind kind) {
     if (row_of(kind).refuse == not_yet)
-        return base::unsupported(
-            fmt::format("its tasks lived in a {} namespace of their own, which is not restored yet",
-                        kernel::name_of(kind)));
+        return base::unsupported(fmt::format(
+            "its tasks lived in a {} namespace of their own, which is not restored yet", kernel::name_of(kind)));
     return {};
 }
 

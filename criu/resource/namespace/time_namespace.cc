@@ -1,6 +1,6 @@
 // CLOCK_MONOTONIC and CLOCK_BOOTTIME begin at zero with each boot. Timers are saved as the time that is left, but
-// programs also keep absolute times of these clocks in their memory: behind a reboot, or on another machine, these lie in
-// a far future. A time namespace shifts both clocks; a task that was in one goes on where its clocks were.
+// programs also keep absolute times of these clocks in their memory: behind a reboot, or on another machine, these lie
+// in a far future. A time namespace shifts both clocks; a task that was in one goes on where its clocks were.
 //
 // Offsets can be written until the first task is in the namespace, and who calls unshare is not: only its children are,
 // and itself after a setns, which a process of one thread may do.
