@@ -1,8 +1,9 @@
 // Everything the command line and the configuration files can say, as plain values.
 //
-// This header belongs to the layer of include/: the engines take Options as input, so it may include nothing of the
-// program (scripts/check_layers.py knows). Defaults are CRIU's.
+// Only fronts see it (scripts/check_layers.py): the engines take what requests.hh makes of it. Defaults are CRIU's.
 #pragma once
+
+#include "criu/resource/file/options.hh"
 
 #include <cstdint>
 #include <optional>
@@ -25,15 +26,8 @@ enum class ManageCgroups : uint8_t { None, Ignore, Soft };
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
 
-struct InheritFd {
-    int fd = -1;
-    std::string key; ///< "pipe:[123]", "tty[8801:5]", a relative path, ...
-};
-
-/// --external KIND[KEY]:VALUE
-struct External {
-    std::string kind, key, value;
-};
+using resource::External;
+using resource::InheritFd;
 
 struct Options {
     Command command = Command::None;

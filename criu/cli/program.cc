@@ -5,12 +5,12 @@
 
 #include "base/guarded.hh"
 #include "base/printable.hh"
+#include "criu/cli/commands.hh"
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
 #include "criu/cli/privilege.hh"
 #include "criu/cli/supported.hh"
 #include "criu/cli/version.hh"
-#include "criu/engine/check/check.hh"
 
 #include <algorithm>
 #include <csignal>
@@ -74,18 +74,13 @@ base::Result<base::Log> open_log(const Options &options) {
 }
 
 base::Result<int> run_command(const Options &options, const Engines &engines, base::Log &log) {
-    auto engine = [&](auto *function, std::string_view name) -> base::Result<int> {
-        if (!function)
-            return base::unsupported(fmt::format("the command {} is not built into this program", name));
-        return function(options, log);
-    };
     switch (options.command) {
     case Command::Dump:
-        return engine(engines.dump, "dump");
+        return run_dump(engines, options, log);
     case Command::Restore:
-        return engine(engines.restore, "restore");
+        return run_restore(engines, options, log);
     case Command::Check:
-        return options.tree ? engine(engines.check_tree, "check --tree") : check::run(options, log);
+        return run_check(engines, options, log);
     case Command::Crit:
     case Command::None:
         break;

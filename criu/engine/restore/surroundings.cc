@@ -211,8 +211,8 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
     return {};
 }
 
-Result<void> check_given(const cli::Options &options) {
-    for (const cli::InheritFd &given : options.inherit_fds) {
+Result<void> check_given(const std::vector<resource::InheritFd> &inherited) {
+    for (const resource::InheritFd &given : inherited) {
         const int flags = fcntl(given.fd, F_GETFD);
         if (flags < 0 || (flags & FD_CLOEXEC))
             return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("--inherit-fd fd[{}]:{}: there is no "

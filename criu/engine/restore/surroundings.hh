@@ -1,7 +1,6 @@
 // What a restore finds around itself: our own mappings, the kernel's vdso, pids in use, files on disk.
 #pragma once
 
-#include "criu/cli/options.hh"
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
 
@@ -39,7 +38,7 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint);
 
 /// The caller's descriptors (--inherit-fd) must be there. Ours are all close-on-exec; what has come through exec is
 /// not.
-Result<void> check_given(const cli::Options &options);
+Result<void> check_given(const std::vector<resource::InheritFd> &inherited);
 
 /// Errors: Unsupported, naming a capability that a task has and we cannot give it.
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint);

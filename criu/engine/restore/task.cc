@@ -63,7 +63,7 @@ Result<void> spawn(RestoreContext &context, int index) {
     const auto wanted = static_cast<pid_t>(node.pid);
     clone_args args{};
     args.flags = sharing_flags(context, node);
-    const bool sibling = index == 0 && context.options.restore_sibling;
+    const bool sibling = index == 0 && context.request.sibling;
     args.exit_signal = exit_signal_of(context, node);
     if (sibling) {
         args.flags |= CLONE_PARENT;

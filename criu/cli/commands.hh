@@ -1,0 +1,17 @@
+// The commands that an engine stands behind: request, engine, what is said of the outcome, exit code.
+#pragma once
+
+#include "base/log.hh"
+#include "criu/cli/options.hh"
+#include "criu/cli/program.hh"
+
+namespace cli {
+
+/// Exit code: 0, or the status of a post-dump script that failed.
+base::Result<int> run_dump(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0; without --restore-detached only when the tree has ended, with --exec-cmd not at all.
+base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log);
+/// Also check --tree. Exit code 1 if something is missing, or would prevent a checkpoint.
+base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log);
+
+} // namespace cli
