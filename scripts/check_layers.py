@@ -27,8 +27,9 @@ RANK = {
     "criu/engine/restore": 7,
     "criu/engine/check": 8,
     "criu/cli": 9,
+    "criu/service": 10,
     "criu/pch": 9,
-    "criu": 10,
+    "criu": 11,
 }
 # A resource hands memory to the page engine; a tree is made of parsed facts.
 SIBLINGS = {
@@ -47,7 +48,7 @@ FILES = {
 
 # What the user may say is the fronts' business: the engines see requests.
 OPTIONS = "criu/cli/options.hh"
-FRONTS = ("criu/cli/",)
+FRONTS = ("criu/cli/", "criu/service/")
 OPTIONS_NAME = re.compile(r"\bcli::")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -22,32 +22,10 @@ void say(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
-std::string to_text(const img::dump_stats_entry &stats) {
-    return fmt::format("Displaying dump stats:\n"
-                       "Freezing time: {} us\nFrozen time: {} us\nMemory dump time: {} us\nMemory write time: {} us\n"
-                       "Memory pages scanned: {}\nMemory pages skipped from parent: {}\nMemory pages written: {}\n"
-                       "Lazy memory pages: {}\n",
-                       stats.freezing_time(), stats.frozen_time(), stats.memdump_time(), stats.memwrite_time(),
-                       stats.pages_scanned(), stats.pages_skipped_parent(), stats.pages_written(), stats.pages_lazy());
-}
-
-std::string to_text(const img::restore_stats_entry &stats) {
-    return fmt::format("Displaying restore stats:\nPages compared: {}\nPages skipped COW: {}\nPages restored: {}\n"
-                       "Restore time: {} us\nForking time: {} us\n",
-                       stats.pages_compared(), stats.pages_skipped_cow(), stats.pages_restored(), stats.restore_time(),
-                       stats.forking_time());
-}
-
 /// What is left to do when the tree runs: nothing, wait for its end, or become another program.
 base::Result<int> follow(const Options &options) {
-    if (options.exec_cmd) {
-        std::vector<char *> argv;
-        for (const std::string &arg : options.exec_argv)
-            argv.push_back(const_cast<char *>(arg.c_str()));
-        argv.push_back(nullptr);
-        execvp(argv[0], argv.data());
-        return base::fail_sys(fmt::format("run {}", argv[0]));
-    }
+    if (options.exec_cmd)
+        return base::fail(become(options.exec_argv));
     if (options.restore_detached)
         return 0;
     while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
@@ -57,13 +35,38 @@ base::Result<int> follow(const Options &options) {
 
 } // namespace
 
+void show(const img::dump_stats_entry &stats) {
+    say(fmt::format("Displaying dump stats:\n"
+                    "Freezing time: {} us\nFrozen time: {} us\nMemory dump time: {} us\nMemory write time: {} us\n"
+                    "Memory pages scanned: {}\nMemory pages skipped from parent: {}\nMemory pages written: {}\n"
+                    "Lazy memory pages: {}\n",
+                    stats.freezing_time(), stats.frozen_time(), stats.memdump_time(), stats.memwrite_time(),
+                    stats.pages_scanned(), stats.pages_skipped_parent(), stats.pages_written(), stats.pages_lazy()));
+}
+
+void show(const img::restore_stats_entry &stats) {
+    say(fmt::format("Displaying restore stats:\nPages compared: {}\nPages skipped COW: {}\nPages restored: {}\n"
+                    "Restore time: {} us\nForking time: {} us\n",
+                    stats.pages_compared(), stats.pages_skipped_cow(), stats.pages_restored(), stats.restore_time(),
+                    stats.forking_time()));
+}
+
+base::Error become(const std::vector<std::string> &command) {
+    std::vector<char *> argv;
+    for (const std::string &arg : command)
+        argv.push_back(const_cast<char *>(arg.c_str()));
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    return base::Error::sys(fmt::format("run {}", argv[0]));
+}
+
 base::Result<int> run_dump(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.dump)
         return not_built("dump");
     engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
     const auto outcome = TRY(engines.dump(dump_request(options), notifier, log));
     if (outcome.script_status == 0 && options.display_stats)
-        say(to_text(outcome.statistics));
+        show(outcome.statistics);
     return outcome.script_status;
 }
 
@@ -76,7 +79,7 @@ base::Result<int> run_restore(const Engines &engines, const Options &options, ba
     if (options.print_plan)
         return 0;
     if (options.display_stats)
-        say(to_text(outcome.statistics));
+        show(outcome.statistics);
     return follow(options);
 }
 
@@ -84,8 +87,8 @@ base::Result<int> run_check(const Engines &engines, const Options &options, base
     if (options.tree && !engines.check_tree)
         return not_built("check --tree");
     const auto format = options.json ? check::TreeFormat::Json : check::TreeFormat::Text;
-    const engine::CheckOutcome outcome = options.tree ? TRY(engines.check_tree(dump_request(options), format))
-                                                      : check::run(check_request(options), log);
+    const engine::CheckOutcome outcome =
+        options.tree ? TRY(engines.check_tree(dump_request(options), format)) : check::run(check_request(options), log);
     say(outcome.text);
     return outcome.complete ? 0 : 1;
 }

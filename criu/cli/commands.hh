@@ -14,4 +14,10 @@ base::Result<int> run_restore(const Engines &engines, const Options &options, ba
 /// Also check --tree. Exit code 1 if something is missing, or would prevent a checkpoint.
 base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log);
 
+/// On standard output, as --display-stats wants it.
+void show(const img::dump_stats_entry &stats);
+void show(const img::restore_stats_entry &stats);
+/// Goes on as another program; returns why that is not possible.
+base::Error become(const std::vector<std::string> &command);
+
 } // namespace cli

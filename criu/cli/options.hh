@@ -12,7 +12,7 @@
 
 namespace cli {
 
-enum class Command : uint8_t { None, Dump, Restore, Check, Crit };
+enum class Command : uint8_t { None, Dump, Restore, Check, Service, Swrk, Crit };
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
 enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };
@@ -90,6 +90,11 @@ struct Options {
     std::vector<std::string> features;
     bool check_extra = false, check_experimental = false;
     bool json = false;
+
+    // service, swrk
+    std::string address; ///< of the service's socket; empty: criu_service.socket in the work folder
+    bool daemon = false;
+    int swrk_fd = -1;
 
     std::vector<std::string> crit_args; ///< what follows `criu crit`
 };

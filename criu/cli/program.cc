@@ -81,6 +81,11 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         return run_restore(engines, options, log);
     case Command::Check:
         return run_check(engines, options, log);
+    case Command::Service:
+        if (engines.serve)
+            return engines.serve(options, log);
+        break;
+    case Command::Swrk:
     case Command::Crit:
     case Command::None:
         break;
@@ -181,6 +186,9 @@ int program(int argc, char **argv, const Engines &engines) {
     }
     if (invocation->options.command == Command::Crit)
         return run_crit(engines, invocation->options.crit_args);
+    // Folders, log and privileges are the request's there.
+    if (invocation->options.command == Command::Swrk && engines.work)
+        return engines.work(invocation->options);
     return run(*invocation, engines);
 }
 

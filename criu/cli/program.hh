@@ -4,6 +4,7 @@
 
 #include "base/log.hh"
 #include "base/result.hh"
+#include "criu/cli/options.hh"
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/notifier.hh"
 #include "criu/engine/outcome.hh"
@@ -21,6 +22,9 @@ struct Engines {
                                                     base::Log &) = nullptr;
     /// check --tree PID
     base::Result<engine::CheckOutcome> (*check_tree)(const engine::DumpRequest &, check::TreeFormat) = nullptr;
+    /// swrk: what is not a result of a request is an exit code.
+    int (*work)(const Options &) = nullptr;
+    base::Result<int> (*serve)(const Options &, base::Log &) = nullptr;
     /// Arguments without the program's name.
     int (*crit)(std::span<const std::string> args) = nullptr;
 };

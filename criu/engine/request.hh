@@ -19,7 +19,7 @@ namespace engine {
 struct DumpRequest {
     base::Pid root{0};
     int images_dir_fd = -1;
-    int work_dir_fd = AT_FDCWD;  ///< where stats-dump goes
+    int work_dir_fd = AT_FDCWD;    ///< where stats-dump goes
     unsigned timeout_seconds = 10; ///< for stopping the tree; 0 = none
     bool leave_stopped = false, leave_running = false;
     bool own_cgroups_only = false; ///< refuse tasks in other control groups than ours
@@ -33,12 +33,13 @@ struct RestoreRequest {
     int images_dir_fd = -1;
     int work_dir_fd = AT_FDCWD; ///< where stats-restore and the pid file go
     bool leave_stopped = false;
-    bool detached = false; ///< we will not wait for the tree
-    bool sibling = false;  ///< the root becomes a child of our parent
-    bool become_parent = false; ///< the caller goes on as another program (--exec-cmd), as the root's parent
-    bool own_cgroups_only = false; ///< refuse images of tasks in other control groups than ours
-    bool print_plan = false;       ///< only say what would be done
-    std::string pidfile;           ///< empty: none
+    bool detached = false;              ///< we will not wait for the tree
+    bool sibling = false;               ///< the root becomes a child of our parent
+    bool become_parent = false;         ///< the caller goes on as another program (--exec-cmd), as the root's parent
+    bool own_cgroups_only = false;      ///< refuse images of tasks in other control groups than ours
+    bool withhold_capabilities = false; ///< refuse tasks that have any
+    bool print_plan = false;            ///< only say what would be done
+    std::string pidfile;                ///< empty: none
     resource::FileOptions files;
     kernel::Plugins::Settings plugins;
 };

@@ -87,6 +87,12 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
     return wait_for_threads(plan::kLateOpened);
 }
 
+/// Where it is too late to refuse.
+void tell_only(engine::Notifier &notifier, const char *hook, base::Pid root, base::Log &log) {
+    if (auto told = notifier.tell(hook, root); !told)
+        log.error("restore: " + told.error().message());
+}
+
 Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, kernel::Plugins::Settings settings,
                                       base::Log &log) {
     const auto &needed = checkpoint.inventory.plugins_entry().plugins();
@@ -132,7 +138,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                                       .statistics = {},
                                       .plan = TRY_CTX(print_plan(checkpoint, topology, spaces, around), "restore")};
     TRY_CTX(check_given(request.files.inherit_fds), "restore");
-    TRY_CTX(check_capabilities(checkpoint), "restore");
+    TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
     if (request.own_cgroups_only)
         TRY_CTX(check_cgroups(checkpoint), "restore");
@@ -171,8 +177,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(request, root), "restore");
-    TRY_CTX(notifier.tell("pre-resume", root), "restore");
     TRY_CTX(network.unlock(notifier, root), "restore");
+    tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.
     resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
@@ -182,7 +188,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     segments.done();
     plugins.succeeded();
     clock.done();
-    TRY_CTX(notifier.tell("post-resume", root), "restore");
+    tell_only(notifier, "post-resume", root, log);
     auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");
     return engine::RestoreOutcome{.root = root, .statistics = std::move(statistics), .plan = {}};

@@ -40,8 +40,8 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint);
 /// not.
 Result<void> check_given(const std::vector<resource::InheritFd> &inherited);
 
-/// Errors: Unsupported, naming a capability that a task has and we cannot give it.
-Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
+/// Errors: Unsupported, naming a capability that a task has and we cannot give it, or must not (`withhold`).
+Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhold);
 
 /// What tasks are to be told if CLOCK_MONOTONIC is behind what they have seen of it, as it is after a reboot: how far.
 /// Nothing where it is not, and for images that do not say.

@@ -38,6 +38,7 @@ struct FileOptions {
     bool force_irmap = false;              ///< look for paths of watched inodes even where handles open them
     std::vector<std::string> watch_places; ///< where else to look
     bool lock_network = true;              ///< --network-lock is not skip
+    uint32_t service_socket = 0;           ///< inode of our socket to the client who has asked for the dump, 0: none
     std::string network_table;             ///< of nf_tables, that locks the network
 };
 
