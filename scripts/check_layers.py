@@ -22,12 +22,14 @@ RANK = {
     "criu/resource": 4,
     "criu/crit": 4,
     "criu/plan": 5,
-    "criu/engine/dump": 6,
-    "criu/engine/restore": 6,
-    "criu/engine/check": 7,
-    "criu/cli": 8,
-    "criu/pch": 8,
-    "criu": 9,
+    "criu/engine": 6,
+    "criu/engine/dump": 7,
+    "criu/engine/restore": 7,
+    "criu/engine/check": 8,
+    "criu/cli": 9,
+    "criu/service": 10,
+    "criu/pch": 9,
+    "criu": 11,
 }
 # A resource hands memory to the page engine; a tree is made of parsed facts, and the kernel asked for its values.
 SIBLINGS = {
@@ -37,14 +39,17 @@ SIBLINGS = {
 }
 # Files that count as a part of another layer than their folder's.
 FILES = {
-    # What the engines take as input: plain values.
-    "criu/cli/options.hh": "include",
     # Numbers of the image format that stand beside the resource they belong to.
     "criu/resource/mm/vma_status.hh": "criu/image",
     # Resources file operations; the compiler that puts whole plans together from resources is above both.
     "criu/plan/ops.hh": "operations",
     "criu/plan/ops.cc": "operations",
 }
+
+# What the user may say is the fronts' business: the engines see requests.
+OPTIONS = "criu/cli/options.hh"
+FRONTS = ("criu/cli/", "criu/service/")
+OPTIONS_NAME = re.compile(r"\bcli::")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
@@ -80,7 +85,11 @@ def check(root):
         if home is None:
             problems.append(f"{source}: lies in no layer")
             continue
-        for name in INCLUDE.findall(path.read_text()):
+        text = path.read_text()
+        if source.startswith("criu/") and not source.startswith(FRONTS) and source != "criu/main.cc":
+            if OPTIONS in text or OPTIONS_NAME.search(text):
+                problems.append(f"{source}: only {' and '.join(FRONTS)} use options")
+        for name in INCLUDE.findall(text):
             target = resolve(root, source, name)
             if target is None:
                 # Messages are generated into the build folder from images/*.proto.

@@ -3,6 +3,7 @@
 #include "criu/cli/config.hh"
 #include "criu/cli/help.hh"
 
+#include <charconv>
 #include <cstdlib>
 #include <fmt/format.h>
 
@@ -49,14 +50,26 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     return {};
 }
 
+/// The one argument of swrk.
+Result<void> take_descriptor(Options &o, std::span<const std::string> rest) {
+    const std::string text = rest.size() == 1 ? rest.front() : std::string();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), o.swrk_fd);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() || o.swrk_fd < 0)
+        return base::fail(base::ErrorKind::Usage, "Usage: criu swrk <fd>");
+    return {};
+}
+
 Result<void> take_positional(Invocation &out, std::span<const std::string> rest) {
     Options &o = out.options;
     if (o.command == Command::Restore && o.exec_cmd)
         o.exec_argv.assign(rest.begin(), rest.end());
+    else if (o.command == Command::Swrk)
+        return take_descriptor(o, rest);
     else if (!rest.empty())
         return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
                                  o.command == Command::Dump      ? "dump"
                                  : o.command == Command::Restore ? "restore"
+                                 : o.command == Command::Service ? "service"
                                                                  : "check"));
     return {};
 }

@@ -20,7 +20,6 @@ constexpr std::string_view kCgroupsLater = "saving and restoring control groups"
 constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
 constexpr std::string_view kLazyLater = "restoring memory on demand";
 constexpr std::string_view kTlsLater = "encrypted page connections";
-constexpr std::string_view kServiceLater = "the RPC service";
 constexpr std::string_view kSocketsLater = "sockets";
 
 // What an option is on the first lines, what it does on the last.
@@ -44,8 +43,7 @@ constexpr std::array kOptions{
               .help = "Make the root of the tree a child of the caller; needs -d."},
     OptionRow{.name = "exec-cmd", .group = Group::Tree, .where = kRestore, .set = flag<&Options::exec_cmd>,
               .help = "Become the command given after -- once the tree runs, as its parent."},
-    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService | kPageServer | kLazyPages,
-              .support = kLater, .reason = kServiceLater,
+    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService, .set = flag<&Options::daemon>,
               .help = "Go to the background."},
     OptionRow{.name = "shell-job", .letter = 'j', .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
               .set = flag<&Options::shell_job>,
@@ -88,10 +86,9 @@ constexpr std::array kOptions{
               .help = "Print counts and times at the end."},
     OptionRow{.name = "pidfile", .arg = kNeeds, .metavar = "FILE", .group = Group::Files,
               .where = kRestore | kService | kPageServer | kLazyPages, .set = text<&Options::pidfile>,
-              .help = "Write the pid of the restored root process to FILE."},
+              .help = "Write the pid of the restored root process, or of the service, to FILE."},
     OptionRow{.name = "status-fd", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
-              .where = kService | kPageServer | kLazyPages,
-              .support = kLater, .reason = kServiceLater, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
+              .where = kService, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
               .help = "Write a zero byte to FD and close it when ready to serve."},
     OptionRow{.name = "close", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
               .set = number_in<&Options::close_fd, 0, INT32_MAX>,
@@ -237,9 +234,8 @@ constexpr std::array kOptions{
               .where = kDump | kPreDump | kLazyPages, .support = kLater, .reason = kMigrationLater,
               .help = "Exchange pages with a page server."},
     OptionRow{.name = "address", .arg = kNeeds, .metavar = "ADDRESS", .group = Group::Memory,
-              .where = kDump | kPreDump | kPageServer | kLazyPages | kService, .support = kLater,
-              .reason = kMigrationLater,
-              .help = "Address of the page server or service."},
+              .where = kService, .set = text<&Options::address>,
+              .help = "Path of the socket of the service. Default: criu_service.socket in the work folder."},
     OptionRow{.name = "port", .arg = kNeeds, .metavar = "NUMBER", .group = Group::Memory,
               .where = kDump | kPreDump | kPageServer | kLazyPages, .support = kLater, .reason = kMigrationLater,
               .help = "Port of the page server."},
@@ -326,8 +322,8 @@ constexpr std::array kCommands{
     CommandRow{"pre-dump", "-t PID", Command::None, kLater, kMigrationLater, "Save memory ahead of a dump."},
     CommandRow{"page-server", "", Command::None, kLater, kMigrationLater, "Receive pages from a dump elsewhere."},
     CommandRow{"lazy-pages", "", Command::None, kLater, kLazyLater, "Serve memory to restored tasks on demand."},
-    CommandRow{"service", "", Command::None, kLater, kServiceLater, "Serve requests on a socket."},
-    CommandRow{"swrk", "FD", Command::None, kLater, kServiceLater, "Serve one client on a socket."},
+    CommandRow{"service", "", Command::Service, Support::Now, {}, "Serve requests on a socket."},
+    CommandRow{"swrk", "FD", Command::Swrk, Support::Now, {}, "Serve the client at the other end of a socket."},
     CommandRow{"dedup", "", Command::None, kLater, kMigrationLater, "Drop superseded pages from older images."},
     CommandRow{"cpuinfo", "dump|check", Command::None, kLater, "processor images",
                "Save or compare the facts about the processor."},

@@ -1,8 +1,9 @@
 // Everything the command line and the configuration files can say, as plain values.
 //
-// This header belongs to the layer of include/: the engines take Options as input, so it may include nothing of the
-// program (scripts/check_layers.py knows). Defaults are CRIU's.
+// Only fronts see it (scripts/check_layers.py): the engines take what requests.hh makes of it. Defaults are CRIU's.
 #pragma once
+
+#include "criu/resource/file/options.hh"
 
 #include <cstdint>
 #include <optional>
@@ -11,7 +12,7 @@
 
 namespace cli {
 
-enum class Command : uint8_t { None, Dump, Restore, Check, Crit };
+enum class Command : uint8_t { None, Dump, Restore, Check, Service, Swrk, Crit };
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
 enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };
@@ -25,15 +26,8 @@ enum class ManageCgroups : uint8_t { None, Ignore, Soft };
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
 
-struct InheritFd {
-    int fd = -1;
-    std::string key; ///< "pipe:[123]", "tty[8801:5]", a relative path, ...
-};
-
-/// --external KIND[KEY]:VALUE
-struct External {
-    std::string kind, key, value;
-};
+using resource::External;
+using resource::InheritFd;
 
 struct Options {
     Command command = Command::None;
@@ -96,6 +90,11 @@ struct Options {
     std::vector<std::string> features;
     bool check_extra = false, check_experimental = false;
     bool json = false;
+
+    // service, swrk
+    std::string address; ///< of the service's socket; empty: criu_service.socket in the work folder
+    bool daemon = false;
+    int swrk_fd = -1;
 
     std::vector<std::string> crit_args; ///< what follows `criu crit`
 };

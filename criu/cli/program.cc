@@ -5,12 +5,12 @@
 
 #include "base/guarded.hh"
 #include "base/printable.hh"
+#include "criu/cli/commands.hh"
 #include "criu/cli/help.hh"
 #include "criu/cli/invocation.hh"
 #include "criu/cli/privilege.hh"
 #include "criu/cli/supported.hh"
 #include "criu/cli/version.hh"
-#include "criu/engine/check/check.hh"
 
 #include <algorithm>
 #include <csignal>
@@ -74,18 +74,18 @@ base::Result<base::Log> open_log(const Options &options) {
 }
 
 base::Result<int> run_command(const Options &options, const Engines &engines, base::Log &log) {
-    auto engine = [&](auto *function, std::string_view name) -> base::Result<int> {
-        if (!function)
-            return base::unsupported(fmt::format("the command {} is not built into this program", name));
-        return function(options, log);
-    };
     switch (options.command) {
     case Command::Dump:
-        return engine(engines.dump, "dump");
+        return run_dump(engines, options, log);
     case Command::Restore:
-        return engine(engines.restore, "restore");
+        return run_restore(engines, options, log);
     case Command::Check:
-        return options.tree ? engine(engines.check_tree, "check --tree") : check::run(options, log);
+        return run_check(engines, options, log);
+    case Command::Service:
+        if (engines.serve)
+            return engines.serve(options, log);
+        break;
+    case Command::Swrk:
     case Command::Crit:
     case Command::None:
         break;
@@ -186,6 +186,9 @@ int program(int argc, char **argv, const Engines &engines) {
     }
     if (invocation->options.command == Command::Crit)
         return run_crit(engines, invocation->options.crit_args);
+    // Folders, log and privileges are the request's there.
+    if (invocation->options.command == Command::Swrk && engines.work)
+        return engines.work(invocation->options);
     return run(*invocation, engines);
 }
 

@@ -5,6 +5,10 @@
 #include "base/log.hh"
 #include "base/result.hh"
 #include "criu/cli/options.hh"
+#include "criu/engine/check/tree.hh"
+#include "criu/engine/notifier.hh"
+#include "criu/engine/outcome.hh"
+#include "criu/engine/request.hh"
 
 #include <span>
 #include <string>
@@ -13,11 +17,14 @@ namespace cli {
 
 /// What stands behind the commands; a null pointer refuses the command as not built in.
 struct Engines {
-    /// Exit code of a dump: 0, or the status of a failing post-dump script.
-    base::Result<int> (*dump)(const Options &, base::Log &) = nullptr;
-    base::Result<int> (*restore)(const Options &, base::Log &) = nullptr;
+    base::Result<engine::DumpOutcome> (*dump)(const engine::DumpRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<engine::RestoreOutcome> (*restore)(const engine::RestoreRequest &, engine::Notifier &,
+                                                    base::Log &) = nullptr;
     /// check --tree PID
-    base::Result<int> (*check_tree)(const Options &, base::Log &) = nullptr;
+    base::Result<engine::CheckOutcome> (*check_tree)(const engine::DumpRequest &, check::TreeFormat) = nullptr;
+    /// swrk: what is not a result of a request is an exit code.
+    int (*work)(const Options &) = nullptr;
+    base::Result<int> (*serve)(const Options &, base::Log &) = nullptr;
     /// Arguments without the program's name.
     int (*crit)(std::span<const std::string> args) = nullptr;
 };

@@ -75,6 +75,8 @@ base::Result<Plugins> Plugins::load(const Settings &settings, base::Log &log) {
     Plugins plugins;
     plugins.stage_ = settings.stage;
     plugin_callbacks::begin(settings.images_dir_fd, log, settings.needed);
+    if (settings.directory.empty())
+        return plugins;
     struct stat there {};
     if (settings.required && stat(settings.directory.c_str(), &there) != 0)
         return base::fail_sys(fmt::format("plugins in {}", settings.directory));

@@ -32,7 +32,7 @@ public:
     enum class Stage { Dump = 0, PreDump = 1, Restore = 2 }; // CRIU's numbers
 
     struct Settings {
-        std::string directory;
+        std::string directory; ///< empty: there are none
         bool required = false; ///< a library that cannot be loaded is an error, not only a warning
         Stage stage = Stage::Dump;
         int images_dir_fd = -1;          ///< for criu_get_image_dir()

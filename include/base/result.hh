@@ -32,6 +32,10 @@ class [[nodiscard]] Error {
 public:
     Error(ErrorKind kind, std::string text) : kind_(kind) { frames_.push_back(std::move(text)); }
 
+    /// One that another process had, in its parts.
+    Error(ErrorKind kind, int code, std::vector<std::string> frames, std::string hint)
+        : kind_(kind), code_(code), frames_(std::move(frames)), hint_(std::move(hint)) {}
+
     /// An error from the current errno; `what` names the call or the object.
     static Error sys(std::string what) { return sys(errno, std::move(what)); }
     static Error sys(int code, std::string what) {

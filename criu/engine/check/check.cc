@@ -3,7 +3,6 @@
 #include "criu/engine/check/probes.hh"
 
 #include <algorithm>
-#include <cstdio>
 #include <fmt/format.h>
 
 namespace check {
@@ -16,9 +15,9 @@ constexpr std::string_view kMaybe = "Looks good but some kernel features are mis
                                     "which, depending on your process tree, may cause\n"
                                     "dump or restore failure.";
 
-void say(std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fputc('\n', stdout);
+void say(engine::CheckOutcome &outcome, std::string_view text) {
+    outcome.text += text;
+    outcome.text += '\n';
 }
 
 /// Runs one probe and logs what it misses.
@@ -29,32 +28,32 @@ bool present(const Probe &probe, base::Log &log) {
     return found.has_value();
 }
 
-int list_features() {
-    for (const Probe &probe : feature_probes())
-        say(probe.name);
-    return 0;
-}
-
-int check_feature(std::string_view name, base::Log &log) {
+void check_feature(std::string_view name, engine::CheckOutcome &outcome, base::Log &log) {
     auto features = feature_probes();
+    if (name == "list") {
+        for (const Probe &probe : features)
+            say(outcome, probe.name);
+        return;
+    }
     auto probe = std::ranges::find(features, name, &Probe::name);
     if (probe == features.end()) {
-        say(fmt::format("Unknown feature {}; --feature list prints all names", name));
-        return 1;
+        say(outcome, fmt::format("Unknown feature {}; --feature list prints all names", name));
+        outcome.complete = false;
+        return;
     }
-    bool found = present(*probe, log);
-    say(fmt::format("{} is {}supported", name, found ? "" : "not "));
-    return found ? 0 : 1;
+    const bool found = present(*probe, log);
+    say(outcome, fmt::format("{} is {}supported", name, found ? "" : "not "));
+    outcome.complete = outcome.complete && found;
 }
 
-bool wanted(Category category, const cli::Options &options) {
+bool wanted(Category category, const engine::CheckRequest &request) {
     switch (category) {
     case Category::Required:
         return true;
     case Category::Extra:
-        return options.check_extra;
+        return request.extra;
     case Category::Experimental:
-        return options.check_experimental;
+        return request.experimental;
     case Category::ByName:
         return false;
     }
@@ -66,39 +65,37 @@ bool only_forbidden(const base::Error &error) {
     return error.code() == EPERM || error.code() == EACCES;
 }
 
-bool required_present(const Probe &probe, const cli::Options &options, base::Log &log) {
+bool required_present(const Probe &probe, const engine::CheckRequest &request, base::Log &log) {
     auto found = probe.run();
     if (found)
         return true;
-    bool tolerable = options.unprivileged && only_forbidden(found.error());
+    bool tolerable = request.unprivileged && only_forbidden(found.error());
     log.warn(
         fmt::format("check: {} is {}: {}", probe.name, tolerable ? "not allowed" : "missing", found.error().message()));
     return tolerable;
 }
 
-int check_all(const cli::Options &options, base::Log &log) {
+void check_all(const engine::CheckRequest &request, engine::CheckOutcome &outcome, base::Log &log) {
     for (const Probe &probe : required_probes())
-        if (!required_present(probe, options, log)) {
-            say(kBad);
-            return 1;
+        if (!required_present(probe, request, log)) {
+            outcome.complete = false;
+            return say(outcome, kBad);
         }
-    bool complete = true;
     for (const Probe &probe : feature_probes())
-        if (wanted(probe.category, options))
-            complete = present(probe, log) && complete;
-    say(complete ? kGood : kMaybe);
-    return complete ? 0 : 1;
+        if (wanted(probe.category, request))
+            outcome.complete = present(probe, log) && outcome.complete;
+    say(outcome, outcome.complete ? kGood : kMaybe);
 }
 
 } // namespace
 
-base::Result<int> run(const cli::Options &options, base::Log &log) {
-    if (options.features.empty())
-        return check_all(options, log);
-    int code = 0;
-    for (const std::string &name : options.features)
-        code |= name == "list" ? list_features() : check_feature(name, log);
-    return code;
+engine::CheckOutcome run(const engine::CheckRequest &request, base::Log &log) {
+    engine::CheckOutcome outcome{.text = {}, .complete = true};
+    if (request.features.empty())
+        check_all(request, outcome, log);
+    for (const std::string &name : request.features)
+        check_feature(name, outcome, log);
+    return outcome;
 }
 
 } // namespace check

@@ -2,13 +2,12 @@
 #pragma once
 
 #include "base/log.hh"
-#include "base/result.hh"
-#include "criu/cli/options.hh"
+#include "criu/engine/outcome.hh"
+#include "criu/engine/request.hh"
 
 namespace check {
 
-/// Checks everything asked for, or single features; prints the findings on standard output in the words that scripts
-/// look for, details in the log. Exit code 0, or 1 if something is missing.
-base::Result<int> run(const cli::Options &, base::Log &);
+/// Checks everything asked for, or single features. Details go to the log.
+engine::CheckOutcome run(const engine::CheckRequest &request, base::Log &log);
 
 } // namespace check

@@ -10,7 +10,6 @@
 #include "criu/resource/namespace/namespace.hh"
 
 #include <algorithm>
-#include <cstdio>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
@@ -30,8 +29,8 @@ using tree::TaskFacts;
 /// Collects what is found, in the words a dump would use.
 class Examination {
 public:
-    Examination(const cli::Options &options, TreeReport &report)
-        : options_(options), file_options_(resource::file_options(options)), report_(report) {}
+    Examination(const engine::DumpRequest &request, TreeReport &report)
+        : request_(request), file_options_(request.files), report_(report) {}
 
     void add(Severity severity, const TaskFacts *task, std::string object, std::string reason, std::string advice) {
         report_.findings.push_back({severity, task ? task->pid.value : 0, task ? task->stat.comm : std::string(),
@@ -49,8 +48,8 @@ private:
     Result<void> examine_descriptor(const TaskFacts &task, int pidfd, int number);
     void examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file);
 
-    const cli::Options &options_;
-    const resource::FileOptions file_options_;
+    const engine::DumpRequest &request_;
+    const resource::FileOptions &file_options_;
     TreeReport &report_;
     std::set<uint32_t> tables_done_;
 };
@@ -62,7 +61,7 @@ void Examination::examine_mappings(const TaskFacts &task) {
 }
 
 void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
-    if (auto fine = dump::check_sessions(tasks, options_.shell_job); !fine)
+    if (auto fine = dump::check_sessions(tasks, file_options_.shell_job); !fine)
         add_error(nullptr, {}, fine.error()); // it names the task itself
     auto namespaces = dump::number_namespaces(tasks);
     if (!namespaces)
@@ -85,12 +84,12 @@ void Examination::examine_deleted(const TaskFacts &task, const std::string &obje
     uint64_t size = static_cast<uint64_t>(file.stat.st_blocks) * kBlock;
     if (!S_ISREG(file.stat.st_mode) || !file.link.ends_with(" (deleted)"))
         return;
-    if (file.stat.st_nlink > 0 && !options_.link_remap)
+    if (file.stat.st_nlink > 0 && !file_options_.link_remap)
         add(Severity::Prevents, &task, object, fmt::format("{} was deleted, but has another name", file.link),
             "dump with --link-remap");
-    else if (file.stat.st_nlink == 0 && size > options_.ghost_limit)
+    else if (file.stat.st_nlink == 0 && size > file_options_.ghost_limit)
         add(Severity::Prevents, &task, object,
-            fmt::format("{} holds {} bytes, more than the limit of {}", file.link, size, options_.ghost_limit),
+            fmt::format("{} holds {} bytes, more than the limit of {}", file.link, size, file_options_.ghost_limit),
             fmt::format("dump with --ghost-limit {}", size));
     else if (file.stat.st_nlink == 0)
         add(Severity::Degrades, &task, object, fmt::format("{}: its {} bytes go into the images", file.link, size), {});
@@ -125,7 +124,7 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
             return {};
         }
     examine_deleted(task, object, file);
-    if (!options_.file_locks && !TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
+    if (!file_options_.file_locks && !TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
         add(Severity::Prevents, &task, object, fmt::format("{} is locked", file.link), "dump with --file-locks");
     return {};
 }
@@ -137,7 +136,7 @@ void Examination::examine_descriptors(const TaskFacts &task) {
     if (!pidfd)
         return; // gone since
     for (int number : task.fds) {
-        if (std::ranges::find(options_.skip_fds, number) != options_.skip_fds.end())
+        if (std::ranges::find(request_.skip_fds, number) != request_.skip_fds.end())
             continue;
         ++report_.descriptors;
         if (auto seen = examine_descriptor(task, pidfd->get(), number); !seen)
@@ -160,12 +159,12 @@ bool TreeReport::prevents() const {
     return std::ranges::any_of(findings, [](const Finding &f) { return f.severity == Severity::Prevents; });
 }
 
-base::Result<TreeReport> examine(const cli::Options &options) {
+base::Result<TreeReport> examine(const engine::DumpRequest &request) {
     TreeReport report;
-    Examination examination(options, report);
+    Examination examination(request, report);
     compel::FreezeOptions freeze;
-    freeze.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
-    auto frozen = TRY(compel::FrozenTree::freeze(base::Pid(options.tree), freeze));
+    freeze.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
+    auto frozen = TRY(compel::FrozenTree::freeze(request.root, freeze));
     auto tasks = dump::collect(frozen);
     TRY(frozen.thaw());
     if (!tasks) {
@@ -212,11 +211,10 @@ std::string to_json(const TreeReport &report) {
     return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 
-base::Result<int> run_tree(const cli::Options &options, base::Log &) {
-    TreeReport report = TRY_CTX(examine(options), "check");
-    std::string text = options.json ? to_json(report) : to_text(report);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    return report.prevents() ? 1 : 0;
+base::Result<engine::CheckOutcome> run_tree(const engine::DumpRequest &request, TreeFormat format) {
+    const TreeReport report = TRY_CTX(examine(request), "check");
+    return engine::CheckOutcome{.text = format == TreeFormat::Json ? to_json(report) : to_text(report),
+                                .complete = !report.prevents()};
 }
 
 } // namespace check

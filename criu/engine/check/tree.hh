@@ -1,9 +1,9 @@
 // `check --tree PID`: what in a running tree would prevent or degrade a checkpoint, and what to do about it.
 #pragma once
 
-#include "base/log.hh"
 #include "base/result.hh"
-#include "criu/cli/options.hh"
+#include "criu/engine/outcome.hh"
+#include "criu/engine/request.hh"
 
 #include <string>
 #include <vector>
@@ -30,16 +30,18 @@ struct TreeReport {
     bool prevents() const;
 };
 
-/// Looks at the tree of options.tree. It is frozen only while facts are collected; descriptors are looked at while it
+/// Looks at the tree of request.root. It is frozen only while facts are collected; descriptors are looked at while it
 /// runs again, so that one may have been closed meanwhile, which is no finding.
 /// Errors: Died, System(EPERM) as for a dump; what a dump would refuse is a finding, not an error.
-base::Result<TreeReport> examine(const cli::Options &);
+base::Result<TreeReport> examine(const engine::DumpRequest &request);
 
 /// One line per finding and one for its advice, then the verdict.
 std::string to_text(const TreeReport &);
 std::string to_json(const TreeReport &);
 
-/// The command: prints the report on standard output. Exit code 1 if anything prevents a checkpoint.
-base::Result<int> run_tree(const cli::Options &, base::Log &);
+enum class TreeFormat { Text, Json };
+
+/// Text of the report; complete if nothing prevents a checkpoint.
+base::Result<engine::CheckOutcome> run_tree(const engine::DumpRequest &request, TreeFormat format);
 
 } // namespace check

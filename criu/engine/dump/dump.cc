@@ -15,7 +15,6 @@
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
-#include "criu/kernel/scripts.hh"
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
@@ -28,17 +27,13 @@
 namespace dump {
 namespace {
 
-image::Layout layout_of(const cli::Options &options) {
-    return options.image_layout == cli::ImageLayout::Split ? image::Layout::Split : image::Layout::Current;
-}
-
 /// `guarded`: somebody sees to the tasks if we are killed.
-Result<compel::FrozenTree> freeze(const cli::Options &options, bool guarded, resource::TimedPolls &polls) {
+Result<compel::FrozenTree> freeze(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls) {
     compel::FreezeOptions how;
     how.suspend_dispatch = guarded;
     how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };
-    how.timeout_ms = options.timeout_seconds ? static_cast<int>(options.timeout_seconds) * 1000 : -1;
-    return compel::FrozenTree::freeze(base::Pid(options.tree), how);
+    how.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
+    return compel::FrozenTree::freeze(request.root, how);
 }
 
 std::string name_of(const tree::TaskFacts &task) {
@@ -47,14 +42,14 @@ std::string name_of(const tree::TaskFacts &task) {
 
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::Namespaces &namespaces,
-                        const cli::Options &options) {
-    TRY(check_sessions(tasks, options.shell_job));
+                        const engine::DumpRequest &request) {
+    TRY(check_sessions(tasks, request.files.shell_job));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
         TRY_CTX(resource::check_namespaces(tasks, namespaces, task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
-        if (options.manage_cgroups == cli::ManageCgroups::Soft)
+        if (request.own_cgroups_only)
             TRY_CTX(check_cgroups(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));
@@ -114,10 +109,10 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     return {};
 }
 
-Result<void> leave_tree(compel::FrozenTree &tree, const cli::Options &options) {
-    if (options.leave_stopped)
+Result<void> leave_tree(compel::FrozenTree &tree, const engine::DumpRequest &request) {
+    if (request.leave_stopped)
         return tree.leave_stopped();
-    if (options.leave_running)
+    if (request.leave_running)
         return tree.thaw();
     return tree.kill();
 }
@@ -160,70 +155,54 @@ struct Knowledge {
 };
 
 /// Learns everything about it, less what the caller does not want.
-Result<Knowledge> learn(compel::FrozenTree &tree, const cli::Options &options) {
+Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request) {
     Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}};
     auto &tasks = known.tasks;
     known.namespaces = TRY(number_namespaces(tasks));
     for (tree::TaskFacts &task : tasks)
         std::erase_if(task.fds,
-                      [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
-    TRY(check_tree(tasks, known.namespaces, options));
+                      [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
+    TRY(check_tree(tasks, known.namespaces, request));
     return known;
 }
 
-} // namespace
+/// What is wanted, and who is told.
+struct Job {
+    const engine::DumpRequest &request;
+    engine::Notifier &notifier;
+    base::Log &log;
+};
 
-base::Result<int> run(const cli::Options &options, base::Log &log) {
-    if (options.tree <= 0)
-        return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
-    const bool guarded = needs_living_tracer(base::Pid(options.tree));
-    if (guarded)
-        if (auto ended = TRY_CTX(go_on_in_child(), "dump"))
-            return *ended;
-    kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
-    TRY_CTX(scripts.run("pre-dump", {}), "dump");
-    kernel::HoldInterruption hold;
-    auto plugins =
-        TRY_CTX(kernel::Plugins::load(resource::plugin_settings(options, kernel::Plugins::Stage::Dump), log), "dump");
-    if (plugins.has(kernel::PluginMoment::PauseDevices))
-        TRY_CTX(pause_devices(plugins, base::Pid(options.tree)), "dump");
-    DumpClock clock;
-    resource::TimedPolls polls;
-    std::optional<compel::FrozenTree> frozen(TRY_CTX(freeze(options, guarded, polls), "dump"));
-    if (!guarded && needs_living_tracer(*frozen)) { // which shows only now
-        frozen.reset();
-        if (auto ended = TRY_CTX(go_on_in_child(), "dump")) {
-            plugins.leave_to_other();
-            return *ended;
-        }
-        frozen.emplace(TRY_CTX(freeze(options, true, polls), "dump"));
-    }
-    compel::FrozenTree &tree = *frozen;
+/// Dumps a tree that stands still.
+Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
+                                        resource::TimedPolls &polls, DumpClock &clock) {
+    const engine::DumpRequest &request = job.request;
     clock.frozen();
-    TRY_CTX(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree), "dump");
-    auto [tasks, namespaces] = TRY_CTX(learn(tree, options), "dump");
+    TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
+    auto file_settings = request.files;
+    TRY(job.notifier.ask_for_external(file_settings.externals));
+    auto [tasks, namespaces] = TRY(learn(tree, request));
     polls.settle(tasks);
 
-    auto images = TRY_CTX(image::ImageDirWriter::open(options.images_dir_fd, layout_of(options)), "dump");
+    auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
     const std::string run_id = make_run_id();
-    auto file_settings = resource::file_options(options);
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
     const tree::PidMap pids = tree::pids_of(tasks);
     resource::FileDumpContext files{.options = file_settings,
                                     .plugins = plugins,
                                     .images = images,
-                                    .log = log,
+                                    .log = job.log,
                                     .tasks = tasks,
                                     .namespaces = namespaces,
                                     .pids = pids};
     polls.hand_over_memory(files);
-    files.run_hook = [&](const char *hook) { return scripts.run(hook, base::Pid(options.tree)); };
+    files.run_hook = [&](const char *hook) { return job.notifier.tell(hook, request.root); };
     MemoryStatistics statistics;
-    Result<void> written = write_images(tasks, log, images, files, statistics);
+    Result<void> written = write_images(tasks, job.log, images, files, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
-    if (written && layout_of(options) == image::Layout::Current)
+    if (written && request.layout == image::Layout::Current)
         written = write_clocks(images);
     if (written)
         written = finish_images(images,
@@ -236,24 +215,57 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
     if (written)
-        scripted = scripts.run_for_status("post-dump", base::Pid(options.tree));
+        scripted = job.notifier.tell_for_status("post-dump", request.root);
     if (!written || !scripted || *scripted != 0) {
         take_back(files);
         if (!written)
             images.discard();
-        TRY_CTX(std::move(written), "dump");
-        return scripted;
+        TRY(std::move(written));
+        return engine::DumpOutcome{.script_status = TRY(std::move(scripted)), .statistics = {}};
     }
     if (file_settings.tree_survives)
         take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
-    if (options.leave_running || options.leave_stopped)
-        TRY_CTX(polls.limit(tasks), "dump");
-    TRY_CTX(leave_tree(tree, options), "dump");
+    if (request.leave_running || request.leave_stopped)
+        TRY(polls.limit(tasks));
+    TRY(leave_tree(tree, request));
     plugins.succeeded();
     clock.done();
-    TRY_CTX(write_statistics(clock, statistics, options.display_stats), "dump");
-    log.info("Dumping finished successfully");
-    return 0;
+    auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
+    job.log.info("Dumping finished successfully");
+    return engine::DumpOutcome{.script_status = 0, .statistics = std::move(written_down)};
+}
+
+/// `guarded`: somebody sees to the tasks if we are killed.
+Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
+    TRY(job.notifier.tell("pre-dump", job.request.root));
+    kernel::HoldInterruption hold;
+    auto plugins = TRY(kernel::Plugins::load(job.request.plugins, job.log));
+    if (plugins.has(kernel::PluginMoment::PauseDevices))
+        TRY(pause_devices(plugins, job.request.root));
+    DumpClock clock;
+    resource::TimedPolls polls;
+    std::optional<compel::FrozenTree> frozen(TRY(freeze(job.request, guarded, polls)));
+    if (guarded || !needs_living_tracer(*frozen))
+        return dump_frozen(job, plugins, *frozen, polls, clock);
+    frozen.reset(); // that somebody has to live shows only now
+    auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
+        kernel::Plugins mine(std::move(plugins)); // they end with the dump
+        auto tree = TRY(freeze(job.request, true, polls));
+        return dump_frozen(job, mine, tree, polls, clock);
+    });
+    plugins.leave_to_other();
+    return outcome;
+}
+
+} // namespace
+
+base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine::Notifier &notifier, base::Log &log) {
+    if (request.root.value <= 0)
+        return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
+    const Job job{request, notifier, log};
+    if (!needs_living_tracer(request.root))
+        return TRY_CTX(dump(job, false), "dump");
+    return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");
 }
 
 } // namespace dump

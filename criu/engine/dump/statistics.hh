@@ -1,4 +1,4 @@
-// How long a dump took and how much it wrote: stats-dump in the work directory, --display-stats.
+// How long a dump took and how much it wrote: stats-dump in the work directory.
 #pragma once
 
 #include "base/log.hh"
@@ -19,7 +19,7 @@ private:
     uint64_t start_, frozen_ = 0, done_ = 0;
 };
 
-/// Writes stats-dump into the current directory, and to standard output if `display`.
-Result<void> write_statistics(const DumpClock &clock, const MemoryStatistics &memory, bool display);
+/// Writes stats-dump, and returns what is in it.
+Result<img::dump_stats_entry> write_statistics(const DumpClock &clock, const MemoryStatistics &memory, int work_dir_fd);
 
 } // namespace dump

@@ -9,8 +9,9 @@
 #include "base/ids.hh"
 #include "base/result.hh"
 #include "compel/freezer.hh"
+#include "criu/engine/outcome.hh"
 
-#include <optional>
+#include <functional>
 
 namespace dump {
 
@@ -19,8 +20,8 @@ bool needs_living_tracer(base::Pid task);
 /// Whether some task of the tree does.
 bool needs_living_tracer(const compel::FrozenTree &tree);
 
-/// Forks. Returns nothing in the child, who goes on, and the child's exit code in the parent, when that has ended.
-/// Signals that ask the parent to end are passed on.
-base::Result<std::optional<int>> go_on_in_child();
+/// Runs `body` in a child and returns what it returned there. Signals that ask us to end are passed on.
+/// Errors: Died if the child has ended without a word.
+base::Result<engine::DumpOutcome> run_in_child(const std::function<base::Result<engine::DumpOutcome>()> &body);
 
 } // namespace dump

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/log.hh"
-#include "criu/cli/options.hh"
+#include "criu/engine/request.hh"
 #include "criu/engine/restore/rendezvous.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
@@ -15,7 +15,7 @@
 namespace restore {
 
 struct RestoreContext {
-    const cli::Options &options;
+    const engine::RestoreRequest &request;
     base::Log &log;
     const plan::Checkpoint &checkpoint;
     const plan::Topology &topology;
@@ -55,14 +55,14 @@ struct RestoreContext {
     /// The root has a signal for the death of its parent. With -d that would be us: so it is made an orphan at once, as
     /// it will be one, and has its lasting parent when the signal is set.
     bool root_is_orphan() const {
-        if (!options.restore_detached || options.restore_sibling || options.exec_cmd)
+        if (!request.detached || request.sibling || request.become_parent)
             return false;
         return std::ranges::any_of(checkpoint.root().threads, [](const plan::ThreadImage &thread) {
             return thread.core.thread_core().pdeath_sig() != 0;
         });
     }
     /// Whether the root is a child of the coordinator, who then can wait for it.
-    bool root_is_child() const { return !options.restore_sibling && !root_is_orphan(); }
+    bool root_is_child() const { return !request.sibling && !root_is_orphan(); }
 
     bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
     base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }

@@ -124,20 +124,4 @@ void Coordinator::done() {
     sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
 }
 
-Result<int> Coordinator::follow() {
-    if (context_->options.exec_cmd) {
-        std::vector<char *> argv;
-        for (const std::string &arg : context_->options.exec_argv)
-            argv.push_back(const_cast<char *>(arg.c_str()));
-        argv.push_back(nullptr);
-        execvp(argv[0], argv.data());
-        return base::fail_sys(fmt::format("run {}", argv[0]));
-    }
-    if (context_->options.restore_detached)
-        return 0;
-    while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
-    }
-    return 0;
-}
-
 } // namespace restore

@@ -23,9 +23,6 @@ public:
     Result<void> wait_all(const std::function<void()> &meanwhile = {});
     /// The tree lives on its own from here on.
     void done();
-    /// What is left to do when the tree runs: nothing, wait for its end, or become another program. Returns the exit
-    /// code.
-    Result<int> follow();
 
 private:
     Result<void> root_is_alive() const;

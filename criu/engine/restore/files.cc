@@ -139,7 +139,7 @@ public:
     }
 
     void warn_of_unused() const {
-        for (const cli::InheritFd &given : files_.options.inherit_fds)
+        for (const resource::InheritFd &given : files_.options.inherit_fds)
             if (!given_keys_.contains(resource::path_key(given.key)))
                 context_.log.warn(
                     fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
@@ -223,7 +223,7 @@ int first_free_number(const plan::Checkpoint &checkpoint) {
 
 Result<void> open_files(RestoreContext &context) {
     raise_limit();
-    auto settings = resource::file_options(context.options);
+    auto settings = context.request.files;
     settings.tcp_close |= context.checkpoint.inventory.tcp_close();
     resource::FileOpenContext files{.options = settings,
                                     .plugins = context.plugins,

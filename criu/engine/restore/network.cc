@@ -30,11 +30,12 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
 
 } // namespace
 
-Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
+Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
+                                      base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
-    if (!options.tcp_established || options.tcp_close || inventory.tcp_close() ||
-        options.network_lock == cli::NetworkLock::Skip || inventory.network_lock_method() == kSkip)
+    if (!options.tcp_established || options.tcp_close || inventory.tcp_close() || !options.lock_network ||
+        inventory.network_lock_method() == kSkip)
         return lock;
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
@@ -51,10 +52,10 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     return lock;
 }
 
-Result<void> NetworkLock::unlock(const kernel::Scripts &scripts, base::Pid root) {
+Result<void> NetworkLock::unlock(engine::Notifier &notifier, base::Pid root) {
     if (tables_.empty())
         return {};
-    TRY(scripts.run("network-unlock", root));
+    TRY(notifier.tell("network-unlock", root));
     if (own_) {
         own_.reset();
         return {};

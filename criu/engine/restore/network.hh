@@ -4,9 +4,9 @@
 #include "base/ids.hh"
 #include "base/log.hh"
 #include "base/unique_fd.hh"
-#include "criu/cli/options.hh"
-#include "criu/kernel/scripts.hh"
+#include "criu/engine/notifier.hh"
 #include "criu/plan/checkpoint.hh"
+#include "criu/resource/file/options.hh"
 
 #include <string>
 #include <vector>
@@ -19,9 +19,10 @@ class NetworkLock {
 public:
     /// Finds the lock that the dump left, or locks: a packet for a socket that does not exist yet would reset its
     /// connection. A lock of our own goes when the restore fails, that of the dump stays for the next try.
-    static Result<NetworkLock> take(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log);
-    /// Runs the user's scripts and deletes the lock.
-    Result<void> unlock(const kernel::Scripts &scripts, base::Pid root);
+    static Result<NetworkLock> take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
+                                    base::Log &log);
+    /// Tells the caller and deletes the lock.
+    Result<void> unlock(engine::Notifier &notifier, base::Pid root);
 
 private:
     std::vector<std::string> tables_; ///< names that the lock may have; empty: nothing is locked

@@ -1,16 +1,12 @@
 #include "criu/engine/restore/print_plan.hh"
 
-#include <cstdio>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace restore {
 namespace {
 
-/// To standard output. Whoever reads may stop reading: that is no error (fmt::print would throw).
-template <class... T> void print(fmt::format_string<T...> format, T &&...values) {
-    const std::string text = fmt::format(format, std::forward<T>(values)...);
-    fwrite(text.data(), 1, text.size(), stdout);
-}
+using Out = std::back_insert_iterator<std::string>;
 
 const char *kind_name(plan::Region::Kind kind) {
     switch (kind) {
@@ -32,52 +28,55 @@ const char *kind_name(plan::Region::Kind kind) {
     return "?";
 }
 
-void print_node(const plan::Checkpoint &checkpoint, const plan::Topology &topology, const plan::Node &node) {
+void print_node(Out out, const plan::Checkpoint &checkpoint, const plan::Topology &topology, const plan::Node &node) {
     const char *what = node.task < 0                                             ? "helper"
                        : checkpoint.tasks[static_cast<size_t>(node.task)].dead() ? "zombie"
                                                                                  : "task";
-    print("{} {}: ", what, node.pid);
+    fmt::format_to(out, "{} {}: ", what, node.pid);
     if (node.parent >= 0)
-        print("child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
-    print("session {}, group {}{}\n", node.sid, node.pgid,
-          node.before_setsid ? ", forked before its parent's setsid" : "");
+        fmt::format_to(out, "child of {}, ", topology.nodes[static_cast<size_t>(node.parent)].pid);
+    fmt::format_to(out, "session {}, group {}{}\n", node.sid, node.pgid,
+                   node.before_setsid ? ", forked before its parent's setsid" : "");
 }
 
-void print_files(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
+void print_files(Out out, const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
     for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-        print("  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
-              entry.flags() & 1 ? ", close on exec" : "");
+        fmt::format_to(out, "  fd {} = file {} ({}){}\n", entry.fd(), entry.id(), img::fd_types_Name(entry.type()),
+                       entry.flags() & 1 ? ", close on exec" : "");
 }
 
-void print_memory(const plan::AddressSpace &space) {
+void print_memory(Out out, const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
-        print("  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at, kind_name(region.kind),
-              region.inherited ? ", inherited" : "", region.passed_on ? ", passed on" : "");
+        fmt::format_to(out, "  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
+                       kind_name(region.kind), region.inherited ? ", inherited" : "",
+                       region.passed_on ? ", passed on" : "");
 }
 
 } // namespace
 
-Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
-                       const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around) {
-    print("arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
+Result<std::string> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
+                               const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around) {
+    std::string text;
+    const Out out(text);
+    fmt::format_to(out, "arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
     for (const plan::Node &node : topology.nodes) {
-        print_node(checkpoint, topology, node);
+        print_node(out, checkpoint, topology, node);
         if (node.task < 0 || checkpoint.tasks[static_cast<size_t>(node.task)].dead())
             continue;
         const plan::TaskImage &task = checkpoint.tasks[static_cast<size_t>(node.task)];
         const plan::AddressSpace &space = spaces[static_cast<size_t>(node.task)];
-        print_files(checkpoint, task);
-        print_memory(space);
+        print_files(out, checkpoint, task);
+        print_memory(out, space);
         auto program = TRY_CTX(plan::compile(checkpoint, task, space, around, static_cast<uint32_t>(node.task) << 16),
                                fmt::format("task {}", task.pid));
         for (const plan::Listing &listing : program.listings) {
             TRY(plan::validate(listing, around.arena));
-            print("  thread {}\n", listing.tid);
+            fmt::format_to(out, "  thread {}\n", listing.tid);
             for (size_t i = 0; i < listing.ops.size(); i++)
-                print("    {:>4} {}\n", i, plan::describe(listing.ops[i]));
+                fmt::format_to(out, "    {:>4} {}\n", i, plan::describe(listing.ops[i]));
         }
     }
-    return 0;
+    return text;
 }
 
 } // namespace restore

@@ -8,8 +8,8 @@ namespace restore {
 
 using base::Result;
 
-/// Prints to standard output what a restore would do, and does nothing. Returns 0.
-Result<int> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
-                       const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around);
+/// What a restore would do.
+Result<std::string> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
+                               const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around);
 
 } // namespace restore

@@ -50,8 +50,7 @@ private:
 } // namespace
 
 Result<void> release_files(const RestoreContext &context) {
-    const auto settings = resource::file_options(context.options);
-    resource::FileReleaseContext release{.options = settings,
+    resource::FileReleaseContext release{.options = context.request.files,
                                          .images = context.checkpoint.images,
                                          .log = context.log,
                                          .remaps = context.checkpoint.remaps,

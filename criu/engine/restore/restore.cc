@@ -12,8 +12,8 @@
 #include "criu/engine/restore/surroundings.hh"
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
-#include "criu/kernel/scripts.hh"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -88,8 +88,14 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
     return wait_for_threads(plan::kLateOpened);
 }
 
-Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, const cli::Options &options, base::Log &log) {
-    auto settings = resource::plugin_settings(options, kernel::Plugins::Stage::Restore);
+/// Where it is too late to refuse.
+void tell_only(engine::Notifier &notifier, const char *hook, base::Pid root, base::Log &log) {
+    if (auto told = notifier.tell(hook, root); !told)
+        log.error("restore: " + told.error().message());
+}
+
+Result<kernel::Plugins> start_plugins(const plan::Checkpoint &checkpoint, kernel::Plugins::Settings settings,
+                                      base::Log &log) {
     const auto &needed = checkpoint.inventory.plugins_entry().plugins();
     settings.needed.assign(needed.begin(), needed.end());
     auto plugins = TRY(kernel::Plugins::load(settings, log));
@@ -104,48 +110,50 @@ Result<void> resume_devices(const RestoreContext &context) {
     return {};
 }
 
-Result<void> write_pidfile(const cli::Options &options, base::Pid pid) {
-    if (options.pidfile.empty())
+Result<void> write_pidfile(const engine::RestoreRequest &request, base::Pid root) {
+    if (request.pidfile.empty())
         return {};
-    FILE *file = fopen(options.pidfile.c_str(), "we");
-    if (!file)
-        return base::fail_sys(fmt::format("create {}", options.pidfile));
-    const bool written = fprintf(file, "%d", pid.value) > 0;
-    if (fclose(file) != 0 || !written)
-        return base::fail_sys(fmt::format("write {}", options.pidfile));
+    constexpr mode_t kForAll = 0666;
+    const base::UniqueFd file(
+        openat(request.work_dir_fd, request.pidfile.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kForAll));
+    const std::string text = std::to_string(root.value);
+    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+        return base::fail_sys(fmt::format("write {}", request.pidfile));
     return {};
 }
 
 } // namespace
 
-base::Result<int> run(const cli::Options &options, base::Log &log) {
-    auto checkpoint = TRY_CTX(plan::load_checkpoint(options.images_dir_fd), "restore");
-    auto topology = TRY_CTX(plan::plan_topology(checkpoint, options.shell_job), "restore");
+base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, engine::Notifier &notifier,
+                                         base::Log &log) {
+    auto checkpoint = TRY_CTX(plan::load_checkpoint(request.images_dir_fd), "restore");
+    auto topology = TRY_CTX(plan::plan_topology(checkpoint, request.files.shell_job), "restore");
     const OwnMappings own = TRY_CTX(own_mappings(), "restore");
     const VdsoFit vdso = TRY_CTX(compare_vdso(checkpoint, own.special), "restore");
     auto spaces = TRY_CTX(plan_spaces(checkpoint, !vdso.in_place), "restore");
     auto around = TRY_CTX(plan_surroundings(checkpoint, spaces, own, vdso), "restore");
     TRY_CTX(check_cpu(checkpoint), "restore");
     TRY_CTX(check_namespaces(checkpoint), "restore");
-    if (options.print_plan)
-        return print_plan(checkpoint, topology, spaces, around);
-    TRY_CTX(check_given(options), "restore");
-    TRY_CTX(check_capabilities(checkpoint), "restore");
+    if (request.print_plan)
+        return engine::RestoreOutcome{.root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
+                                      .statistics = {},
+                                      .plan = TRY_CTX(print_plan(checkpoint, topology, spaces, around), "restore")};
+    TRY_CTX(check_given(request.files.inherit_fds), "restore");
+    TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
-    if (options.manage_cgroups == cli::ManageCgroups::Soft)
+    if (request.own_cgroups_only)
         TRY_CTX(check_cgroups(checkpoint), "restore");
     const uint64_t flags = namespace_flags(checkpoint);
     if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
         TRY_CTX(check_pids(checkpoint, topology), "restore");
 
-    const bool clocks_are_behind = TRY_CTX(clock_is_behind(checkpoint, options.unprivileged, log), "restore");
+    const bool clocks_are_behind = TRY_CTX(clock_is_behind(checkpoint, request.withhold_capabilities, log), "restore");
 
-    kernel::Scripts scripts(options.action_scripts, options.images_dir_fd);
-    TRY_CTX(scripts.run("pre-restore", {}), "restore");
+    TRY_CTX(notifier.tell("pre-restore", {}), "restore");
     RestoreClock clock;
     auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
-    auto plugins = TRY_CTX(start_plugins(checkpoint, options, log), "restore");
-    RestoreContext context{.options = options,
+    auto plugins = TRY_CTX(start_plugins(checkpoint, request.plugins, log), "restore");
+    RestoreContext context{.request = request,
                            .log = log,
                            .checkpoint = checkpoint,
                            .topology = topology,
@@ -158,14 +166,14 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
                            .clocks_are_behind = clocks_are_behind,
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
                            .stash_base = first_free_number(checkpoint)};
-    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, options, log), "restore");
+    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
     TRY_CTX(rebuild(context, coordinator), "restore");
     clock.forked();
     const base::Pid root = context.real_root();
-    TRY_CTX(scripts.run("post-restore", root), "restore");
+    TRY_CTX(notifier.tell("post-restore", root), "restore");
 
     if (context.has_pid_namespace())
         context.pids = TRY_CTX(find_pids(root), "restore");
@@ -176,22 +184,22 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     TRY_CTX(coordinator.wait_all([&] { threads.go_on(); }), "restore");
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
-    TRY_CTX(write_pidfile(options, root), "restore");
-    TRY_CTX(scripts.run("pre-resume", root), "restore");
-    TRY_CTX(network.unlock(scripts, root), "restore");
+    TRY_CTX(write_pidfile(request, root), "restore");
+    TRY_CTX(network.unlock(notifier, root), "restore");
+    tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.
     resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
     TRY_CTX(release_files(context), "restore");
-    TRY_CTX(threads.release(options.leave_stopped), "restore");
+    TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();
     segments.done();
     plugins.succeeded();
     clock.done();
-    TRY_CTX(scripts.run("post-resume", root), "restore");
-    TRY_CTX(write_statistics(clock, context.rendezvous.counters(), options.display_stats), "restore");
+    tell_only(notifier, "post-resume", root, log);
+    auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");
-    return coordinator.follow();
+    return engine::RestoreOutcome{.root = root, .statistics = std::move(statistics), .plan = {}};
 }
 
 } // namespace restore

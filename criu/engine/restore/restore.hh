@@ -3,12 +3,15 @@
 
 #include "base/log.hh"
 #include "base/result.hh"
-#include "criu/cli/options.hh"
+#include "criu/engine/notifier.hh"
+#include "criu/engine/outcome.hh"
+#include "criu/engine/request.hh"
 
 namespace restore {
 
-/// Brings the tree in options.images_dir_fd back. On any failure nothing of it is left.
-/// Returns the exit code: 0; without --restore-detached only when the root task has ended; with --exec-cmd not at all.
-base::Result<int> run(const cli::Options &options, base::Log &log);
+/// Brings the tree in request.images_dir_fd back. On any failure nothing of it is left. All signals are at their
+/// defaults afterwards.
+base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, engine::Notifier &notifier,
+                                         base::Log &log);
 
 } // namespace restore

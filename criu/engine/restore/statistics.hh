@@ -1,7 +1,8 @@
-// How long a restore took: stats-restore in the work directory, --display-stats.
+// How long a restore took: stats-restore in the work directory.
 #pragma once
 
 #include "criu/engine/restore/rendezvous.hh"
+#include "stats.pb.h"
 
 namespace restore {
 
@@ -17,7 +18,8 @@ private:
     uint64_t start_, forked_ = 0, done_ = 0;
 };
 
-/// Writes stats-restore into the current directory, and to standard output if `display`.
-Result<void> write_statistics(const RestoreClock &clock, const Rendezvous::Counters &counters, bool display);
+/// Writes stats-restore, and returns what is in it.
+Result<img::restore_stats_entry> write_statistics(const RestoreClock &clock, const Rendezvous::Counters &counters,
+                                                  int work_dir_fd);
 
 } // namespace restore

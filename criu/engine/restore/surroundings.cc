@@ -211,8 +211,8 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
     return {};
 }
 
-Result<void> check_given(const cli::Options &options) {
-    for (const cli::InheritFd &given : options.inherit_fds) {
+Result<void> check_given(const std::vector<resource::InheritFd> &inherited) {
+    for (const resource::InheritFd &given : inherited) {
         const int flags = fcntl(given.fd, F_GETFD);
         if (flags < 0 || (flags & FD_CLOEXEC))
             return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("--inherit-fd fd[{}]:{}: there is no "
@@ -223,7 +223,7 @@ Result<void> check_given(const cli::Options &options) {
     return {};
 }
 
-Result<void> check_capabilities(const plan::Checkpoint &checkpoint) {
+Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhold) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
     if (!status)
         return {};
@@ -233,7 +233,7 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint) {
             uint64_t permitted = 0;
             for (int i = 0; i < std::min(words.size(), 2); i++)
                 permitted |= uint64_t{words[i]} << (32 * i);
-            const uint64_t missing = permitted & ~status->cap_prm;
+            const uint64_t missing = permitted & ~(withhold ? 0 : status->cap_prm);
             if (!missing || task.dead())
                 continue;
             const int first = std::countr_zero(missing);

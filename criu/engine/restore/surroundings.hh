@@ -1,7 +1,6 @@
 // What a restore finds around itself: our own mappings, the kernel's vdso, pids in use, files on disk.
 #pragma once
 
-#include "criu/cli/options.hh"
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
 
@@ -39,10 +38,10 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint);
 
 /// The caller's descriptors (--inherit-fd) must be there. Ours are all close-on-exec; what has come through exec is
 /// not.
-Result<void> check_given(const cli::Options &options);
+Result<void> check_given(const std::vector<resource::InheritFd> &inherited);
 
-/// Errors: Unsupported, naming a capability that a task has and we cannot give it.
-Result<void> check_capabilities(const plan::Checkpoint &checkpoint);
+/// Errors: Unsupported, naming a capability that a task has and we cannot give it, or must not (`withhold`).
+Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhold);
 
 /// What tasks are to be told if CLOCK_MONOTONIC is behind what they have seen of it, as it is after a reboot: how far.
 /// Nothing where it is not, and for images that do not say.

@@ -66,7 +66,7 @@ Result<void> spawn(RestoreContext &context, int index) {
     args.flags = sharing_flags(context, node);
     if (index == 0)
         args.flags |= context.namespace_flags;
-    const bool sibling = index == 0 && context.options.restore_sibling;
+    const bool sibling = index == 0 && context.request.sibling;
     args.exit_signal = exit_signal_of(context, node);
     if (sibling) {
         args.flags |= CLONE_PARENT;

@@ -10,8 +10,7 @@
 namespace resource {
 
 bool is_external(const FileOptions &options, std::string_view kind, std::string_view key) {
-    return std::ranges::any_of(options.externals,
-                               [&](const cli::External &e) { return e.kind == kind && e.key == key; });
+    return std::ranges::any_of(options.externals, [&](const External &e) { return e.kind == kind && e.key == key; });
 }
 
 std::string external_file_key(const OpenFile &file) {
@@ -34,7 +33,7 @@ std::string socket_key(uint32_t inode) {
 }
 
 int given_for(const FileOptions &options, std::string_view key) {
-    for (const cli::InheritFd &given : options.inherit_fds)
+    for (const InheritFd &given : options.inherit_fds)
         if (!key.empty() && (given.key == key || path_key(given.key) == key))
             return given.fd;
     return -1;

@@ -20,7 +20,7 @@ namespace resource {
 // unix_sk_entry.state, as the kernel calls them
 constexpr uint32_t kUnixEstablished = 1, kUnixClosed = 7, kUnixListening = 10;
 // unix_sk_entry.uflags
-constexpr uint32_t kUnixExternal = 1, kUnixOfPlugin = 4;
+constexpr uint32_t kUnixExternal = 1, kUnixService = 2, kUnixOfPlugin = 4;
 // scm_entry.type: SCM_RIGHTS; and how many descriptors one message passes (SCM_MAX_FD)
 constexpr uint32_t kScmRights = 1;
 constexpr size_t kMaxPassed = 253;

@@ -157,6 +157,13 @@ Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, Uni
     return {};
 }
 
+// ---- a client that has asked for its own dump -----------------------------------------------------------------------
+
+/// It waits for our answer, and finds it when it is restored (unix_socket_restore.cc).
+bool leads_to_us(const FileOptions &options, const kernel::UnixSocket &sk) {
+    return options.service_socket && sk.peer == options.service_socket;
+}
+
 // ---- peers outside of the tree -------------------------------------------------------------------------------------
 
 bool is_external(const FileOptions &options, uint32_t inode) {
@@ -243,6 +250,8 @@ Result<void> check_peers(FileDumpContext &context, UnixDumpState &state) {
     std::set<uint32_t> outsiders;
     for (auto [inode, holder] : state.dumped) {
         const kernel::UnixSocket &own = state.sockets.at(inode);
+        if (leads_to_us(context.options, own))
+            continue;
         auto waits = state.waiting_at.find(inode);
         const uint32_t peer = waits != state.waiting_at.end() ? waits->second : own.peer.value_or(0);
         if (!peer || state.dumped.contains(peer) || state.of_plugins.contains(inode))
@@ -293,6 +302,12 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     write_kernel_facts(context, sk, usk);
     TRY(dump_owner(context, file, usk->mutable_fown()));
     TRY(dump_socket_options(file.fd, usk->mutable_opts()));
+    if (leads_to_us(context.options, sk)) {
+        usk->set_uflags(kUnixService);
+        usk->set_state(kUnixClosed);
+        usk->set_peer(0);
+        return {};
+    }
     TRY(dump_unix_name(context, file, sk, usk));
     TRY(dump_details(context, file.fd, sk, usk));
     if (!sk.waiting.empty())

@@ -5,6 +5,8 @@
 #include "criu/resource/socket/unix/unix_restore.hh"
 #include "criu/resource/socket/unix/unix_socket_verbs.hh"
 
+#include "rpc.pb.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -31,7 +33,7 @@ Result<void> check(const img::unix_sk_entry &entry) {
     if (!known_type || !known_state || impossible)
         return base::bad_image(
             fmt::format("files.img: unix socket {} has the type {} and the state {}", entry.ino(), type, state));
-    if (entry.uflags() & ~(kUnixExternal | kUnixOfPlugin))
+    if (entry.uflags() & ~(kUnixExternal | kUnixService | kUnixOfPlugin))
         return base::unsupported(fmt::format("unix socket {} has unknown flags {:#x}", entry.ino(), entry.uflags()));
     if (!entry.name().empty())
         TRY(unix_address(entry.name()));
@@ -60,7 +62,8 @@ Result<UnixRestoreState *> load(FileOpenContext &context) {
         if (file.type() != img::UNIXSK)
             continue;
         TRY(check(file.usk()));
-        if ((file.usk().uflags() & kUnixOfPlugin) || given_for(context.options, socket_key(file.usk().ino())) >= 0) {
+        if ((file.usk().uflags() & (kUnixOfPlugin | kUnixService)) ||
+            given_for(context.options, socket_key(file.usk().ino())) >= 0) {
             state.given.insert(id);
             continue;
         }
@@ -154,6 +157,24 @@ Result<base::UniqueFd> open_with_plugin(FileOpenContext &context, uint32_t inode
                           .hint("say with -L where the plugin is that took part in the dump"));
 }
 
+/// The socket over which the task had asked for its own dump: the answer waits in it, from a service that is gone.
+Result<base::UniqueFd> make_answered(const img::unix_sk_entry &entry) {
+    int ends[2];
+    if (socketpair(AF_UNIX, static_cast<int>(entry.type()) | SOCK_CLOEXEC, 0, ends) < 0)
+        return base::fail_sys("socketpair");
+    base::UniqueFd ours(ends[0]), theirs(ends[1]);
+    img::criu_resp answer;
+    answer.set_type(img::DUMP);
+    answer.set_success(true);
+    answer.mutable_dump()->set_restored(true);
+    const std::string bytes = answer.SerializeAsString();
+    if (send(ours.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0)
+        return base::fail_sys("answer the task that has dumped itself");
+    if (fcntl(theirs.get(), F_SETFL, static_cast<int>(entry.flags() & O_NONBLOCK)) < 0)
+        return base::fail_sys("fcntl(F_SETFL)");
+    return theirs;
+}
+
 } // namespace
 
 namespace unix_socket {
@@ -164,6 +185,8 @@ Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry)
 
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
     UnixRestoreState &state = *TRY(load(context));
+    if (entry.usk().uflags() & kUnixService)
+        return make_answered(entry.usk());
     if (entry.usk().uflags() & kUnixOfPlugin)
         return open_with_plugin(context, entry.usk().ino());
     if (!std::exchange(state.made, true))

@@ -1,0 +1,96 @@
+#include "criu/cli/commands.hh"
+
+#include "criu/cli/requests.hh"
+#include "criu/engine/check/check.hh"
+#include "criu/engine/notifier.hh"
+#include "criu/engine/outcome.hh"
+
+#include <cstdio>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace cli {
+namespace {
+
+std::unexpected<base::Error> not_built(std::string_view name) {
+    return base::unsupported(fmt::format("the command {} is not built into this program", name));
+}
+
+/// Whoever reads may stop reading: that is no error (fmt::print would throw).
+void say(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+/// What is left to do when the tree runs: nothing, wait for its end, or become another program.
+base::Result<int> follow(const Options &options) {
+    if (options.exec_cmd)
+        return base::fail(become(options.exec_argv));
+    if (options.restore_detached)
+        return 0;
+    while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+    }
+    return 0;
+}
+
+} // namespace
+
+void show(const img::dump_stats_entry &stats) {
+    say(fmt::format("Displaying dump stats:\n"
+                    "Freezing time: {} us\nFrozen time: {} us\nMemory dump time: {} us\nMemory write time: {} us\n"
+                    "Memory pages scanned: {}\nMemory pages skipped from parent: {}\nMemory pages written: {}\n"
+                    "Lazy memory pages: {}\n",
+                    stats.freezing_time(), stats.frozen_time(), stats.memdump_time(), stats.memwrite_time(),
+                    stats.pages_scanned(), stats.pages_skipped_parent(), stats.pages_written(), stats.pages_lazy()));
+}
+
+void show(const img::restore_stats_entry &stats) {
+    say(fmt::format("Displaying restore stats:\nPages compared: {}\nPages skipped COW: {}\nPages restored: {}\n"
+                    "Restore time: {} us\nForking time: {} us\n",
+                    stats.pages_compared(), stats.pages_skipped_cow(), stats.pages_restored(), stats.restore_time(),
+                    stats.forking_time()));
+}
+
+base::Error become(const std::vector<std::string> &command) {
+    std::vector<char *> argv;
+    for (const std::string &arg : command)
+        argv.push_back(const_cast<char *>(arg.c_str()));
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    return base::Error::sys(fmt::format("run {}", argv[0]));
+}
+
+base::Result<int> run_dump(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.dump)
+        return not_built("dump");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    const auto outcome = TRY(engines.dump(dump_request(options), notifier, log));
+    if (outcome.script_status == 0 && options.display_stats)
+        show(outcome.statistics);
+    return outcome.script_status;
+}
+
+base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.restore)
+        return not_built("restore");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    const auto outcome = TRY(engines.restore(restore_request(options), notifier, log));
+    say(outcome.plan);
+    if (options.print_plan)
+        return 0;
+    if (options.display_stats)
+        show(outcome.statistics);
+    return follow(options);
+}
+
+base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log) {
+    if (options.tree && !engines.check_tree)
+        return not_built("check --tree");
+    const auto format = options.json ? check::TreeFormat::Json : check::TreeFormat::Text;
+    const engine::CheckOutcome outcome =
+        options.tree ? TRY(engines.check_tree(dump_request(options), format)) : check::run(check_request(options), log);
+    say(outcome.text);
+    return outcome.complete ? 0 : 1;
+}
+
+} // namespace cli

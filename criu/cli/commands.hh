@@ -1,0 +1,23 @@
+// The commands that an engine stands behind: request, engine, what is said of the outcome, exit code.
+#pragma once
+
+#include "base/log.hh"
+#include "criu/cli/options.hh"
+#include "criu/cli/program.hh"
+
+namespace cli {
+
+/// Exit code: 0, or the status of a post-dump script that failed.
+base::Result<int> run_dump(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0; without --restore-detached only when the tree has ended, with --exec-cmd not at all.
+base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log);
+/// Also check --tree. Exit code 1 if something is missing, or would prevent a checkpoint.
+base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log);
+
+/// On standard output, as --display-stats wants it.
+void show(const img::dump_stats_entry &stats);
+void show(const img::restore_stats_entry &stats);
+/// Goes on as another program; returns why that is not possible.
+base::Error become(const std::vector<std::string> &command);
+
+} // namespace cli

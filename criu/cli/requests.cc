@@ -1,0 +1,76 @@
+#include "criu/cli/requests.hh"
+
+#include "criu/image/layout.hh"
+
+namespace cli {
+namespace {
+
+resource::FileOptions file_options(const Options &options) {
+    return {.link_remap = options.link_remap,
+            .shell_job = options.shell_job,
+            .file_locks = options.file_locks,
+            .evasive_devices = options.evasive_devices,
+            .ghost_fiemap = options.ghost_fiemap,
+            .ghost_limit = options.ghost_limit,
+            .check_build_id = options.file_validation == FileValidation::BuildId,
+            .skip_mode_check = options.skip_file_rwx_check,
+            .tree_survives = options.leave_running || options.leave_stopped,
+            .ext_unix_sk = options.ext_unix_sk,
+            .ext_unix_inodes = options.ext_unix_inodes,
+            .externals = options.external,
+            .inherit_fds = options.inherit_fds,
+            .tcp_established = options.tcp_established,
+            .tcp_close = options.tcp_close,
+            .skip_in_flight = options.skip_in_flight,
+            .force_irmap = options.force_irmap,
+            .watch_places = options.irmap_scan_paths,
+            .lock_network = options.network_lock != NetworkLock::Skip,
+            .network_table = {}};
+}
+
+kernel::Plugins::Settings plugin_settings(const Options &options, kernel::Plugins::Stage stage) {
+    return {.directory = options.plugin_dir.empty() ? "/usr/lib/criu" : options.plugin_dir,
+            .required = !options.plugin_dir.empty(),
+            .stage = stage,
+            .images_dir_fd = options.images_dir_fd,
+            .needed = {}};
+}
+
+} // namespace
+
+engine::DumpRequest dump_request(const Options &options) {
+    return {.root = base::Pid(options.tree),
+            .images_dir_fd = options.images_dir_fd,
+            .work_dir_fd = AT_FDCWD,
+            .timeout_seconds = options.timeout_seconds,
+            .leave_stopped = options.leave_stopped,
+            .leave_running = options.leave_running,
+            .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
+            .skip_fds = options.skip_fds,
+            .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,
+            .files = file_options(options),
+            .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump)};
+}
+
+engine::RestoreRequest restore_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd,
+            .work_dir_fd = AT_FDCWD,
+            .leave_stopped = options.leave_stopped,
+            .detached = options.restore_detached,
+            .sibling = options.restore_sibling,
+            .become_parent = options.exec_cmd,
+            .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
+            .print_plan = options.print_plan,
+            .pidfile = options.pidfile,
+            .files = file_options(options),
+            .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
+}
+
+engine::CheckRequest check_request(const Options &options) {
+    return {.features = options.features,
+            .extra = options.check_extra,
+            .experimental = options.check_experimental,
+            .unprivileged = options.unprivileged};
+}
+
+} // namespace cli

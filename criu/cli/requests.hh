@@ -1,0 +1,13 @@
+// What the engines are asked for, out of what the user has said.
+#pragma once
+
+#include "criu/cli/options.hh"
+#include "criu/engine/request.hh"
+
+namespace cli {
+
+engine::DumpRequest dump_request(const Options &options);
+engine::RestoreRequest restore_request(const Options &options);
+engine::CheckRequest check_request(const Options &options);
+
+} // namespace cli

@@ -1,0 +1,40 @@
+// Who is told at fixed points of a dump or restore, and may refuse.
+#pragma once
+
+#include "base/ids.hh"
+#include "base/result.hh"
+#include "criu/kernel/scripts.hh"
+#include "criu/resource/file/options.hh"
+
+#include <optional>
+#include <vector>
+
+namespace engine {
+
+using base::Result;
+
+class Notifier {
+public:
+    virtual ~Notifier() = default;
+    /// `root` as the caller knows it, once there is one. Errors: the listener refuses.
+    virtual Result<void> tell(const char *hook, std::optional<base::Pid> root) = 0;
+    /// As tell(), but a script that fails is no error: its status is returned, 0 if all went well.
+    virtual Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) = 0;
+    /// Dump, once the tree stands still: the listener may name further objects that are not saved.
+    virtual Result<void> ask_for_external(std::vector<resource::External> &) { return {}; }
+};
+
+/// Action scripts.
+class ScriptNotifier : public Notifier {
+public:
+    explicit ScriptNotifier(kernel::Scripts scripts) : scripts_(std::move(scripts)) {}
+    Result<void> tell(const char *hook, std::optional<base::Pid> root) override { return scripts_.run(hook, root); }
+    Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) override {
+        return scripts_.run_for_status(hook, root);
+    }
+
+private:
+    kernel::Scripts scripts_;
+};
+
+} // namespace engine

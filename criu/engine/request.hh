@@ -1,0 +1,53 @@
+// What the engines are asked for, as plain values. The fronts (command line, RPC) make them; nothing here knows how the
+// user said it. Descriptors belong to the caller.
+#pragma once
+
+#include "base/ids.hh"
+#include "criu/kernel/plugins.hh"
+#include "criu/resource/file/options.hh"
+
+#include <fcntl.h>
+#include <string>
+#include <vector>
+
+namespace image {
+enum class Layout;
+}
+
+namespace engine {
+
+struct DumpRequest {
+    base::Pid root{0};
+    int images_dir_fd = -1;
+    int work_dir_fd = AT_FDCWD;    ///< where stats-dump goes
+    unsigned timeout_seconds = 10; ///< for stopping the tree; 0 = none
+    bool leave_stopped = false, leave_running = false;
+    bool own_cgroups_only = false; ///< refuse tasks in other control groups than ours
+    std::vector<int> skip_fds;     ///< descriptors left out, in every task
+    image::Layout layout{};        ///< image::Layout::Current
+    resource::FileOptions files;
+    kernel::Plugins::Settings plugins;
+};
+
+struct RestoreRequest {
+    int images_dir_fd = -1;
+    int work_dir_fd = AT_FDCWD; ///< where stats-restore and the pid file go
+    bool leave_stopped = false;
+    bool detached = false;              ///< we will not wait for the tree
+    bool sibling = false;               ///< the root becomes a child of our parent
+    bool become_parent = false;         ///< the caller goes on as another program (--exec-cmd), as the root's parent
+    bool own_cgroups_only = false;      ///< refuse images of tasks in other control groups than ours
+    bool withhold_capabilities = false; ///< refuse tasks that have any
+    bool print_plan = false;            ///< only say what would be done
+    std::string pidfile;                ///< empty: none
+    resource::FileOptions files;
+    kernel::Plugins::Settings plugins;
+};
+
+struct CheckRequest {
+    std::vector<std::string> features; ///< empty: everything of the categories asked for
+    bool extra = false, experimental = false;
+    bool unprivileged = false; ///< what only a privilege is missing for does not count
+};
+
+} // namespace engine
