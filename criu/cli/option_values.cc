@@ -201,9 +201,9 @@ Result<void> inherit_fd(Options &options, const Given &given) {
 }
 
 Result<void> external(Options &options, const Given &given) {
-    constexpr std::string_view kAccepted = "unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE]";
-    constexpr std::array<std::string_view, 3> kKinds{"unix", "tty", "file"};
-    constexpr std::array<std::string_view, 7> kLater{"mnt", "dev", "net", "pid", "veth", "macvlan", "netdev"};
+    constexpr std::string_view kAccepted = "mnt[MOUNTPOINT]:KEY, unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE]";
+    constexpr std::array<std::string_view, 4> kKinds{"mnt", "unix", "tty", "file"};
+    constexpr std::array<std::string_view, 6> kLater{"dev", "net", "pid", "veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)

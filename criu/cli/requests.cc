@@ -36,6 +36,19 @@ kernel::Plugins::Settings plugin_settings(const Options &options, kernel::Plugin
             .needed = {}};
 }
 
+resource::NamespaceOptions namespace_options(const Options &options) {
+    resource::NamespaceOptions out;
+    out.mounts.root = options.root;
+    for (const resource::External &external : options.external) {
+        if (external.kind != "mnt")
+            continue;
+        // One spelling for both directions: a mount point and its key, or a key and its path.
+        out.mounts.keys[external.key] = external.value;
+        out.mounts.paths[external.key] = external.value;
+    }
+    return out;
+}
+
 } // namespace
 
 engine::DumpRequest dump_request(const Options &options) {
@@ -49,6 +62,7 @@ engine::DumpRequest dump_request(const Options &options) {
             .skip_fds = options.skip_fds,
             .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,
             .files = file_options(options),
+            .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump)};
 }
 
@@ -63,6 +77,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .files = file_options(options),
+            .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
 }
 

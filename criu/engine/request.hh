@@ -5,6 +5,7 @@
 #include "base/ids.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/resource/file/options.hh"
+#include "criu/resource/namespace/options.hh"
 
 #include <fcntl.h>
 #include <string>
@@ -26,6 +27,7 @@ struct DumpRequest {
     std::vector<int> skip_fds;     ///< descriptors left out, in every task
     image::Layout layout{};        ///< image::Layout::Current
     resource::FileOptions files;
+    resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
 };
 
@@ -41,6 +43,7 @@ struct RestoreRequest {
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
     resource::FileOptions files;
+    resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
 };
 

@@ -39,12 +39,6 @@ constexpr int kSiocGskns = 0x894C;                  // SIOCGSKNS
 constexpr int kIpv6Freebind = 78;                   // IPV6_FREEBIND
 constexpr int kIflaTargetNetnsid = 46;              // IFLA_TARGET_NETNSID
 
-Result<void> expect(bool ok, const char *what) {
-    if (!ok)
-        return base::fail_sys(what);
-    return {};
-}
-
 Result<UniqueFd> open_socket(int family, int type, int protocol = 0) {
     UniqueFd fd(socket(family, type | SOCK_CLOEXEC, protocol));
     if (!fd)

@@ -11,6 +11,13 @@ namespace check {
 
 using base::Result;
 
+/// `what`: the call that has failed, for the error.
+inline Result<void> expect(bool ok, const char *what) {
+    if (!ok)
+        return base::fail_sys(what);
+    return {};
+}
+
 enum class Category : uint8_t {
     Required,     ///< without it nothing works
     Extra,        ///< some trees need it

@@ -30,12 +30,6 @@ namespace {
 
 using base::UniqueFd;
 
-Result<void> expect(bool ok, const char *what) {
-    if (!ok)
-        return base::fail_sys(what);
-    return {};
-}
-
 long trace(int request, pid_t pid, uint64_t addr, void *data) {
     return syscall(SYS_ptrace, request, pid, addr, data);
 }

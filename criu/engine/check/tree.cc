@@ -66,12 +66,16 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
     auto namespaces = dump::number_namespaces(tasks);
     if (!namespaces)
         return add_error(nullptr, {}, namespaces.error());
+    const resource::NamespaceCheckContext context{tasks, *namespaces, request_.namespaces};
+    for (const tree::Namespace &ns : namespaces->all())
+        if (auto fine = resource::check_namespace(context, ns); !fine)
+            add_error(nullptr, fmt::format("task {}", ns.member.value), fine.error());
     for (const TaskFacts &task : tasks) {
         ++report_.processes;
         report_.threads += task.threads.size();
         if (task.zombie)
             continue;
-        if (auto fine = resource::check_namespaces(tasks, *namespaces, task); !fine)
+        if (auto fine = resource::check_children(task); !fine)
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
             add_error(&task, {}, fine.error());

@@ -15,6 +15,7 @@
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
@@ -44,10 +45,13 @@ std::string name_of(const tree::TaskFacts &task) {
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::Namespaces &namespaces,
                         const engine::DumpRequest &request) {
     TRY(check_sessions(tasks, request.files.shell_job));
+    const resource::NamespaceCheckContext context{tasks, namespaces, request.namespaces};
+    for (const tree::Namespace &ns : namespaces.all())
+        TRY_CTX(resource::check_namespace(context, ns), fmt::format("task {}", ns.member.value));
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        TRY_CTX(resource::check_namespaces(tasks, namespaces, task), name_of(task));
+        TRY_CTX(resource::check_children(task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
         if (request.own_cgroups_only)
             TRY_CTX(check_cgroups(task), name_of(task));
@@ -70,7 +74,8 @@ void warn_of_limit(base::Log &log, size_t files) {
 
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
-                          resource::FileDumpContext &files, MemoryStatistics &statistics) {
+                          resource::FileDumpContext &files, const resource::NamespaceOptions &namespace_options,
+                          MemoryStatistics &statistics) {
     FileTable table(files);
     MemoryDumpContext memory{.images = images, .files = table, .namespaces = files.namespaces};
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
@@ -99,7 +104,8 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     TRY(table.finish());
     warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
-    resource::NamespaceDumpContext namespaces{images, log, tasks, files.namespaces, files.dump_contents};
+    resource::NamespaceDumpContext namespaces{images,        log,          tasks, files.namespaces,
+                                              namespace_options, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
@@ -189,17 +195,19 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
     const tree::PidMap pids = tree::pids_of(tasks);
+    const resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
     resource::FileDumpContext files{.options = file_settings,
                                     .plugins = plugins,
                                     .images = images,
                                     .log = job.log,
                                     .tasks = tasks,
                                     .namespaces = namespaces,
-                                    .pids = pids};
+                                    .pids = pids,
+                                    .mounts = mounts};
     polls.hand_over_memory(files);
     files.run_hook = [&](const char *hook) { return job.notifier.tell(hook, request.root); };
     MemoryStatistics statistics;
-    Result<void> written = write_images(tasks, job.log, images, files, statistics);
+    Result<void> written = write_images(tasks, job.log, images, files, request.namespaces, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)

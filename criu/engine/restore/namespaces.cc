@@ -79,6 +79,7 @@ Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet
             continue;
         resource::NamespaceFillContext fill{.images = context.checkpoint.images,
                                             .log = context.log,
+                                            .options = context.request.namespaces,
                                             .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
                                             .segments = segments,
                                             .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {

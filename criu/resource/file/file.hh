@@ -69,6 +69,17 @@ struct OpenFile {
 /// What an open descriptor of ours tells by itself: stat, flags and family. The descriptor stays the caller's.
 Result<OpenFile> look_at(int fd);
 
+/// Where the tree's paths lead. Of a tree in the tool's own mount namespace: to where they lead us.
+struct TreeMounts {
+    std::string root;       ///< what to put before a path of the tree: "" or "/proc/PID/root"
+    std::set<uint32_t> ids; ///< of all mounts of its own namespace; empty: it has none
+
+    bool own() const { return !root.empty(); }
+    /// The path by which the tool gets there. It must not lead through symbolic links, which the kernel's names of open
+    /// files never do.
+    std::string path(const std::string &in_tree) const { return root + in_tree; }
+};
+
 /// What a dump of files needs and remembers.
 struct FileDumpContext {
     const FileOptions &options;
@@ -78,6 +89,7 @@ struct FileDumpContext {
     std::span<const tree::TaskFacts> tasks; ///< the whole tree
     const tree::Namespaces &namespaces;
     const tree::PidMap &pids;
+    const TreeMounts &mounts;
     uint32_t next_file_id = 1;
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id

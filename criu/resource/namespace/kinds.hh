@@ -4,12 +4,17 @@
 #include "criu/resource/namespace/namespace.hh"
 
 namespace resource::pid_namespace {
-Result<void> refuse(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &);
+Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 }
 namespace resource::ipc_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
 } // namespace resource::ipc_namespace
+namespace resource::mnt_namespace {
+Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> fill(NamespaceFillContext &);
+}
 namespace resource::time_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);

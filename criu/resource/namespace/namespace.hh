@@ -14,6 +14,7 @@
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/resource/mm/sysv_segment.hh"
+#include "criu/resource/namespace/options.hh"
 #include "criu/tree/facts.hh"
 #include "criu/tree/namespaces.hh"
 
@@ -29,13 +30,22 @@ struct NamespaceDumpContext {
     base::Log &log;
     std::span<const tree::TaskFacts> tasks;
     const tree::Namespaces &namespaces;
+    const NamespaceOptions &options;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     const std::function<Result<void>(uint64_t id, int fd)> &dump_contents;
+};
+
+/// What is known before anything is written.
+struct NamespaceCheckContext {
+    std::span<const tree::TaskFacts> tasks;
+    const tree::Namespaces &namespaces;
+    const NamespaceOptions &options;
 };
 
 struct NamespaceFillContext {
     const image::ImageDir &images;
     base::Log &log;
+    const NamespaceOptions &options;
     uint32_t id = 0;      ///< of the namespace at hand
     SegmentSet &segments; ///< keeps System V memory until tasks have attached theirs
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
@@ -45,7 +55,7 @@ struct NamespaceFillContext {
 struct NamespaceKindRow {
     tree::NamespaceKind kind;
     /// Null: it is never refused.
-    Result<void> (*refuse)(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &);
+    Result<void> (*refuse)(const NamespaceCheckContext &, const tree::Namespace &);
     /// Null: all there is to know is in other images.
     Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
     Result<void> (*fill)(NamespaceFillContext &) = nullptr;
@@ -54,9 +64,11 @@ struct NamespaceKindRow {
 /// In the order in which they are filled.
 std::span<const NamespaceKindRow> namespace_kinds();
 
-/// Whether the namespaces that this task brings along can be saved, in words.
-Result<void> check_namespaces(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
-                              const tree::TaskFacts &task);
+/// Why this namespace cannot be saved, in words. Those of the host always can.
+Result<void> check_namespace(const NamespaceCheckContext &context, const tree::Namespace &ns);
+
+/// The next child of a task that has called unshare would live elsewhere: that is not saved.
+Result<void> check_children(const tree::TaskFacts &task);
 
 /// Whether a restore can make a namespace of this kind. Errors: Unsupported.
 Result<void> check_restorable(tree::NamespaceKind kind);

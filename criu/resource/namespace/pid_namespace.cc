@@ -6,8 +6,8 @@
 
 namespace resource::pid_namespace {
 
-Result<void> refuse(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &, const tree::Namespace &) {
-    const tree::TaskFacts &root = tasks.front();
+Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &) {
+    const tree::TaskFacts &root = context.tasks.front();
     if (root.vpid.value == 1)
         return {};
     return base::fail(

@@ -9,7 +9,7 @@
 namespace resource {
 namespace {
 
-Result<void> not_yet(std::span<const tree::TaskFacts>, const tree::Namespaces &, const tree::Namespace &) {
+Result<void> not_yet(const NamespaceCheckContext &, const tree::Namespace &) {
     return base::unsupported("which is not saved yet");
 }
 
@@ -22,7 +22,7 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
     {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
     {.kind = tree::NamespaceKind::Net, .refuse = not_yet},
-    {.kind = tree::NamespaceKind::Mnt, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Mnt, .refuse = mnt_namespace::refuse, .dump = mnt_namespace::dump, .fill = mnt_namespace::fill},
 };
 static_assert(std::size(kNamespaceKinds) == tree::kAllNamespaceKinds.size());
 
@@ -49,24 +49,25 @@ std::span<const NamespaceKindRow> namespace_kinds() {
     return kNamespaceKinds;
 }
 
-Result<void> check_namespaces(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
-                              const tree::TaskFacts &task) {
-    for (const tree::Namespace &ns : namespaces.all()) {
-        if (ns.origin == tree::NamespaceOrigin::Host || task.ns[ns.kind] != ns.inode)
-            continue;
-        TRY_CTX(check_nesting(namespaces, ns), describe(ns));
-        if (auto refuse = row_of(ns.kind).refuse)
-            TRY_CTX(refuse(tasks, namespaces, ns), describe(ns));
-    }
-    const auto children = [&](tree::NamespaceKind kind, uint64_t inode) -> Result<void> {
-        if (inode && inode != task.ns[kind])
-            return base::unsupported(fmt::format("it has called unshare: its next child would live in a {} namespace "
-                                                 "of its own, which is not saved yet",
-                                                 kernel::name_of(kind)));
+Result<void> check_namespace(const NamespaceCheckContext &context, const tree::Namespace &ns) {
+    if (ns.origin == tree::NamespaceOrigin::Host)
         return {};
+    TRY_CTX(check_nesting(context.namespaces, ns), describe(ns));
+    if (auto refuse = row_of(ns.kind).refuse)
+        TRY_CTX(refuse(context, ns), describe(ns));
+    return {};
+}
+
+Result<void> check_children(const tree::TaskFacts &task) {
+    const auto check = [&](tree::NamespaceKind kind, uint64_t inode) -> Result<void> {
+        if (!inode || inode == task.ns[kind])
+            return {};
+        return base::unsupported(fmt::format("it has called unshare: its next child would live in a {} namespace of "
+                                             "its own, which is not saved yet",
+                                             kernel::name_of(kind)));
     };
-    TRY(children(tree::NamespaceKind::Pid, task.ns.pid_for_children));
-    return children(tree::NamespaceKind::Time, task.ns.time_for_children);
+    TRY(check(tree::NamespaceKind::Pid, task.ns.pid_for_children));
+    return check(tree::NamespaceKind::Time, task.ns.time_for_children);
 }
 
 Result<void> check_restorable(tree::NamespaceKind kind) {

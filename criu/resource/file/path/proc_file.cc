@@ -69,7 +69,7 @@ Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, cons
                                   [&](auto &t) { return inner ? t.vpid.value : t.pid.value; });
     // The kernel only notices that the task is gone when somebody looks the path up.
     struct stat now {};
-    const bool gone = lstat(path.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
+    const bool gone = lstat(context.mounts.path(path).c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
     if (file.number < 0)
         return base::unsupported("a task's directory in /proc cannot be the working directory or the root");
     if (!gone && task == context.tasks.end())

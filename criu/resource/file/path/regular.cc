@@ -48,11 +48,33 @@ bool is_there(const std::string &path, const struct stat &st) {
 }
 
 /// Without the kernel's " (deleted)", unless that is really how the file is called.
-std::string path_of(const OpenFile &file) {
+std::string path_of(const FileDumpContext &context, const OpenFile &file) {
     std::string path = file.link;
-    if (path.ends_with(kDeleted) && !is_there(path, file.stat))
+    if (path.ends_with(kDeleted) && !is_there(context.mounts.path(path), file.stat))
         path.resize(path.size() - kDeleted.size());
     return path;
+}
+
+/// The caller's /dev/null does what the tree's does.
+bool is_same_device(const std::string &path, const struct stat &st) {
+    struct stat now {};
+    return S_ISCHR(st.st_mode) && stat(path.c_str(), &now) == 0 && S_ISCHR(now.st_mode) && now.st_rdev == st.st_rdev;
+}
+
+/// The mount that it was opened through: one of the tree's own; -1, as the image has it, for a device that is the same
+/// on any.
+Result<int32_t> mount_of(const FileDumpContext &context, const OpenFile &file) {
+    struct statx now {};
+    if (statx(file.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
+        return base::fail_sys("ask for its mount");
+    const auto id = static_cast<uint32_t>(now.stx_mnt_id);
+    if (!context.mounts.ids.contains(id) && !is_same_device(context.mounts.path(file.link), file.stat))
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("it was opened on a mount ({}) that is not one of the tree's", id))
+                .hint(fmt::format("--external 'file[{}]' leaves it to the caller, who gives it back with --inherit-fd",
+                                  external_file_key(file))));
+    return context.mounts.ids.contains(id) ? static_cast<int32_t>(id) : -1;
 }
 
 std::vector<uint8_t> build_id_of(int fd) {
@@ -91,7 +113,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     off_t pos = S_ISREG(file.stat.st_mode) || S_ISDIR(file.stat.st_mode) ? lseek(file.fd, 0, SEEK_CUR) : 0;
     reg->set_pos(pos > 0 ? static_cast<uint64_t>(pos) : 0);
     TRY(dump_owner(context, file, reg->mutable_fown()));
-    std::string path = path_of(file);
+    std::string path = path_of(context, file);
     reg->set_name(path);
     reg->set_mode(file.stat.st_mode);
     if (S_ISREG(file.stat.st_mode) && !is_log(file.flags))
@@ -102,11 +124,14 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         reg->set_name(fmt::format("file[{}]", key));
         return {};
     }
+    if (context.mounts.own())
+        reg->set_mnt_id(TRY(mount_of(context, file)));
     if (is_proc_file(file))
         return dump_proc_file(context, file, path);
     if (is_message_queue(file))
         return dump_message_queue(context, file, *reg);
-    if (file.stat.st_nlink == 0 || !is_there(path, file.stat))
+    const bool anywhere = context.mounts.own() && reg->mnt_id() < 0;
+    if (!anywhere && (file.stat.st_nlink == 0 || !is_there(context.mounts.path(path), file.stat)))
         return dump_remap(context, file, file.id, path);
     // Only what can be mapped as a program is worth the reading.
     if (context.options.check_build_id && S_ISREG(file.stat.st_mode) && file.number < 0)

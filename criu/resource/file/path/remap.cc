@@ -44,15 +44,16 @@ Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, co
     const std::string stem = fmt::format("{}/{}{}", std::filesystem::path(path).parent_path().string(), kLinkRemap, id);
     for (int i = 0; i < kTries; i++) {
         const std::string name = i ? fmt::format("{}.{}", stem, i) : stem;
+        const std::string ours = context.mounts.path(name);
         // Of the description itself, wherever its remaining name may be.
         const int r =
-            linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW);
+            linkat(AT_FDCWD, fmt::format(kFdPath, file.fd).c_str(), AT_FDCWD, ours.c_str(), AT_SYMLINK_FOLLOW);
         if (r < 0 && errno != EEXIST)
             return base::fail_sys(fmt::format("link {} to {}", file.link, name));
         struct stat there {};
-        if (r < 0 && (lstat(name.c_str(), &there) < 0 || key_of(there) != key_of(file.stat)))
+        if (r < 0 && (lstat(ours.c_str(), &there) < 0 || key_of(there) != key_of(file.stat)))
             continue;
-        context.undo.push_back([name] { unlink(name.c_str()); });
+        context.undo.push_back([ours] { unlink(ours.c_str()); });
         return name;
     }
     return base::fail_sys(EEXIST, fmt::format("link {} to {}", file.link, stem));

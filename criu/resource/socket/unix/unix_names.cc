@@ -28,31 +28,31 @@ std::string link_target(const std::string &path) {
     return std::string(target, n > 0 ? static_cast<size_t>(n) : 0);
 }
 
-UnixPlace find_place(const OpenFile &socket, const std::string &name, int file) {
+UnixPlace find_place(const TreeMounts &mounts, const OpenFile &socket, const std::string &name, int file) {
     UnixPlace place;
     fstat(file, &place.stat);
     const std::string proc = fmt::format("/proc/{}", socket.voice.value);
     const std::string root = link_target(proc + "/root"), cwd = link_target(proc + "/cwd");
     const std::string real = link_target(fmt::format("/proc/self/fd/{}", file));
     const bool absolute = name[0] == '/';
-    if (absolute && leads_to(name, place.stat))
+    if (absolute && leads_to(mounts.path(name), place.stat))
         return place;
     if (!absolute) {
         place.name_dir = cwd;
-        if (leads_to(fmt::format("{}/{}", cwd, name), place.stat))
+        if (leads_to(mounts.path(fmt::format("{}/{}", cwd, name)), place.stat))
             return place;
-        if (real.ends_with(fmt::format("/{}", name)) && leads_to(real, place.stat)) {
+        if (real.ends_with(fmt::format("/{}", name)) && leads_to(mounts.path(real), place.stat)) {
             place.name_dir = real.substr(0, std::max<size_t>(real.size() - name.size() - 1, 1));
             return place;
         }
     }
-    if (absolute && root != "/" && leads_to(root + name, place.stat)) {
+    if (absolute && root != "/" && leads_to(mounts.path(root + name), place.stat)) {
         place.root = root;
         return place;
     }
     // For CRIU, which knows no renamed files, it is a deleted one.
     place.deleted = true;
-    if (place.stat.st_nlink && leads_to(real, place.stat))
+    if (place.stat.st_nlink && leads_to(mounts.path(real), place.stat))
         place.path = real;
     return place;
 }
@@ -89,7 +89,7 @@ Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, cons
         base::UniqueFd opened(ioctl(file.fd, SIOCUNIXFILE));
         if (!opened)
             return base::fail_sys("SIOCUNIXFILE");
-        known = places.emplace(key, find_place(file, std::string(unix_path(sk.name)), opened.get())).first;
+        known = places.emplace(key, find_place(context.mounts, file, std::string(unix_path(sk.name)), opened.get())).first;
     }
     write(known->second, entry);
     return {};

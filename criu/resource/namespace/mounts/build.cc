@@ -1,0 +1,270 @@
+// Every mount is made at a place of its own in a yard, a tmpfs over the directory that becomes the root, and moved from
+// there to where it belongs. (Linux 6.18 could do without the yard, by detached mounts that are attached to each other;
+// 6.1 cannot, and both would have to be tested for ever.) All this happens in a private mount namespace: the yard goes
+// with the old root, and if we are killed the kernel takes all of it away.
+#include "criu/resource/namespace/mounts/build.hh"
+
+#include "base/unique_fd.hh"
+#include "criu/kernel/io.hh"
+#include "criu/resource/namespace/mounts/file_systems.hh"
+#include "criu/resource/namespace/mounts/table.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace resource::mounts {
+namespace {
+
+using Entry = img::mnt_entry;
+using base::UniqueFd;
+
+std::unexpected<base::Error> fail_with_log(int context, std::string what) {
+    base::Error error = base::Error::sys(std::move(what));
+    // The file system says what it did not like: "e tmpfs: Unknown parameter 'x'".
+    char text[256];
+    if (const ssize_t n = read(context, text, sizeof text); n > 2)
+        error.hint(fmt::format("the kernel says: {}", std::string_view(text + 2, static_cast<size_t>(n - 2))));
+    return base::fail(std::move(error));
+}
+
+/// Options that mountinfo prints and nobody may give.
+bool is_report(std::string_view option) {
+    return option == "seclabel" || option == "newinstance" || option == "inode64" || option.empty();
+}
+
+Result<void> set_option(int context, const std::string &option) {
+    const size_t equals = option.find('=');
+    const bool set = equals == std::string::npos
+                         ? fsconfig(context, FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0) == 0
+                         : fsconfig(context, FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
+                                    option.substr(equals + 1).c_str(), 0) == 0;
+    return set ? Result<void>() : fail_with_log(context, fmt::format("option {}", option));
+}
+
+Result<void> set_options(int context, std::string_view options) {
+    while (!options.empty()) {
+        const size_t end = std::min(options.find(','), options.size());
+        const std::string option(options.substr(0, end));
+        options.remove_prefix(std::min(end + 1, options.size()));
+        if (!is_report(option))
+            TRY(set_option(context, option));
+    }
+    return {};
+}
+
+/// A mounted file system of its own, attached nowhere.
+Result<UniqueFd> make_file_system(const Entry &entry) {
+    const FileSystem *kind = find_file_system(entry.fstype());
+    if (!kind)
+        return base::unsupported(fmt::format("file systems of the type {}", img::fstype_Name(static_cast<img::fstype>(entry.fstype()))));
+    UniqueFd context(fsopen(kind->name, FSOPEN_CLOEXEC));
+    if (!context)
+        return base::fail_sys(fmt::format("open a file system of the type {}", kind->name));
+    if (!entry.source().empty() && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
+        return fail_with_log(context.get(), "set its source");
+    TRY(set_options(context.get(), entry.options()));
+    for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}})
+        if (entry.sb_flags() & flag)
+            TRY(set_option(context.get(), name));
+    if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
+        return fail_with_log(context.get(), fmt::format("make a file system of the type {}", kind->name));
+    UniqueFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+    if (!mounted)
+        return fail_with_log(context.get(), "mount it");
+    return mounted;
+}
+
+Result<void> make_read_only(int mounted) {
+    UniqueFd context(fspick(mounted, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
+    if (!context)
+        return base::fail_sys("fspick");
+    TRY(set_option(context.get(), "ro"));
+    if (fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) < 0)
+        return fail_with_log(context.get(), "make it read-only");
+    return {};
+}
+
+/// A copy of the mount of `path` or of a directory below it, attached nowhere, without what is mounted below.
+Result<UniqueFd> clone(int directory, const std::string &path) {
+    UniqueFd copy(static_cast<int>(syscall(SYS_open_tree, directory, path.c_str(),
+                                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
+                                               (path.empty() ? AT_EMPTY_PATH : 0))));
+    if (!copy)
+        return base::fail_sys(fmt::format("open_tree({})", path));
+    return copy;
+}
+
+Result<void> attach(int mounted, int directory, const std::string &path) {
+    if (syscall(SYS_move_mount, mounted, "", directory, path.c_str(),
+                MOVE_MOUNT_F_EMPTY_PATH | (path.empty() ? MOVE_MOUNT_T_EMPTY_PATH : 0)) < 0)
+        return base::fail_sys("attach it");
+    return {};
+}
+
+mount_attr attributes_of(const Entry &entry) {
+    constexpr std::pair<uint32_t, uint64_t> kBits[] = {{kReadOnly, MOUNT_ATTR_RDONLY},
+                                                       {kNoSuid, MOUNT_ATTR_NOSUID},
+                                                       {kNoDev, MOUNT_ATTR_NODEV},
+                                                       {kNoExec, MOUNT_ATTR_NOEXEC},
+                                                       {kNoDirAtime, MOUNT_ATTR_NODIRATIME}};
+    mount_attr attributes{};
+    for (auto [flag, bit] : kBits)
+        (entry.flags() & flag ? attributes.attr_set : attributes.attr_clr) |= bit;
+    attributes.attr_clr |= MOUNT_ATTR__ATIME;
+    attributes.attr_set |= entry.flags() & kNoAtime       ? MOUNT_ATTR_NOATIME
+                           : entry.flags() & kStrictAtime ? MOUNT_ATTR_STRICTATIME
+                                                          : MOUNT_ATTR_RELATIME;
+    return attributes;
+}
+
+Result<void> change(int mounted, mount_attr attributes) {
+    if (syscall(SYS_mount_setattr, mounted, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+        return base::fail_sys("mount_setattr");
+    return {};
+}
+
+Result<void> set_propagation(int mounted, uint64_t type) {
+    mount_attr attributes{};
+    attributes.propagation = type;
+    return change(mounted, attributes);
+}
+
+class Builder {
+public:
+    Builder(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill, base::Log &log)
+        : plan_(plan), entries_(entries), fill_(fill), log_(log), mounts_(plan.steps.size()) {}
+
+    Result<void> build() {
+        // Events of the caller's mounts still come in, ours do not go out.
+        if (mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+            return base::fail_sys("separate the mounts of the tree from ours");
+        for (size_t i = 0; i < plan_.steps.size(); i++)
+            if (plan_.steps[i].origin == Origin::External || plan_.steps[i].origin == Origin::Root)
+                TRY_CTX(take_given(i), name(i));
+        TRY(make_yard());
+        for (size_t i = 0; i < plan_.steps.size(); i++)
+            TRY_CTX(make(i), name(i));
+        TRY(enter_root());
+        for (size_t i : plan_.attaching)
+            TRY_CTX(put_in_place(i), name(i));
+        for (const Propagation &each : plan_.sharing)
+            TRY_CTX(share(each), name(each.step) + ": propagation");
+        for (size_t i = 0; i < plan_.steps.size(); i++)
+            if (entry(i).flags() & kUnbindable)
+                TRY_CTX(set_propagation(mounts_[i].get(), MS_UNBINDABLE), name(i));
+        return leave_old_root();
+    }
+
+private:
+    const Entry &entry(size_t step) const { return entries_[plan_.steps[step].entry]; }
+    std::string name(size_t step) const { return fmt::format("mount {}", entry(step).mountpoint()); }
+
+    Result<void> take_given(size_t i) {
+        mounts_[i] = TRY(clone(AT_FDCWD, plan_.steps[i].path));
+        return {};
+    }
+
+    Result<void> make_yard() {
+        Entry tmpfs;
+        tmpfs.set_fstype(img::TMPFS);
+        tmpfs.set_source("criu");
+        tmpfs.set_options("mode=700");
+        yard_ = TRY(make_file_system(tmpfs));
+        TRY_CTX(attach(yard_.get(), AT_FDCWD, plan_.steps.front().path), "the yard");
+        return set_propagation(yard_.get(), MS_PRIVATE);
+    }
+
+    /// A place in the yard for something of the kind of what the mount shows.
+    Result<std::string> place(size_t i) const {
+        const std::string path = std::to_string(i);
+        struct stat shown {};
+        if (fstat(mounts_[i].get(), &shown) < 0)
+            return base::fail_sys("look at it");
+        const bool made = S_ISDIR(shown.st_mode)
+                              ? mkdirat(yard_.get(), path.c_str(), 0700) == 0
+                              : static_cast<bool>(UniqueFd(
+                                    openat(yard_.get(), path.c_str(), O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600)));
+        if (!made)
+            return base::fail_sys("make a place for it");
+        return path;
+    }
+
+    Result<void> make(size_t i) {
+        const MountStep &step = plan_.steps[i];
+        if (step.origin == Origin::New)
+            mounts_[i] = TRY(make_file_system(entry(i)));
+        if (step.origin == Origin::Part)
+            mounts_[i] = TRY(clone(mounts_[step.whole].get(), step.path));
+        TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));
+        if (step.archived)
+            TRY(fill_(entry(i), mounts_[i].get()));
+        if (step.origin == Origin::New && entry(i).sb_flags() & kReadOnly)
+            TRY(make_read_only(mounts_[i].get()));
+        // A mount that was the caller's goes on receiving from where it did, if it received before.
+        if (step.origin == Origin::New || step.origin == Origin::Part || !(entry(i).flags() & kSlave))
+            TRY(set_propagation(mounts_[i].get(), MS_PRIVATE));
+        return change(mounts_[i].get(), attributes_of(entry(i)));
+    }
+
+    /// The old root lies on the new one afterwards.
+    Result<void> enter_root() const {
+        if (fchdir(mounts_.front().get()) < 0)
+            return base::fail_sys("enter the new root");
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+            return base::fail_sys("pivot_root");
+        return {};
+    }
+
+    /// With the old root the yard and all mounts of the tool go: everything of the tree's was moved out before.
+    static Result<void> leave_old_root() {
+        if (umount2(".", MNT_DETACH) < 0)
+            return base::fail_sys("leave the old root");
+        return chdir("/") < 0 ? base::fail_sys("enter the new root") : Result<void>();
+    }
+
+    Result<void> put_in_place(size_t i) const {
+        const MountStep &step = plan_.steps[i];
+        const int parent = mounts_[step.parent].get();
+        if (step.place.empty())
+            return attach(mounts_[i].get(), parent, "");
+        UniqueFd place(openat(parent, step.place.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+        if (!place)
+            return base::fail(
+                std::move(base::Error::sys("its place is not there")
+                              .hint(fmt::format("the directory or file {} has to exist in the mount below it (--root {})",
+                                                entry(i).mountpoint(), plan_.steps.front().path))));
+        return attach(mounts_[i].get(), place.get(), "");
+    }
+
+    Result<void> share(const Propagation &each) const {
+        const int mounted = mounts_[each.step].get();
+        if (each.leader && syscall(SYS_move_mount, mounts_[*each.leader].get(), "", mounted, "",
+                                   MOVE_MOUNT_SET_GROUP | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+            return base::fail_sys("join the group of another mount");
+        if (each.becomes_slave)
+            TRY(set_propagation(mounted, MS_SLAVE));
+        if (each.becomes_shared)
+            TRY(set_propagation(mounted, MS_SHARED));
+        return {};
+    }
+
+    const MountPlan &plan_;
+    const std::vector<Entry> &entries_;
+    const FillFileSystem &fill_;
+    base::Log &log_;
+    UniqueFd yard_;
+    std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
+};
+
+} // namespace
+
+Result<void> build_mounts(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill,
+                          base::Log &log) {
+    return Builder(plan, entries, fill, log).build();
+}
+
+} // namespace resource::mounts

@@ -1,0 +1,86 @@
+// Mount namespaces: the table of mounts, and what is in file systems that live in memory only.
+#include "criu/kernel/namespaces.hh"
+#include "criu/resource/namespace/kinds.hh"
+#include "criu/resource/namespace/mounts/archive.hh"
+#include "criu/resource/namespace/mounts/build.hh"
+#include "criu/resource/namespace/mounts/file_systems.hh"
+#include "criu/resource/namespace/mounts/table.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <set>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace resource::mnt_namespace {
+namespace {
+
+using Entries = std::vector<img::mnt_entry>;
+
+Result<Entries> read_table(base::Pid member, const mounts::Externals &externals) {
+    const std::string text =
+        TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
+    return mounts::describe(TRY(parse::parse_mountinfo(text)), externals);
+}
+
+bool is_archived(const img::mnt_entry &entry) {
+    const mounts::FileSystem *kind = mounts::find_file_system(entry.fstype());
+    return kind && kind->contents == mounts::Contents::Archive && !entry.has_ext_key() && entry.root() == "/" &&
+           entry.mountpoint() != "/";
+}
+
+/// From a copy of the mount without those on top of it. In a thread that is inside of the namespace.
+Result<void> archive(NamespaceDumpContext &context, const img::mnt_entry &entry) {
+    const base::UniqueFd copy(static_cast<int>(
+        syscall(SYS_open_tree, AT_FDCWD, entry.mountpoint().c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+    if (!copy)
+        return base::fail_sys("open_tree");
+    const int file = TRY(context.images.raw(image::ImageKind::TmpfsDev, entry.root_dev()));
+    TRY(mounts::write_archive(copy.get(), file));
+    return context.images.close_file(image::ImageKind::TmpfsDev, entry.root_dev());
+}
+
+Result<void> archive_all(NamespaceDumpContext &context, const Entries &entries) {
+    std::set<uint32_t> done;
+    for (const img::mnt_entry &entry : entries)
+        if (is_archived(entry) && done.insert(entry.root_dev()).second)
+            TRY_CTX(archive(context, entry), fmt::format("mount {}", entry.mountpoint()));
+    return {};
+}
+
+Result<void> fill_file_system(NamespaceFillContext &context, const img::mnt_entry &entry, int directory) {
+    auto file = TRY(context.images.open_raw(image::ImageKind::TmpfsDev, entry.root_dev()));
+    if (!file)
+        file = TRY(context.images.open_raw(image::ImageKind::TmpfsImg, entry.mnt_id())); // as older versions named it
+    if (!file)
+        return base::bad_image(fmt::format("{} is missing",
+                                           image::image_file_name(image::ImageKind::TmpfsDev, entry.root_dev())));
+    return mounts::read_archive(file->get(), directory, context.log);
+}
+
+} // namespace
+
+Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
+    TRY(read_table(ns.member, context.options.mounts));
+    return {};
+}
+
+Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
+    const Entries entries = TRY(read_table(ns.member, context.options.mounts));
+    for (const img::mnt_entry &entry : entries)
+        TRY(context.images.add(image::ImageKind::Mnts, ns.id, entry));
+    const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
+    return kernel::inside(std::array{fd.get()}, [&] { return archive_all(context, entries); });
+}
+
+Result<void> fill(NamespaceFillContext &context) {
+    const Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
+    const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts));
+    return mounts::build_mounts(
+        plan, entries,
+        [&](const img::mnt_entry &entry, int directory) { return fill_file_system(context, entry, directory); },
+        context.log);
+}
+
+} // namespace resource::mnt_namespace

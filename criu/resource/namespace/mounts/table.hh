@@ -1,0 +1,37 @@
+// One mount namespace as a table: from what the kernel prints to the entries of the image. Pure.
+#pragma once
+
+#include "base/result.hh"
+#include "criu/parse/mountinfo.hh"
+#include "criu/resource/namespace/mounts/externals.hh"
+#include "mnt.pb.h"
+
+#include <vector>
+
+namespace resource::mounts {
+
+using base::Result;
+
+/// mnt_entry.flags and sb_flags: the bits of mount(2).
+enum Flag : uint32_t {
+    kReadOnly = 1,
+    kNoSuid = 2,
+    kNoDev = 4,
+    kNoExec = 8,
+    kSynchronous = 0x10,
+    kDirSync = 0x80,
+    kNoAtime = 0x400,
+    kNoDirAtime = 0x800,
+    kUnbindable = 0x20000,
+    kSlave = 0x80000,
+    kShared = 0x100000,
+    kRelAtime = 0x200000,
+    kStrictAtime = 0x1000000,
+};
+
+/// Entries in the order of CRIU's images: the last mount first.
+/// Errors: Unsupported for a mount that is neither of a file system that can be made again, nor a part of one that is
+/// mounted as a whole, nor external; each with what would help.
+Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mounts, const Externals &externals);
+
+} // namespace resource::mounts
