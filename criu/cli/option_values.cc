@@ -217,8 +217,32 @@ Result<void> external(Options &options, const Given &given) {
     if (std::ranges::find(kKinds, kind) == kKinds.end() || close == open + 1 ||
         (!rest.empty() && !rest.starts_with(':')))
         return bad_value(given, kAccepted);
+    if (kind == "mnt") {
+        if (rest.size() < 2)
+            return bad_value(given, "mnt[MOUNTPOINT]:KEY on a dump, mnt[KEY]:PATH on a restore");
+        options.mount_map.emplace_back(text.substr(open + 1, close - open - 1), rest.substr(1));
+        return {};
+    }
     options.external.push_back({std::string(kind), std::string(text.substr(open + 1, close - open - 1)),
                                 std::string(rest.empty() ? rest : rest.substr(1))});
+    return {};
+}
+
+Result<void> empty_ns(Options &options, const Given &given) {
+    if (given.value.value_or("") != "net")
+        return bad_value(given, "net");
+    options.empty_net = true;
+    return {};
+}
+
+Result<void> ext_mount_map(Options &options, const Given &given) {
+    const std::string_view text = given.value.value_or("");
+    const size_t colon = text.find(':');
+    if (text == "auto") // each mount is looked for among the caller's
+        return base::unsupported("--ext-mount-map auto is not supported yet");
+    if (colon == 0 || colon == text.npos || colon + 1 == text.size())
+        return bad_value(given, "MOUNTPOINT:KEY on a dump, KEY:PATH on a restore");
+    options.mount_map.emplace_back(text.substr(0, colon), text.substr(colon + 1));
     return {};
 }
 

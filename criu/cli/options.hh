@@ -68,6 +68,8 @@ struct Options {
     std::vector<InheritFd> inherit_fds;
     std::string plugin_dir; ///< empty: /usr/lib/criu, and what cannot be loaded there is left out
     std::string root;
+    bool empty_net = false;
+    std::vector<std::pair<std::string, std::string>> mount_map; ///< --ext-mount-map, --external mnt[..]: as given
     bool link_remap = false;
     uint64_t ghost_limit = 1u << 20;
     bool ghost_fiemap = true;

@@ -39,13 +39,10 @@ kernel::Plugins::Settings plugin_settings(const Options &options, kernel::Plugin
 resource::NamespaceOptions namespace_options(const Options &options) {
     resource::NamespaceOptions out;
     out.mounts.root = options.root;
-    for (const resource::External &external : options.external) {
-        if (external.kind != "mnt")
-            continue;
-        // One spelling for both directions: a mount point and its key, or a key and its path.
-        out.mounts.keys[external.key] = external.value;
-        out.mounts.paths[external.key] = external.value;
-    }
+    out.empty_net = options.empty_net;
+    // One spelling for both directions: a mount point and its key, or a key and its path.
+    for (const auto &[from, to] : options.mount_map)
+        out.mounts.keys[from] = out.mounts.paths[from] = to;
     return out;
 }
 

@@ -72,4 +72,22 @@ Result<void> inside(std::span<const int> join, const std::function<Result<void>(
     return outcome;
 }
 
+Result<NetworkVisit> NetworkVisit::enter(base::Pid member) {
+    auto home = TRY(open_at(AT_FDCWD, "/proc/thread-self/ns/net", O_RDONLY));
+    auto away = TRY(open_namespace(member, tree::NamespaceKind::Net));
+    if (setns(away.get(), CLONE_NEWNET) < 0)
+        return base::fail(std::move(
+            base::Error::sys("enter the network namespace of the tree").hint("that needs CAP_SYS_ADMIN in both")));
+    return NetworkVisit(std::move(home), std::move(away));
+}
+
+void NetworkVisit::go(const base::UniqueFd &where) {
+    if (where)
+        (void)setns(where.get(), CLONE_NEWNET); // it worked once, and nothing has changed
+}
+
+NetworkVisit::~NetworkVisit() {
+    go(home_);
+}
+
 } // namespace kernel

@@ -27,4 +27,27 @@ Result<base::UniqueFd> open_namespace(base::Pid member, tree::NamespaceKind kind
 /// `join`: descriptors of namespaces. Errors: those of `body`; System where one may not be entered.
 Result<void> inside(std::span<const int> join, const std::function<Result<void>()> &body);
 
+/// The calling thread in the network namespace of a task, for as long as the object lives: the sockets that it makes,
+/// and what it asks the kernel about sockets, are of that namespace.
+class NetworkVisit {
+public:
+    static Result<NetworkVisit> enter(base::Pid member);
+    NetworkVisit(NetworkVisit &&) noexcept = default;
+    NetworkVisit &operator=(NetworkVisit &&) = delete;
+    ~NetworkVisit();
+
+    /// Runs `body` where the thread was before: programs of the caller's.
+    template <class Body> auto outside(Body &&body) {
+        go(home_);
+        auto outcome = body();
+        go(away_);
+        return outcome;
+    }
+
+private:
+    NetworkVisit(base::UniqueFd home, base::UniqueFd away) : home_(std::move(home)), away_(std::move(away)) {}
+    static void go(const base::UniqueFd &where);
+    base::UniqueFd home_, away_;
+};
+
 } // namespace kernel

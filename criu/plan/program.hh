@@ -10,14 +10,17 @@ namespace plan {
 
 /// Stages that the coordinator opens (agent::Rendezvous::stage). The first ones are waited for before the agent runs.
 enum RendezvousStage : uint32_t {
-    kAllForked = 1, ///< every process exists
-    kGrouped = 2,   ///< process groups are joined; helpers and zombies go
-    kOpened = 3,    ///< nobody uses descriptors of our own any more
+    // The first two only where the tree has namespaces of its own.
+    kHooked = 1,    ///< the caller has done what he does in fresh namespaces
+    kFilled = 2,    ///< they hold what the images say
+    kAllForked = 3, ///< every process exists
+    kGrouped = 4,   ///< process groups are joined; helpers and zombies go
+    kOpened = 5,    ///< nobody uses descriptors of our own any more
     // The next two only where Checkpoint::has_late_files.
-    kThreaded = 4,   ///< every thread exists
-    kLateOpened = 5, ///< files opened late are there for the others to fetch
-    kRestored = 6,   ///< everything but credentials
-    kFinal = 7,      ///< never opened: the coordinator takes the threads from here
+    kThreaded = 6,   ///< every thread exists
+    kLateOpened = 7, ///< files opened late are there for the others to fetch
+    kRestored = 8,   ///< everything but credentials
+    kFinal = 9,      ///< never opened: the coordinator takes the threads from here
 };
 
 /// State of one thread that is set from outside when everything else is done.

@@ -13,6 +13,7 @@
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/namespaces.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
@@ -104,8 +105,8 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     TRY(table.finish());
     warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
-    resource::NamespaceDumpContext namespaces{images,        log,          tasks, files.namespaces,
-                                              namespace_options, files.dump_contents};
+    resource::NamespaceDumpContext namespaces{
+        images, log, tasks, files.namespaces, namespace_options, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
@@ -194,6 +195,12 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     const std::string run_id = make_run_id();
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = "CRIU-" + run_id;
+    // What the tool asks about sockets, and how it locks their network, it does from inside.
+    std::optional<kernel::NetworkVisit> visit;
+    if (const auto *net = namespaces.of_root(tree::NamespaceKind::Net);
+        net && net->origin == tree::NamespaceOrigin::Ours)
+        visit.emplace(TRY(kernel::NetworkVisit::enter(net->member)));
+    const auto at_home = [&](auto &&body) { return visit ? visit->outside(body) : body(); };
     const tree::PidMap pids = tree::pids_of(tasks);
     const resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
     resource::FileDumpContext files{.options = file_settings,
@@ -205,7 +212,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .pids = pids,
                                     .mounts = mounts};
     polls.hand_over_memory(files);
-    files.run_hook = [&](const char *hook) { return job.notifier.tell(hook, request.root); };
+    files.run_hook = [&](const char *hook) { return at_home([&] { return job.notifier.tell(hook, request.root); }); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, job.log, images, files, request.namespaces, statistics);
     if (written)
@@ -223,7 +230,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
     if (written)
-        scripted = job.notifier.tell_for_status("post-dump", request.root);
+        scripted = at_home([&] { return job.notifier.tell_for_status("post-dump", request.root); });
     if (!written || !scripted || *scripted != 0) {
         take_back(files);
         if (!written)

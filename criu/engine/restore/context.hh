@@ -24,8 +24,9 @@ struct RestoreContext {
     plan::Surroundings around;
     Rendezvous rendezvous;
     pid_t coordinator = 0;
-    uint64_t namespace_flags = 0;   ///< clone flags of the namespaces that the tree gets of its own
-    bool clocks_are_behind = false; ///< a boot lies in between: the tree gets a time namespace
+    uint64_t namespace_flags = 0; ///< clone flags of the namespaces that the tree gets of its own
+    /// The tree gets a time namespace: it had one, or a boot lies in between.
+    bool needs_own_clocks = false;
     /// Numbers of the images to those that the coordinator has to use. Without a pid namespace in between they are the
     /// same; else it knows the root when that is there, and all others when they wait to be traced.
     tree::PidMap pids = tree::PidMap::identity();
@@ -64,6 +65,7 @@ struct RestoreContext {
     /// Whether the root is a child of the coordinator, who then can wait for it.
     bool root_is_child() const { return !request.sibling && !root_is_orphan(); }
 
+    bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }
     bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
     base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }
     base::Pid real_root() const { return real_pid(checkpoint.root().pid); }

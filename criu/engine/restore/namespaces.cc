@@ -62,6 +62,10 @@ Result<void> check_namespaces(const plan::Checkpoint &checkpoint) {
     return {};
 }
 
+bool has_own_clocks(const plan::Checkpoint &checkpoint) {
+    return has_own(checkpoint, tree::NamespaceKind::Time);
+}
+
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
     uint64_t flags = 0;
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds)
@@ -74,7 +78,7 @@ uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
 Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
         const bool own = has_own(context.checkpoint, row.kind);
-        const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.clocks_are_behind;
+        const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks;
         if (!row.fill || (!own && !continues_clocks))
             continue;
         resource::NamespaceFillContext fill{.images = context.checkpoint.images,

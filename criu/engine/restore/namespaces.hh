@@ -9,6 +9,9 @@ namespace restore {
 /// Whether the namespaces of the images can be made. Errors: Unsupported.
 Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
 
+/// Whether the tree lived in a time namespace of its own.
+bool has_own_clocks(const plan::Checkpoint &checkpoint);
+
 /// Clone flags of the root task: one for each kind of namespace that is not the host's.
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
 

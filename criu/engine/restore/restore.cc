@@ -64,10 +64,21 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
 }
 
 /// Waits for the tree, stage by stage.
-Result<void> rebuild(RestoreContext &context, Coordinator &coordinator) {
+Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::Notifier &notifier) {
     const Arrivals arrivals = count_arrivals(context);
-    context.rendezvous.expect(arrivals.processes);
+    const bool fills = context.has_own_namespaces(); // the root alone does, before there are others
+    context.rendezvous.expect(fills ? 1 : arrivals.processes);
     TRY(coordinator.start());
+    if (fills) {
+        TRY(coordinator.wait_all());
+        TRY(notifier.tell("setup-namespaces", context.rendezvous.root()));
+        context.rendezvous.expect(1);
+        context.rendezvous.open(plan::kHooked);
+        TRY(coordinator.wait_all());
+        TRY(notifier.tell("post-setup-namespaces", {}));
+        context.rendezvous.expect(arrivals.processes);
+        context.rendezvous.open(plan::kFilled);
+    }
     TRY(context.plugins.tell(kernel::PluginMoment::PostForking, {}));
     TRY(coordinator.wait_all());
     context.rendezvous.expect(arrivals.processes);
@@ -147,7 +158,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
         TRY_CTX(check_pids(checkpoint, topology), "restore");
 
-    const bool clocks_are_behind = TRY_CTX(clock_is_behind(checkpoint, request.withhold_capabilities, log), "restore");
+    const bool needs_own_clocks = has_own_clocks(checkpoint) ||
+                                  TRY_CTX(clock_is_behind(checkpoint, request.withhold_capabilities, log), "restore");
 
     TRY_CTX(notifier.tell("pre-restore", {}), "restore");
     RestoreClock clock;
@@ -163,14 +175,14 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .rendezvous = rendezvous,
                            .coordinator = getpid(),
                            .namespace_flags = flags,
-                           .clocks_are_behind = clocks_are_behind,
+                           .needs_own_clocks = needs_own_clocks,
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
                            .stash_base = first_free_number(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
-    TRY_CTX(rebuild(context, coordinator), "restore");
+    TRY_CTX(rebuild(context, coordinator, notifier), "restore");
     clock.forked();
     const base::Pid root = context.real_root();
     TRY_CTX(notifier.tell("post-restore", root), "restore");

@@ -203,7 +203,11 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     const bool task = is_task(context, node);
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
-        TRY(fill_namespaces(context, segments));
+        if (context.has_own_namespaces()) {
+            TRY(context.rendezvous.pass(plan::kHooked));
+            TRY(fill_namespaces(context, segments));
+            TRY(context.rendezvous.pass(plan::kFilled));
+        }
         TRY(open_files(context));
         TRY(create_shared_memory(context));
     }

@@ -10,11 +10,16 @@ namespace resource::ipc_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
 } // namespace resource::ipc_namespace
+namespace resource::net_namespace {
+Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> fill(NamespaceFillContext &);
+} // namespace resource::net_namespace
 namespace resource::mnt_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
-}
+} // namespace resource::mnt_namespace
 namespace resource::time_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);

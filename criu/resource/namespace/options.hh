@@ -7,6 +7,7 @@ namespace resource {
 
 struct NamespaceOptions {
     mounts::Externals mounts;
+    bool empty_net = false; ///< --empty-ns net: the network is the caller's business
 };
 
 } // namespace resource

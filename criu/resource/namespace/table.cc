@@ -21,8 +21,14 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::Cgroup, .refuse = not_yet},
     {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
     {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
-    {.kind = tree::NamespaceKind::Net, .refuse = not_yet},
-    {.kind = tree::NamespaceKind::Mnt, .refuse = mnt_namespace::refuse, .dump = mnt_namespace::dump, .fill = mnt_namespace::fill},
+    {.kind = tree::NamespaceKind::Net,
+     .refuse = net_namespace::refuse,
+     .dump = net_namespace::dump,
+     .fill = net_namespace::fill},
+    {.kind = tree::NamespaceKind::Mnt,
+     .refuse = mnt_namespace::refuse,
+     .dump = mnt_namespace::dump,
+     .fill = mnt_namespace::fill},
 };
 static_assert(std::size(kNamespaceKinds) == tree::kAllNamespaceKinds.size());
 

@@ -54,7 +54,8 @@ Result<void> write_data(archive *from, archive *to, archive_entry *entry) {
     }
 }
 
-/// The data of a file goes into the archive in one piece: holes that the entry has announced are left out by the writer.
+/// The data of a file goes into the archive in one piece: holes that the entry has announced are left out by the
+/// writer.
 Result<void> copy_data(archive *from, archive *to, archive_entry *entry) {
     const std::string name = archive_entry_pathname(entry);
     std::vector<char> zeroes(64 << 10);
@@ -134,10 +135,10 @@ Result<void> read_archive(int file, int directory, base::Log &log) {
     if (archive_read_open_fd(from.get(), file, kBlock) != ARCHIVE_OK)
         return base::bad_image(failed(from.get(), "the archive").error().message());
     Writer disk(archive_write_disk_new(), archive_write_free);
-    archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_OWNER | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME |
-                                                   ARCHIVE_EXTRACT_ACL | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SPARSE |
-                                                   ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
-                                                   ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
+    archive_write_disk_set_options(
+        disk.get(), ARCHIVE_EXTRACT_OWNER | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_ACL |
+                        ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SPARSE | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+                        ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
     return in_directory(directory, [&]() -> Result<void> {
         for (archive_entry *entry = nullptr;;) {
             const int r = archive_read_next_header(from.get(), &entry);

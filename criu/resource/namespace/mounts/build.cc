@@ -60,11 +60,13 @@ Result<void> set_options(int context, std::string_view options) {
 Result<UniqueFd> make_file_system(const Entry &entry) {
     const FileSystem *kind = find_file_system(entry.fstype());
     if (!kind)
-        return base::unsupported(fmt::format("file systems of the type {}", img::fstype_Name(static_cast<img::fstype>(entry.fstype()))));
+        return base::unsupported(
+            fmt::format("file systems of the type {}", img::fstype_Name(static_cast<img::fstype>(entry.fstype()))));
     UniqueFd context(fsopen(kind->name, FSOPEN_CLOEXEC));
     if (!context)
         return base::fail_sys(fmt::format("open a file system of the type {}", kind->name));
-    if (!entry.source().empty() && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
+    if (!entry.source().empty() &&
+        fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
         return fail_with_log(context.get(), "set its source");
     TRY(set_options(context.get(), entry.options()));
     for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}})
@@ -90,9 +92,9 @@ Result<void> make_read_only(int mounted) {
 
 /// A copy of the mount of `path` or of a directory below it, attached nowhere, without what is mounted below.
 Result<UniqueFd> clone(int directory, const std::string &path) {
-    UniqueFd copy(static_cast<int>(syscall(SYS_open_tree, directory, path.c_str(),
-                                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
-                                               (path.empty() ? AT_EMPTY_PATH : 0))));
+    UniqueFd copy(static_cast<int>(
+        syscall(SYS_open_tree, directory, path.c_str(),
+                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT | (path.empty() ? AT_EMPTY_PATH : 0))));
     if (!copy)
         return base::fail_sys(fmt::format("open_tree({})", path));
     return copy;
@@ -233,10 +235,10 @@ private:
             return attach(mounts_[i].get(), parent, "");
         UniqueFd place(openat(parent, step.place.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
         if (!place)
-            return base::fail(
-                std::move(base::Error::sys("its place is not there")
-                              .hint(fmt::format("the directory or file {} has to exist in the mount below it (--root {})",
-                                                entry(i).mountpoint(), plan_.steps.front().path))));
+            return base::fail(std::move(
+                base::Error::sys("its place is not there")
+                    .hint(fmt::format("the directory or file {} has to exist in the mount below it (--root {})",
+                                      entry(i).mountpoint(), plan_.steps.front().path))));
         return attach(mounts_[i].get(), place.get(), "");
     }
 

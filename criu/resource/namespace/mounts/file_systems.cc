@@ -33,7 +33,8 @@ const FileSystem *find_file_system(std::string_view name) {
 }
 
 const FileSystem *find_file_system(uint32_t number) {
-    auto found = std::ranges::find_if(kFileSystems, [&](const FileSystem &each) { return static_cast<uint32_t>(each.number) == number; });
+    auto found = std::ranges::find_if(
+        kFileSystems, [&](const FileSystem &each) { return static_cast<uint32_t>(each.number) == number; });
     return found == std::end(kFileSystems) ? nullptr : found;
 }
 

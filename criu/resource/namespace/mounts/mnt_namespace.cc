@@ -19,8 +19,7 @@ namespace {
 using Entries = std::vector<img::mnt_entry>;
 
 Result<Entries> read_table(base::Pid member, const mounts::Externals &externals) {
-    const std::string text =
-        TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
+    const std::string text = TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
     return mounts::describe(TRY(parse::parse_mountinfo(text)), externals);
 }
 
@@ -54,8 +53,8 @@ Result<void> fill_file_system(NamespaceFillContext &context, const img::mnt_entr
     if (!file)
         file = TRY(context.images.open_raw(image::ImageKind::TmpfsImg, entry.mnt_id())); // as older versions named it
     if (!file)
-        return base::bad_image(fmt::format("{} is missing",
-                                           image::image_file_name(image::ImageKind::TmpfsDev, entry.root_dev())));
+        return base::bad_image(
+            fmt::format("{} is missing", image::image_file_name(image::ImageKind::TmpfsDev, entry.root_dev())));
     return mounts::read_archive(file->get(), directory, context.log);
 }
 

@@ -107,11 +107,10 @@ private:
             return entry.source();
         if (auto path = externals_.path_of(entry.ext_key()))
             return *path;
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("No mapping for {}:{} mountpoint", entry.mnt_id(),
-                                                  entry.mountpoint()))
-                              .hint(fmt::format("--external 'mnt[{}]:PATH' names what belongs there",
-                                                entry.ext_key())));
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("No mapping for {}:{} mountpoint", entry.mnt_id(), entry.mountpoint()))
+                .hint(fmt::format("--external 'mnt[{}]:PATH' names what belongs there", entry.ext_key())));
     }
 
     /// What needs no other mount: the caller's, and the first mount of each file system as a whole.
@@ -152,8 +151,8 @@ private:
                 continue;
             const auto whole = find_whole(entries_[i]);
             if (!whole)
-                return base::bad_image(fmt::format("{}: no mount shows the file system that it is a part of",
-                                                   name_of(entries_[i])));
+                return base::bad_image(
+                    fmt::format("{}: no mount shows the file system that it is a part of", name_of(entries_[i])));
             const size_t step = add(i, Origin::Part, *below(entry_of(*whole).root(), entries_[i].root()));
             plan_.steps[step].whole = *whole;
         }
@@ -166,8 +165,8 @@ private:
             plan_.steps[i].parent = step_of_[by_id_.at(entry.parent_mnt_id())];
             const auto place = below(parent.mountpoint(), entry.mountpoint());
             if (!place || plan_.steps[i].parent == i)
-                return base::bad_image(fmt::format("{}: it does not lie below the mount that it is attached to",
-                                                   name_of(entry)));
+                return base::bad_image(
+                    fmt::format("{}: it does not lie below the mount that it is attached to", name_of(entry)));
             plan_.steps[i].place = *place;
         }
         return check_for_circles();
@@ -190,7 +189,8 @@ private:
         std::vector<size_t> under_way{0};
         for (size_t next = 0; next < under_way.size(); next++) {
             auto &below = children[under_way[next]];
-            std::ranges::stable_sort(below, std::greater(), [&](size_t step) { return depth_of(plan_.steps[step].place); });
+            std::ranges::stable_sort(below, std::greater(),
+                                     [&](size_t step) { return depth_of(plan_.steps[step].place); });
             under_way.insert(under_way.end(), below.begin(), below.end());
         }
         plan_.attaching.assign(under_way.begin() + 1, under_way.end());
@@ -253,8 +253,8 @@ std::string print_origin(const MountStep &step, const MountPlan &plan, const Ent
         return fmt::format("given: {}", step.path);
     case Origin::New: {
         const FileSystem *kind = find_file_system(entry.fstype());
-        return fmt::format("new {}{}{}{}", kind ? kind->name : "?", entry.options().empty() ? "" : " ",
-                           entry.options(), step.archived ? ", filled" : "");
+        return fmt::format("new {}{}{}{}", kind ? kind->name : "?", entry.options().empty() ? "" : " ", entry.options(),
+                           step.archived ? ", filled" : "");
     }
     case Origin::Part:
         return fmt::format("part of {}: /{}", entries[plan.steps[step.whole].entry].mountpoint(), step.path);

@@ -30,11 +30,11 @@ enum class Origin {
 struct MountStep {
     size_t entry = 0; ///< index in the image's entries
     Origin origin{};
-    std::string path;        ///< External and Root: the caller's; Part: below the root of `whole`, "" for all of it
-    size_t whole = 0;        ///< Part: index of the step whose mount it is taken from
-    size_t parent = 0;       ///< index of the step of the mount that it is attached to; its own for the root
-    std::string place;       ///< below the parent's root, "" for its root itself
-    bool archived = false;   ///< its contents are in an archive
+    std::string path;      ///< External and Root: the caller's; Part: below the root of `whole`, "" for all of it
+    size_t whole = 0;      ///< Part: index of the step whose mount it is taken from
+    size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for the root
+    std::string place;     ///< below the parent's root, "" for its root itself
+    bool archived = false; ///< its contents are in an archive
 };
 
 /// Membership of one mount in groups of propagation.

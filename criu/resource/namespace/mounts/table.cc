@@ -16,11 +16,10 @@ struct Option {
     std::string_view name;
     uint32_t flag;
 };
-constexpr Option kMountOptions[] = {{"ro", kReadOnly},       {"nosuid", kNoSuid},      {"nodev", kNoDev},
-                                    {"noexec", kNoExec},     {"noatime", kNoAtime},    {"nodiratime", kNoDirAtime},
+constexpr Option kMountOptions[] = {{"ro", kReadOnly},      {"nosuid", kNoSuid},   {"nodev", kNoDev},
+                                    {"noexec", kNoExec},    {"noatime", kNoAtime}, {"nodiratime", kNoDirAtime},
                                     {"relatime", kRelAtime}};
-constexpr Option kSuperOptions[] = {
-    {"rw", 0}, {"ro", kReadOnly}, {"sync", kSynchronous}, {"dirsync", kDirSync}};
+constexpr Option kSuperOptions[] = {{"rw", 0}, {"ro", kReadOnly}, {"sync", kSynchronous}, {"dirsync", kDirSync}};
 
 std::vector<std::string_view> split(std::string_view text) {
     std::vector<std::string_view> parts;
@@ -102,17 +101,17 @@ bool holds(const img::mnt_entry &whole, const img::mnt_entry &part) {
     if (&whole == &part || whole.root_dev() != part.root_dev())
         return false;
     const bool stands_alone = whole.root() == "/" || whole.has_ext_key() || is_root(whole);
-    return stands_alone && (whole.root() == "/" || part.root() == whole.root() ||
-                            part.root().starts_with(whole.root() + "/"));
+    return stands_alone &&
+           (whole.root() == "/" || part.root() == whole.root() || part.root().starts_with(whole.root() + "/"));
 }
 
-Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount,
-                   const std::vector<img::mnt_entry> &entries) {
+Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount, const std::vector<img::mnt_entry> &entries) {
     if (is_root(entry) || entry.has_ext_key())
         return {};
-    const std::string help = fmt::format("--external 'mnt[{}]:KEY' leaves it to the caller, who gives KEY a path at the "
-                                         "restore",
-                                         entry.mountpoint());
+    const std::string help =
+        fmt::format("--external 'mnt[{}]:KEY' leaves it to the caller, who gives KEY a path at the "
+                    "restore",
+                    entry.mountpoint());
     const bool whole = entry.root() == "/";
     if (whole && find_file_system(mount.fs_type))
         return {};
@@ -121,7 +120,7 @@ Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount,
         return {};
     base::Error error(base::ErrorKind::Unsupported,
                       whole             ? fmt::format("mount {}: a file system of the type {} cannot be made again",
-                                          entry.mountpoint(), mount.fs_type)
+                                                      entry.mountpoint(), mount.fs_type)
                       : entry.deleted() ? fmt::format("mount {}: what it shows was deleted", entry.mountpoint())
                                         : fmt::format("mount {}: it shows the part {} of a file system ({}) that is "
                                                       "mounted nowhere in the tree",

@@ -89,7 +89,8 @@ Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, cons
         base::UniqueFd opened(ioctl(file.fd, SIOCUNIXFILE));
         if (!opened)
             return base::fail_sys("SIOCUNIXFILE");
-        known = places.emplace(key, find_place(context.mounts, file, std::string(unix_path(sk.name)), opened.get())).first;
+        known =
+            places.emplace(key, find_place(context.mounts, file, std::string(unix_path(sk.name)), opened.get())).first;
     }
     write(known->second, entry);
     return {};
