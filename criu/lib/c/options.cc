@@ -1,5 +1,5 @@
-// Setters: one for each field, with the caller's own options and with the common ones. No exception may leave a function
-// of the library; only memory can be missing.
+// Setters: one for each field, with the caller's own options and with the common ones. No exception may leave a
+// function of the library; only memory can be missing.
 #include "criu/lib/c/options.hh"
 
 #include <cerrno>
@@ -135,20 +135,25 @@ const char *criu_get_errmsg(void) {
         opts->rpc.has_##name = true;                                                                                   \
         opts->rpc.name = value;                                                                                        \
     }                                                                                                                  \
-    void criu_set_##name(type value) { criu_local_set_##name(lib::common, value); }
+    void criu_set_##name(type value) {                                                                                 \
+        criu_local_set_##name(lib::common, value);                                                                     \
+    }
 
 #define CRIU_TEXT(name, field)                                                                                         \
     int criu_local_set_##name(criu_opts *opts, const char *text) {                                                     \
         return lib::change(opts, text, [&] { opts->rpc.field = opts->keep(text); });                                   \
     }                                                                                                                  \
-    int criu_set_##name(const char *text) { return criu_local_set_##name(lib::common, text); }
+    int criu_set_##name(const char *text) {                                                                            \
+        return criu_local_set_##name(lib::common, text);                                                               \
+    }
 
 #define CRIU_LIST(name, field)                                                                                         \
     int criu_local_add_##name(criu_opts *opts, const char *text) {                                                     \
-        return lib::change(opts, text,                                                                                 \
-                           [&] { lib::add_text(opts, text, opts->rpc.n_##field, opts->rpc.field); });                  \
+        return lib::change(opts, text, [&] { lib::add_text(opts, text, opts->rpc.n_##field, opts->rpc.field); });      \
     }                                                                                                                  \
-    int criu_add_##name(const char *text) { return criu_local_add_##name(lib::common, text); }
+    int criu_add_##name(const char *text) {                                                                            \
+        return criu_local_add_##name(lib::common, text);                                                               \
+    }
 
 CRIU_NUMBER(pid, int)
 CRIU_NUMBER(work_dir_fd, int)

@@ -38,8 +38,7 @@ template <class Body> int in_words_of_c(criu_opts *opts, Body body) {
     }
 }
 
-template <class Succeeded>
-int ask_once(criu_opts *opts, CriuReqType type, With with, Who who, Succeeded succeeded) {
+template <class Succeeded> int ask_once(criu_opts *opts, CriuReqType type, With with, Who who, Succeeded succeeded) {
     return in_words_of_c(opts, [&](criu_opts &own) {
         Conversation conversation(own);
         Answer answer;

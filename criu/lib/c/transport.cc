@@ -141,7 +141,8 @@ int Conversation::receive(Answer &answer) {
     const cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
         memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
-    answer.reset(criu_resp__unpack(nullptr, static_cast<size_t>(size), reinterpret_cast<const uint8_t *>(bytes.data())));
+    answer.reset(
+        criu_resp__unpack(nullptr, static_cast<size_t>(size), reinterpret_cast<const uint8_t *>(bytes.data())));
     const bool terminal_comes = answer && answer->type == CRIU_REQ_TYPE__NOTIFY && answer->notify &&
                                 answer->notify->script && strcmp(answer->notify->script, "orphan-pts-master") == 0;
     if (terminal_comes)
@@ -155,8 +156,8 @@ int Conversation::receive(Answer &answer) {
 }
 
 int Conversation::answer_notification(CriuResp &notification) {
-    const int said = opts_.notify && notification.notify ? opts_.notify(notification.notify->script, notification.notify)
-                                                         : 0;
+    const int said =
+        opts_.notify && notification.notify ? opts_.notify(notification.notify->script, notification.notify) : 0;
     CriuReq reply = CRIU_REQ__INIT;
     reply.type = CRIU_REQ_TYPE__NOTIFY;
     reply.has_notify_success = true;
