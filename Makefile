@@ -8,7 +8,7 @@ NINJA = ninja -C $(BUILD) -j$(JOBS)
 all: build
 
 build: deps-build $(BUILD)/build.ninja
-	@$(NINJA) criu/criu
+	@$(NINJA) program
 
 # Building everything includes the tests; the configuration notices packages that came later.
 everything: $(BUILD)/build.ninja
@@ -34,7 +34,7 @@ bench: deps-bench build
 
 install: build
 	@meson configure $(BUILD) --prefix=$(PREFIX)
-	@$(NINJA) criu/criu
+	@$(NINJA) program
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild --quiet
 
 clean:

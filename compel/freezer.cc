@@ -175,7 +175,8 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
         Stat stat = stat_of(pid, pid);
         if (!stat.state) {
             if (pid == root)
-                return base::fail(base::ErrorKind::Died, fmt::format("there is no task {}", pid.value));
+                return base::fail(
+                    base::Error(base::ErrorKind::Died, ESRCH, {fmt::format("there is no task {}", pid.value)}, {}));
             seen.erase(pid);
             continue;
         }

@@ -19,7 +19,7 @@ Result<void> become_client(const Peer &peer) {
     for (cap_flag_t flag : {CAP_PERMITTED, CAP_EFFECTIVE})
         if (!caps || cap_set_flag(caps.get(), flag, 1, &kCheckpointRestore, CAP_SET) < 0)
             return base::fail_sys("capabilities");
-    if (cap_set_proc(caps.get()) < 0)
+    if (cap_set_proc(caps.get()) < 0 || prctl(PR_SET_KEEPCAPS, 0) < 0)
         return base::fail_sys("keep CAP_CHECKPOINT_RESTORE alone");
     clearenv(); // root's
     setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 1);

@@ -72,7 +72,12 @@ def checks():
     names = criu("check", "--feature", "list").stdout.split()
     expect("45 features", criu("check", "--feature", "list"), 0 if len(names) == 45 else -1)
     expect("a feature", criu("check", "--feature", "mnt_id"), 0, out=r"^mnt_id is supported$")
-    expect("an unknown feature", criu("check", "--feature", "magic"), 1, out=r"Unknown feature magic")
+    expect("an unknown feature", criu("check", "--feature", "magic"), 1, out=r"\A\Z", err=r"Error: Unknown feature magic")
+    for name in names:
+        done = criu("check", "--feature", name)
+        found = done.returncode == 0
+        expect(f"{name}: one line", done, 0 if found else 1, out=rf"\A{name} is supported\n\Z" if found else r"\A\Z",
+               err=r"\A\Z" if found else r"\AWarn:  .+\n\Z")
     everything = criu("check", "--all")
     expect("all of them", everything, 1 if "some kernel features are missing" in everything.stdout else 0, out=r"^Looks good")
 

@@ -16,6 +16,8 @@
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/parse/timers.hh"
+#include "criu/service/option_fields.hh"
+#include "criu/service/request_text.hh"
 
 #include <array>
 
@@ -79,6 +81,16 @@ void config(std::string_view bytes) {
     (void)cli::parse_config("fuzz", bytes);
 }
 
+/// What a client of the service has sent, up to where the request is carried out.
+void rpc_request(std::string_view bytes) {
+    auto request = service::parse_request(bytes);
+    if (!request)
+        return;
+    cli::Options options;
+    if (auto applied = service::apply_fields(request->opts(), options); !applied)
+        (void)service::to_message(applied.error());
+}
+
 constexpr std::array kTargets{
     Target{"arguments", arguments},
     Target{"btf", btf},
@@ -90,6 +102,7 @@ constexpr std::array kTargets{
     Target{"locks", parse_with<parse::parse_locks>},
     Target{"maps", parse_with<parse::parse_maps>},
     Target{"mountinfo", parse_with<parse::parse_mountinfo>},
+    Target{"rpc_request", rpc_request},
     Target{"small", small},
     Target{"smaps", parse_with<parse::parse_smaps>},
     Target{"stat", parse_with<parse::parse_stat>},

@@ -23,8 +23,10 @@ void say(engine::CheckOutcome &outcome, std::string_view text) {
 /// Runs one probe and logs what it misses.
 bool present(const Probe &probe, base::Log &log) {
     auto found = probe.run();
-    if (!found)
+    if (!found && probe.missing.empty())
         log.warn(fmt::format("check: {} is missing: {}", probe.name, found.error().message()));
+    else if (!found) // scripts look for CRIU's words
+        log.warn(fmt::format("{} ({}: {})", probe.missing, probe.name, found.error().message()));
     return found.has_value();
 }
 
@@ -37,12 +39,14 @@ void check_feature(std::string_view name, engine::CheckOutcome &outcome, base::L
     }
     auto probe = std::ranges::find(features, name, &Probe::name);
     if (probe == features.end()) {
-        say(outcome, fmt::format("Unknown feature {}; --feature list prints all names", name));
+        log.error(fmt::format("Unknown feature {}", name));
+        log.hint("--feature list prints all names");
         outcome.complete = false;
         return;
     }
     const bool found = present(*probe, log);
-    say(outcome, fmt::format("{} is {}supported", name, found ? "" : "not "));
+    if (found)
+        say(outcome, fmt::format("{} is supported", name));
     outcome.complete = outcome.complete && found;
 }
 

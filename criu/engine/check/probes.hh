@@ -30,6 +30,7 @@ struct Probe {
     Category category;
     /// Success means present; the error says what failed. Leaves nothing behind.
     Result<void> (*run)();
+    std::string_view missing{}; ///< CRIU's words where it is not there; empty: it has none
 };
 
 std::span<const Probe> required_probes(); ///< not addressable by name

@@ -15,8 +15,11 @@ template <Feature F> Result<void> has() {
 }
 
 Result<void> pidfd_store() {
-    TRY(kernel::probe_feature(Feature::PidfdOpen));
-    return kernel::probe_feature(Feature::PidfdGetfd);
+    TRY_CTX(kernel::probe_feature(Feature::PidfdOpen),
+            "Pidfd store requires pidfd_open syscall which is not supported");
+    TRY_CTX(kernel::probe_feature(Feature::PidfdGetfd),
+            "Pidfd store requires pidfd_getfd syscall which is not supported");
+    return {};
 }
 
 /// No question to the kernel: whether this program can leave a network namespace to its caller.
@@ -45,8 +48,9 @@ constexpr std::array kRequired{
 };
 
 constexpr std::array kFeatures{
-    Probe{"mnt_id", Category::Extra, fdinfo_mnt_id},
-    Probe{"mem_dirty_track", Category::Extra, has<Feature::SoftDirty>},
+    Probe{"mnt_id", Category::Extra, fdinfo_mnt_id, "fdinfo doesn't contain the mnt_id field"},
+    Probe{"mem_dirty_track", Category::Extra, has<Feature::SoftDirty>,
+          "Dirty tracking is OFF. Memory snapshot will not work."},
     Probe{"aio_remap", Category::Extra, aio_remap},
     Probe{"timerfd", Category::Extra, timerfd_fdinfo},
     Probe{"tun", Category::Extra, tun_device},
@@ -55,30 +59,32 @@ constexpr std::array kFeatures{
     Probe{"fdinfo_lock", Category::Extra, fdinfo_lock},
     Probe{"seccomp_suspend", Category::Extra, has<Feature::SeccompSuspend>},
     Probe{"seccomp_filters", Category::Extra, has<Feature::SeccompFilters>},
-    Probe{"loginuid", Category::Extra, loginuid},
-    Probe{"cgroupns", Category::Extra, cgroup_namespace},
+    Probe{"loginuid", Category::Extra, loginuid, "Loginuid restore is OFF."},
+    Probe{"cgroupns", Category::Extra, cgroup_namespace, "cgroupns not supported. This is not fatal."},
     Probe{"autofs", Category::Experimental, autofs},
     Probe{"tcp_half_closed", Category::Extra, tcp_half_closed},
-    Probe{"compat_cr", Category::Experimental, has<Feature::MapVdso32>},
-    Probe{"uffd", Category::Extra, has<Feature::Userfaultfd>},
-    Probe{"uffd-noncoop", Category::Extra, has<Feature::UffdEvents>},
+    Probe{"compat_cr", Category::Experimental, has<Feature::MapVdso32>,
+          "compat_cr is not supported. Requires kernel >= v4.12"},
+    Probe{"uffd", Category::Extra, has<Feature::Userfaultfd>, "UFFD is not supported"},
+    Probe{"uffd-noncoop", Category::Extra, has<Feature::UffdEvents>, "Non-cooperative UFFD is not supported"},
     Probe{"can_map_vdso", Category::Extra, has<Feature::MapVdso64>},
     Probe{"sk_ns", Category::Extra, socket_namespace},
     Probe{"sk_unix_file", Category::Extra, unix_socket_file},
     Probe{"net_diag_raw", Category::Extra, net_diag_raw},
-    Probe{"nsid", Category::Extra, netns_ids},
-    Probe{"link_nsid", Category::Extra, link_in_other_netns},
+    Probe{"nsid", Category::Extra, netns_ids, "NSID isn't supported"},
+    Probe{"link_nsid", Category::Extra, link_in_other_netns, "NSID isn't supported"},
     Probe{"kcmp_epoll", Category::Extra, has<Feature::KcmpEpoll>},
-    Probe{"timens", Category::Extra, has<Feature::TimeNamespace>},
+    Probe{"timens", Category::Extra, has<Feature::TimeNamespace>, "Time namespaces are not supported"},
     Probe{"external_net_ns", Category::ByName, external_net_ns},
-    Probe{"clone3_set_tid", Category::Extra, has<Feature::Clone3SetTid>},
-    Probe{"newifindex", Category::Extra, new_ifindex},
+    Probe{"clone3_set_tid", Category::Extra, has<Feature::Clone3SetTid>, "clone3() with set_tid not supported"},
+    Probe{"newifindex", Category::Extra, new_ifindex, "IFLA_NEW_IFINDEX isn't supported"},
     Probe{"nftables", Category::Extra, nftables},
     Probe{"has_ipt_legacy", Category::ByName, iptables_legacy},
     Probe{"pidfd_store", Category::Extra, pidfd_store},
     Probe{"ns_pid", Category::Extra, ns_pid_in_status},
     Probe{"apparmor_stacking", Category::Extra, apparmor_stacking},
-    Probe{"network_lock_nftables", Category::Extra, network_lock_nftables},
+    Probe{"network_lock_nftables", Category::Extra, network_lock_nftables,
+          "Nftables based locking requires libnftables and set concatenations support"},
     Probe{"sockopt_buf_lock", Category::Extra, has<Feature::SockoptBufLock>},
     Probe{"memfd_hugetlb", Category::Extra, has<Feature::MemfdHugetlb>},
     Probe{"move_mount_set_group", Category::Extra, has<Feature::MoveMountSetGroup>},

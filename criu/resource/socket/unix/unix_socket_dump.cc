@@ -302,13 +302,13 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     write_kernel_facts(context, sk, usk);
     TRY(dump_owner(context, file, usk->mutable_fown()));
     TRY(dump_socket_options(file.fd, usk->mutable_opts()));
+    TRY(dump_unix_name(context, file, sk, usk));
     if (leads_to_us(context.options, sk)) {
         usk->set_uflags(kUnixService);
         usk->set_state(kUnixClosed);
         usk->set_peer(0);
         return {};
     }
-    TRY(dump_unix_name(context, file, sk, usk));
     TRY(dump_details(context, file.fd, sk, usk));
     if (!sk.waiting.empty())
         return postpone(context, state.busy, file, entry);
