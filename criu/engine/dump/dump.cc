@@ -12,6 +12,7 @@
 #include "criu/engine/dump/task_dump.hh"
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
+#include "criu/engine/restore/draft.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
@@ -22,7 +23,6 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <optional>
-#include <sys/resource.h>
 
 namespace dump {
 namespace {
@@ -57,15 +57,14 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
     return {};
 }
 
-/// The restore opens all files in one task: better known before the tree ends.
-void warn_of_limit(base::Log &log, size_t files) {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && files > limit.rlim_max)
-        log.warn(
-            fmt::format("{} files are open in the tree: a restore needs that many descriptors at once, and the hard "
-                        "limit on open files is {} here: raise it before (ulimit -Hn), or restore with "
-                        "CAP_SYS_RESOURCE",
-                        files, limit.rlim_max));
+/// A tree that could not come back must not end.
+Result<void> verify(const engine::DumpRequest &request) {
+    auto outcome = restore::verify_images(request.images_dir_fd, request.files.shell_job);
+    if (!outcome)
+        return base::fail(std::move(outcome.error()
+                                        .ctx("what was written could not be restored here")
+                                        .hint("--no-verify dumps all the same, for a restore elsewhere")));
+    return {};
 }
 
 /// Writes all images but the inventory.
@@ -97,7 +96,6 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     if (writing)
         TRY(writing->finish(context));
     TRY(table.finish());
-    warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
     resource::NamespaceDumpContext namespaces{images, log, tasks, files.namespaces, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
@@ -211,6 +209,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                  .network_locked = file_settings.lock_network,
                                  .plugins = plugins.needed()},
                                 namespaces);
+    if (written && request.verify)
+        written = verify(request);
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
