@@ -70,8 +70,8 @@ Result<Connection> Connection::on(base::UniqueFd socket) {
     if (fstat(socket.get(), &own) < 0 || getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) < 0)
         return base::fail_sys(fmt::format("descriptor {}", socket.get()));
     if (type != SOCK_SEQPACKET)
-        return base::fail(base::ErrorKind::Usage, fmt::format("descriptor {} is no socket of type SOCK_SEQPACKET",
-                                                              socket.get()));
+        return base::fail(base::ErrorKind::Usage,
+                          fmt::format("descriptor {} is no socket of type SOCK_SEQPACKET", socket.get()));
     connection.peer_ = TRY(Peer::of(socket.get()));
     connection.inode_ = static_cast<uint32_t>(own.st_ino);
     connection.socket_ = std::move(socket);

@@ -1,5 +1,6 @@
 // Anybody may connect. A client who is root gets a worker with our rights; for anybody else the worker takes on his
-// (rights.hh) before it reads the first byte, so that it is the kernel who decides what may be opened, stopped and made.
+// (rights.hh) before it reads the first byte, so that it is the kernel who decides what may be opened, stopped and
+// made.
 
 #include "criu/service/daemon.hh"
 
@@ -95,8 +96,8 @@ private:
 };
 
 bool Service::is_full(uid_t uid) const {
-    const auto same = static_cast<size_t>(
-        std::ranges::count_if(workers_, [&](const auto &worker) { return worker.second == uid; }));
+    const auto same =
+        static_cast<size_t>(std::ranges::count_if(workers_, [&](const auto &worker) { return worker.second == uid; }));
     return workers_.size() >= kMostWorkers || (uid != 0 && same >= kMostOfOneUser);
 }
 

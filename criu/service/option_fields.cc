@@ -51,8 +51,8 @@ Result<Texts> inherit_fd(const Opts &opts) {
 Result<Texts> join_ns(const Opts &opts) {
     Texts out;
     for (const img::join_namespace &join : opts.join_ns())
-        out.push_back(fmt::format("{}:{}{}{}", join.ns(), join.ns_file(), join.has_extra_opt() ? "," : "",
-                                  join.extra_opt()));
+        out.push_back(
+            fmt::format("{}:{}{}{}", join.ns(), join.ns_file(), join.has_extra_opt() ? "," : "", join.extra_opt()));
     return out;
 }
 
@@ -65,8 +65,8 @@ Result<Texts> unix_sk_ino(const Opts &opts) {
 
 Result<Texts> empty_ns(const Opts &opts) {
     if (opts.empty_ns() & ~static_cast<uint32_t>(CLONE_NEWNET))
-        return bad(fmt::format("{:#x}: only the network namespace ({:#x}) can be left empty", opts.empty_ns(),
-                               CLONE_NEWNET));
+        return bad(
+            fmt::format("{:#x}: only the network namespace ({:#x}) can be left empty", opts.empty_ns(), CLONE_NEWNET));
     return opts.empty_ns() ? Texts{"net"} : Texts{};
 }
 

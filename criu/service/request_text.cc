@@ -14,9 +14,11 @@ bool continues(char c) {
 /// How many bytes the character at the beginning takes; 0 for what is no UTF-8.
 size_t character(std::string_view text) {
     const auto first = static_cast<unsigned char>(text.front());
-    const size_t size = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3
-                        : first >= 0xf0 && first < 0xf5                  ? 4
-                                                                         : 0;
+    const size_t size = first < 0x80                    ? 1
+                        : first >= 0xc2 && first < 0xe0 ? 2
+                        : (first & 0xf0) == 0xe0        ? 3
+                        : first >= 0xf0 && first < 0xf5 ? 4
+                                                        : 0;
     return size && text.size() >= size && std::ranges::all_of(text.substr(1, size - 1), continues) ? size : 0;
 }
 

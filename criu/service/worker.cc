@@ -95,8 +95,8 @@ Result<void> dump_for(Job &job, Session &session) {
         request.plugins.directory.clear();
     const auto outcome = TRY(dump::run(request, notifier, session.log));
     if (outcome.script_status)
-        return base::fail(base::ErrorKind::System, fmt::format("an action script failed at post-dump with status {}",
-                                                               outcome.script_status));
+        return base::fail(base::ErrorKind::System,
+                          fmt::format("an action script failed at post-dump with status {}", outcome.script_status));
     if (session.options.display_stats)
         cli::show(outcome.statistics);
     return {};
@@ -214,8 +214,7 @@ int refuse(Job &job, std::string_view why) {
     return kFailed;
 }
 
-constexpr std::string_view kPreDumpLater =
-    "pre-dumps are not supported yet: incremental dumps and the page server";
+constexpr std::string_view kPreDumpLater = "pre-dumps are not supported yet: incremental dumps and the page server";
 constexpr std::string_view kPagesLater = "page servers are not supported yet: incremental dumps and the page server";
 constexpr std::string_view kCpuLater = "cpuinfo is not supported yet: processor images";
 

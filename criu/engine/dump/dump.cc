@@ -211,6 +211,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                 namespaces);
     if (written && request.verify)
         written = verify(request);
+    if (written)
+        written = kernel::check_interrupted();
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
@@ -228,6 +230,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (request.leave_running || request.leave_stopped)
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
+    kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
     clock.done();
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
@@ -262,6 +265,7 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
 base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine::Notifier &notifier, base::Log &log) {
     if (request.root.value <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
+    TRY_CTX(check_target(request.root, request.files.service_socket != 0), "dump");
     const Job job{request, notifier, log};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");

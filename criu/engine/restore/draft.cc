@@ -3,6 +3,8 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/namespaces.hh"
 
+#include "base/both.hh"
+
 #include <fmt/format.h>
 
 namespace restore {
@@ -19,8 +21,8 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
             continue;
         auto parent = i ? index.find(task.ppid) : index.end();
         plan::AddressSpace *above = parent == index.end() ? nullptr : &spaces[parent->second];
-        spaces[i] = TRY_CTX(plan::plan_address_space(task, above, vdso_as_memory, own.all),
-                            fmt::format("task {}", task.pid));
+        spaces[i] =
+            TRY_CTX(plan::plan_address_space(task, above, vdso_as_memory, own.all), fmt::format("task {}", task.pid));
     }
     return spaces;
 }
@@ -57,8 +59,8 @@ Result<void> check_plan(const Draft &draft, size_t index) {
     // The operations that close these count, not their numbers.
     plan::Surroundings around = draft.around;
     around.exe_fd = around.null_fd = around.proc_fd = 0;
-    auto program = TRY(plan::compile(*draft.checkpoint, task, draft.spaces[index], around,
-                                     static_cast<uint32_t>(index) << 16));
+    auto program =
+        TRY(plan::compile(*draft.checkpoint, task, draft.spaces[index], around, static_cast<uint32_t>(index) << 16));
     for (const plan::Listing &listing : program.listings)
         TRY(plan::validate(listing, around.arena));
     return {};
@@ -66,28 +68,34 @@ Result<void> check_plan(const Draft &draft, size_t index) {
 
 } // namespace
 
-Result<Draft> make_draft(int images_dir_fd, bool shell_job) {
+Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste) {
     Draft draft;
-    draft.checkpoint = std::make_unique<plan::Checkpoint>(TRY(plan::load_checkpoint(images_dir_fd)));
+    draft.checkpoint = std::make_unique<plan::Checkpoint>(TRY(plan::load_checkpoint(images_dir_fd, haste)));
     draft.topology = TRY(plan::plan_topology(*draft.checkpoint, shell_job));
     const OwnMappings own = TRY(own_mappings());
     const VdsoFit vdso = TRY(compare_vdso(*draft.checkpoint, own.special));
     draft.spaces = TRY(plan_spaces(*draft.checkpoint, !vdso.in_place, own));
     draft.around = TRY(plan_surroundings(*draft.checkpoint, draft.spaces, own, vdso));
-    TRY(check_cpu(*draft.checkpoint));
     return draft;
 }
 
 Result<void> verify_images(int images_dir_fd, bool shell_job) {
-    const Draft draft = TRY(make_draft(images_dir_fd, shell_job));
+    const Draft draft = TRY(make_draft(images_dir_fd, shell_job, plan::Haste::Yes));
     TRY(check_capabilities(*draft.checkpoint, false));
     TRY(check_groups(*draft.checkpoint));
     TRY(check_namespaces(*draft.checkpoint));
-    TRY(check_descriptors(*draft.checkpoint));
-    for (size_t i = 0; i < draft.spaces.size(); i++)
-        if (!draft.checkpoint->tasks[i].dead())
-            TRY_CTX(check_plan(draft, i), fmt::format("task {}", draft.checkpoint->tasks[i].pid));
-    return check_files(*draft.checkpoint);
+    auto check_plans = [&]() -> Result<void> {
+        for (size_t i = 0; i < draft.spaces.size(); i++)
+            if (!draft.checkpoint->tasks[i].dead())
+                TRY_CTX(check_plan(draft, i), fmt::format("task {}", draft.checkpoint->tasks[i].pid));
+        return {};
+    };
+    auto check_rest = [&]() -> Result<void> {
+        TRY(check_cpu(*draft.checkpoint));
+        TRY(check_descriptors(*draft.checkpoint));
+        return check_files(*draft.checkpoint);
+    };
+    return base::both(check_rest, check_plans);
 }
 
 } // namespace restore

@@ -14,6 +14,7 @@
 #include "criu/engine/restore/surroundings.hh"
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
+#include "criu/kernel/interruption.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -90,9 +91,11 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_cpu(checkpoint), "restore");
     TRY_CTX(check_namespaces(checkpoint), "restore");
     if (request.print_plan)
-        return engine::RestoreOutcome{.root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
-                                      .statistics = {},
-                                      .plan = TRY_CTX(print_plan(checkpoint, draft.topology, draft.spaces, draft.around), "restore")};
+        return engine::RestoreOutcome{
+            .root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
+            .statistics = {},
+            .asked_to_end = 0,
+            .plan = TRY_CTX(print_plan(checkpoint, draft.topology, draft.spaces, draft.around), "restore")};
     TRY_CTX(check_given(request.files.inherit_fds), "restore");
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
@@ -141,6 +144,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(request, root), "restore");
+    TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone
     TRY_CTX(network.unlock(notifier, root), "restore");
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
@@ -155,7 +159,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     tell_only(notifier, "post-resume", root, log);
     auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");
-    return engine::RestoreOutcome{.root = root, .statistics = std::move(statistics), .plan = {}};
+    return engine::RestoreOutcome{
+        .root = root, .statistics = std::move(statistics), .asked_to_end = coordinator.asked_to_end(), .plan = {}};
 }
 
 } // namespace restore

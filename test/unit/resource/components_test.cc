@@ -1,4 +1,5 @@
-// Which processor a task needs: what it holds counts, not what XSAVE has marked. A processor is a mask of components here.
+// Which processor a task needs: what it holds counts, not what XSAVE has marked. A processor is a mask of components
+// here.
 #include "criu/resource/task/registers.hh"
 
 #include <catch2/catch.hpp>

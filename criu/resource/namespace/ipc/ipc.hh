@@ -1,5 +1,5 @@
-// What the files about an IPC namespace share: System V objects are told by an id, which the kernel gives to the next new
-// object where one has asked for it, and described by the same fields.
+// What the files about an IPC namespace share: System V objects are told by an id, which the kernel gives to the next
+// new object where one has asked for it, and described by the same fields.
 #pragma once
 
 #include "criu/resource/namespace/namespace.hh"

@@ -1,5 +1,5 @@
-// System V shared memory of a namespace of the tree's own: every segment, attached or not. Those of the host's namespace
-// are saved with the tasks that are attached to them (mm/sysv_segment.cc).
+// System V shared memory of a namespace of the tree's own: every segment, attached or not. Those of the host's
+// namespace are saved with the tasks that are attached to them (mm/sysv_segment.cc).
 #include "criu/resource/namespace/ipc/ipc.hh"
 
 #include "criu/kernel/io.hh"
