@@ -53,7 +53,7 @@ void HeldSignals::release() {
     sigprocmask(SIG_SETMASK, &old_, nullptr);
 }
 
-Result<void> JobTerminal::tell(const char *hook, std::optional<base::Pid> root) {
+base::Result<void> JobTerminal::tell(const char *hook, std::optional<base::Pid> root) {
     if (lends_ && root && std::strcmp(hook, "pre-resume") == 0)
         lend(getpgid(root->value));
     return ScriptNotifier::tell(hook, root);

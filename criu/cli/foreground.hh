@@ -33,10 +33,10 @@ public:
     ~JobTerminal() override { take_back(); }
 
     /// Right before the tree runs it gets the terminal.
-    Result<void> tell(const char *hook, std::optional<base::Pid> root) override;
+    base::Result<void> tell(const char *hook, std::optional<base::Pid> root) override;
     bool is_lent() const { return group_ > 0; }
-    /// The job has stopped: we stop as well, in the foreground, so that the shell goes on. When we are continued the job
-    /// is, in the foreground if we are.
+    /// The job has stopped: we stop as well, in the foreground, so that the shell goes on. When we are continued the
+    /// job is, in the foreground if we are.
     void stop_with_job();
     void take_back();
 
