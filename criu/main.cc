@@ -5,15 +5,16 @@
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/dump/dump.hh"
 #include "criu/engine/restore/restore.hh"
+#include "criu/kernel/stack_room.hh"
 #include "criu/service/daemon.hh"
 #include "criu/service/worker.hh"
 
 int main(int argc, char **argv) {
-    return cli::program(argc, argv,
-                        cli::Engines{.dump = dump::run,
-                                     .restore = restore::run,
-                                     .check_tree = check::run_tree,
-                                     .work = service::work_for_caller,
-                                     .serve = service::serve,
-                                     .crit = crit::crit_main});
+    const cli::Engines engines{.dump = dump::run,
+                               .restore = restore::run,
+                               .check_tree = check::run_tree,
+                               .work = service::work_for_caller,
+                               .serve = service::serve,
+                               .crit = crit::crit_main};
+    return kernel::with_stack_room([&] { return cli::program(argc, argv, engines); });
 }

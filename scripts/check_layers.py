@@ -23,13 +23,13 @@ RANK = {
     "criu/crit": 4,
     "criu/plan": 5,
     "criu/engine": 6,
-    "criu/engine/dump": 7,
     "criu/engine/restore": 7,
-    "criu/engine/check": 8,
-    "criu/cli": 9,
-    "criu/service": 10,
-    "criu/pch": 9,
-    "criu": 11,
+    "criu/engine/dump": 8,  # plans the restore of what it has written
+    "criu/engine/check": 9,
+    "criu/cli": 10,
+    "criu/service": 11,
+    "criu/pch": 10,
+    "criu": 12,
 }
 # A resource hands memory to the page engine; a tree is made of parsed facts, and the kernel asked for its values.
 SIBLINGS = {

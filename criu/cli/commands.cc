@@ -1,13 +1,14 @@
 #include "criu/cli/commands.hh"
 
+#include "criu/cli/foreground.hh"
 #include "criu/cli/requests.hh"
 #include "criu/engine/check/check.hh"
 #include "criu/engine/notifier.hh"
 #include "criu/engine/outcome.hh"
+#include "criu/kernel/interruption.hh"
 
 #include <cstdio>
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace cli {
@@ -20,17 +21,6 @@ std::unexpected<base::Error> not_built(std::string_view name) {
 /// Whoever reads may stop reading: that is no error (fmt::print would throw).
 void say(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
-}
-
-/// What is left to do when the tree runs: nothing, wait for its end, or become another program.
-base::Result<int> follow(const Options &options) {
-    if (options.exec_cmd)
-        return base::fail(become(options.exec_argv));
-    if (options.restore_detached)
-        return 0;
-    while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
-    }
-    return 0;
 }
 
 } // namespace
@@ -73,14 +63,22 @@ base::Result<int> run_dump(const Engines &engines, const Options &options, base:
 base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.restore)
         return not_built("restore");
-    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    const bool waits = !options.restore_detached && !options.exec_cmd;
+    JobTerminal notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd), options.shell_job && waits);
+    HeldSignals signals;
     const auto outcome = TRY(engines.restore(restore_request(options), notifier, log));
     say(outcome.plan);
     if (options.print_plan)
         return 0;
     if (options.display_stats)
         show(outcome.statistics);
-    return follow(options);
+    if (waits)
+        return wait_for_tree(outcome, signals, notifier, options, log);
+    kernel::take_interruptions(); // while the last scripts ran: the tree runs, and that is success
+    signals.release();
+    if (options.exec_cmd)
+        return base::fail(become(options.exec_argv));
+    return 0;
 }
 
 base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log) {

@@ -35,6 +35,10 @@ constexpr std::array kOptions{
     OptionRow{.name = "leave-running", .letter = 'R', .group = Group::Tree, .where = kDump,
               .set = flag<&Options::leave_running>,
               .help = "Let the tasks go on after the dump."},
+    OptionRow{.name = "verify", .extension = true, .negatable = true, .group = Group::Tree, .where = kDump,
+              .set = flag<&Options::verify>,
+              .help = "Plan the restore of what was written before the tree ends: a dump whose images could not be "
+                      "restored here fails, and the tree goes on. This is the default."},
     OptionRow{.name = "restore-detached", .letter = 'd', .negatable = true, .group = Group::Tree, .where = kRestore,
               .set = flag<&Options::restore_detached>,
               .help = "Exit once the tree runs instead of waiting for it."},

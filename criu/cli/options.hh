@@ -35,6 +35,7 @@ struct Options {
     // The tree and what becomes of it.
     int tree = 0; ///< -t, 0 = not given
     bool leave_stopped = false, leave_running = false;
+    bool verify = true; ///< plan the restore of what a dump has written before the tree ends
     bool restore_detached = false, restore_sibling = false;
     bool shell_job = false;
     bool exec_cmd = false;

@@ -161,6 +161,7 @@ bool called_crit(std::string_view name) {
 
 int program(int argc, char **argv, const Engines &engines) {
     std::signal(SIGPIPE, SIG_IGN); // a reader that goes away is an error of write, not the end of us
+    std::signal(SIGXFSZ, SIG_IGN); // so is a file that may not become larger (ulimit -f)
     std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
     if (argc > 0 && called_crit(argv[0]))
         return run_crit(engines, args);

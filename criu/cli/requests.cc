@@ -55,6 +55,7 @@ engine::DumpRequest dump_request(const Options &options) {
             .timeout_seconds = options.timeout_seconds,
             .leave_stopped = options.leave_stopped,
             .leave_running = options.leave_running,
+            .verify = options.verify,
             .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
             .skip_fds = options.skip_fds,
             .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,

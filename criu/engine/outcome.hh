@@ -18,7 +18,8 @@ struct DumpOutcome {
 struct RestoreOutcome {
     base::Pid root{0};
     img::restore_stats_entry statistics;
-    std::string plan; ///< of RestoreRequest::print_plan: nothing else was done
+    int asked_to_end = 0; ///< a signal that came when it was too late to undo everything
+    std::string plan;     ///< of RestoreRequest::print_plan: nothing else was done
 };
 
 struct CheckOutcome {

@@ -23,6 +23,7 @@ struct DumpRequest {
     int work_dir_fd = AT_FDCWD;    ///< where stats-dump goes
     unsigned timeout_seconds = 10; ///< for stopping the tree; 0 = none
     bool leave_stopped = false, leave_running = false;
+    bool verify = true;            ///< plan the restore of what was written before the tree ends
     bool own_cgroups_only = false; ///< refuse tasks in other control groups than ours
     std::vector<int> skip_fds;     ///< descriptors left out, in every task
     image::Layout layout{};        ///< image::Layout::Current

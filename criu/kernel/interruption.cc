@@ -1,6 +1,8 @@
 #include "criu/kernel/interruption.hh"
 
+#include <cerrno>
 #include <cstring>
+#include <ctime>
 
 namespace kernel {
 namespace {
@@ -9,11 +11,25 @@ constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 } // namespace
 
-HoldInterruption::HoldInterruption() {
-    sigset_t held;
-    sigemptyset(&held);
+sigset_t interruptions() {
+    sigset_t all;
+    sigemptyset(&all);
     for (int number : kSignals)
-        sigaddset(&held, number);
+        sigaddset(&all, number);
+    return all;
+}
+
+int take_interruptions() {
+    const sigset_t all = interruptions();
+    const timespec at_once{};
+    int found = 0;
+    for (int number; (number = sigtimedwait(&all, nullptr, &at_once)) > 0 || errno == EINTR;)
+        found = number > 0 ? number : found;
+    return found;
+}
+
+HoldInterruption::HoldInterruption() {
+    const sigset_t held = interruptions();
     sigprocmask(SIG_BLOCK, &held, &old_);
 }
 

@@ -19,6 +19,12 @@ private:
     sigset_t old_{};
 };
 
+/// The signals meant here.
+sigset_t interruptions();
+
+/// Takes those back that have come and are held; returns the number of one, or 0.
+int take_interruptions();
+
 /// Fails with System(EINTR) when one of the signals has come.
 base::Result<void> check_interrupted();
 

@@ -28,7 +28,20 @@ base::Result<int> run_one(const std::string &path, std::vector<std::string> &env
     std::string program = path;
     char *argv[] = {program.data(), nullptr};
     pid_t pid = 0;
-    if (int error = posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv, pointers.data()))
+    // It is nobody's business what we hold back and ignore.
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE);
+    sigaddset(&defaults, SIGXFSZ);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    const int error = posix_spawn(&pid, program.c_str(), nullptr, &attributes, argv, pointers.data());
+    posix_spawnattr_destroy(&attributes);
+    if (error)
         return base::fail_sys(error, fmt::format("run {}", path));
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 
 namespace plan {
@@ -15,7 +16,11 @@ using namespace resource;
 using img::vma_entry;
 
 constexpr uint64_t kSmall = 1u << 20;
+// Shadow memory of sanitizers, heaps of collectors: terabytes of which a few pages are used.
+constexpr uint64_t kGigantic = uint64_t{1} << 36;
+constexpr uint64_t kClearance = uint64_t{1} << 34; // our own mappings grow meanwhile
 constexpr uint32_t kMapDroppable = 0x08;
+constexpr uint32_t kLargestPage = 30; // its logarithm
 
 bool is_special(const vma_entry &vma, bool vdso_as_memory) {
     const uint32_t kinds = kVmaVvar | kVmaVsyscall | kVmaGuard | (vdso_as_memory ? 0 : kVmaVdso);
@@ -113,7 +118,7 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, bool vdso_as_mem
 }
 
 bool compatible(const Region &parent, const Region &child) {
-    if (parent.kind != child.kind || parent.flags != child.flags || !parent.is_private())
+    if (parent.kind != child.kind || parent.flags != child.flags || !parent.is_private() || parent.by_agent)
         return false;
     return child.kind == Region::Kind::Anonymous ||
            (parent.object == child.object && parent.pgoff - parent.start == child.pgoff - child.start);
@@ -124,6 +129,14 @@ Region *region_at(AddressSpace &space, uint64_t address) {
     auto it = std::upper_bound(space.regions.begin(), space.regions.end(), address,
                                [](uint64_t a, const Region &region) { return a < region.end; });
     return it != space.regions.end() && it->start <= address ? &*it : nullptr;
+}
+
+/// Whether it can lie at its place from the beginning: gigantic, and nothing of ours is near.
+bool fits_in_place(const Region &region, std::span<const Range> own) {
+    return region.kind == Region::Kind::Anonymous && region.size() >= kGigantic &&
+           std::ranges::none_of(own, [&](const Range &range) {
+               return range.start < region.end + kClearance && region.start < range.end + kClearance;
+           });
 }
 
 /// Cuts a region where the parent's regions begin and end, and marks the pieces that the parent has.
@@ -145,6 +158,7 @@ void inherit(const Region &whole, AddressSpace *parent, std::vector<Region> &out
         if (above && compatible(*above, piece)) {
             piece.inherited = true;
             piece.at = above->at + (at - above->start);
+            piece.in_place = above->in_place;
             above->passed_on = true;
         }
         at = piece.end;
@@ -154,13 +168,21 @@ void inherit(const Region &whole, AddressSpace *parent, std::vector<Region> &out
 
 uint64_t place(const Region &region, uint64_t &cursor) {
     // The same offset within a huge page as at the final address: then the kernel moves whole page tables.
-    uint64_t at = (cursor + base::kHugePageSize - 1) & ~(base::kHugePageSize - 1);
-    at += region.start & (base::kHugePageSize - 1);
+    const uint32_t huge = region.flags & MAP_HUGETLB ? region.flags >> MAP_HUGE_SHIFT & 0x3f : 0;
+    const uint64_t page = std::max(base::kHugePageSize, uint64_t{1} << std::min(huge, kLargestPage));
+    uint64_t at = (cursor + page - 1) & ~(page - 1);
+    at += region.start & (page - 1);
     cursor = at + region.size();
     return at;
 }
 
 } // namespace
+
+uint32_t anonymous_flags(const Region &region) {
+    static_assert(kKeptMapFlags == (MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << MAP_HUGE_SHIFT)));
+    const bool droppable = (region.flags & MAP_TYPE) == kMapDroppable;
+    return (region.flags & kKeptMapFlags) | MAP_FIXED | MAP_ANONYMOUS | (droppable ? kMapDroppable : MAP_PRIVATE);
+}
 
 SpecialMappings special_mappings(const TaskImage &task) {
     SpecialMappings found;
@@ -173,16 +195,24 @@ SpecialMappings special_mappings(const TaskImage &task) {
     return found;
 }
 
-Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory) {
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory,
+                                        std::span<const Range> own) {
     AddressSpace space;
     space.special = special_mappings(task);
-    for (const Region &region : TRY(make_regions(task, vdso_as_memory)))
-        inherit(region, parent, space.regions);
+    for (Region &region : TRY(make_regions(task, vdso_as_memory))) {
+        region.by_agent = region.kind == Region::Kind::Anonymous && !has_pages(task, region.start, region.end);
+        if (region.by_agent)
+            space.regions.push_back(region);
+        else
+            inherit(region, parent, space.regions);
+    }
     uint64_t cursor = parent ? parent->arena_used : 0;
     constexpr uint64_t kMost = 1ull << 46;
     for (Region &region : space.regions) {
-        if (!region.inherited)
-            region.at = place(region, cursor);
+        if (region.inherited || region.by_agent)
+            continue;
+        region.in_place = fits_in_place(region, own);
+        region.at = region.in_place ? region.start : place(region, cursor);
         if (cursor > kMost)
             return base::unsupported(
                 fmt::format("task {}: its mappings do not fit into half of the address space", task.pid));
@@ -193,7 +223,8 @@ Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *par
 
 void rebase(AddressSpace &space, const Arena &arena) {
     for (Region &region : space.regions)
-        region.at += arena.memory();
+        if (!region.in_place && !region.by_agent)
+            region.at += arena.memory();
 }
 
 } // namespace plan

@@ -7,6 +7,8 @@
 #include "criu/plan/ops.hh"
 #include "criu/plan/vdso.hh"
 
+#include <span>
+
 namespace plan {
 
 /// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous
@@ -31,12 +33,21 @@ struct Region {
     bool inherited = false;      ///< the parent has it at the same address: shared until written
     bool small_pages = false;    ///< MADV_NOHUGEPAGE: has to be known before it is filled
     bool passed_on = false;      ///< a child inherits it: must be filled before forking
+    bool in_place = false; ///< mapped at `start` from the beginning: too large for the arena, and nothing is there
+    bool by_agent = false; ///< holds nothing: the agent maps it, and it takes no room in the arena
 
     uint64_t size() const { return end - start; }
     bool holds_pages() const { return is_private() || kind == Kind::AioRing; }
     bool is_private() const { return kind == Kind::Anonymous || kind == Kind::PrivateFile; }
     bool operator==(const Region &) const = default;
 };
+
+/// Flags of mmap(2) that a mapping keeps whatever it maps.
+constexpr uint32_t kKeptMapFlags =
+    0x4000 /* NORESERVE */ | 0x100 /* GROWSDOWN */ | 0x40000 /* HUGETLB */ | (0x3fu << 26);
+
+/// Flags of mmap(2) for anonymous memory of the program's own, at an address that is given.
+uint32_t anonymous_flags(const Region &region);
 
 /// Special mappings: the kernel's vdso and its data.
 struct SpecialMappings {
@@ -54,8 +65,9 @@ struct AddressSpace {
 
 /// Plans the regions of a task. `parent` is null for the root; its regions that this task inherits are marked.
 /// Addresses in the arena are relative to its memory until rebase(). Errors: Unsupported, BadImage naming the mapping.
-/// `vdso_as_memory`: the image's vdso is from another kernel (vdso.hh).
-Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory = false);
+/// `vdso_as_memory`: the image's vdso is from another kernel (vdso.hh). `own`: what is mapped in the restore itself.
+Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *parent, bool vdso_as_memory = false,
+                                        std::span<const Range> own = {});
 
 /// Adds the arena's address to all regions.
 void rebase(AddressSpace &space, const Arena &arena);

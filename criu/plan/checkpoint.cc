@@ -1,5 +1,6 @@
 #include "criu/plan/checkpoint.hh"
 
+#include "base/both.hh"
 #include "criu/plan/thread_children.hh"
 
 #include "criu/resource/file/file.hh"
@@ -44,7 +45,26 @@ void share_sandbox(TaskImage &task) {
     }
 }
 
-Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry, bool fdinfo_per_id) {
+/// The threads behind the leader.
+Result<void> load_threads(const image::ImageDir &images, const img::pstree_entry &entry, TaskImage &task, Haste haste) {
+    for (uint32_t tid : entry.threads())
+        if (tid != task.pid)
+            task.threads.push_back({tid, {}});
+    auto load = [&](size_t i) -> Result<void> {
+        ThreadImage &thread = task.threads[i + 1];
+        thread.core = TRY(required<img::core_entry>(images, ImageKind::Core, thread.tid, "core"));
+        return {};
+    };
+    const size_t count = task.threads.size() - 1;
+    if (haste == Haste::Yes)
+        return base::for_each_in_halves(count, load);
+    for (size_t i = 0; i < count; i++)
+        TRY(load(i));
+    return {};
+}
+
+Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry, bool fdinfo_per_id,
+                            Haste haste) {
     TaskImage task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid()};
     auto leader = TRY(required<img::core_entry>(images, ImageKind::Core, task.pid, "core"));
     if (!leader.has_tc())
@@ -55,9 +75,7 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
                    ? Result<TaskImage>(std::move(task))
                    : base::bad_image(fmt::format("core-{}.img: no process ends with the exit code {:#x}", task.pid,
                                                  task.core().tc().exit_code()));
-    for (uint32_t tid : entry.threads())
-        if (tid != task.pid)
-            task.threads.push_back({tid, TRY(required<img::core_entry>(images, ImageKind::Core, tid, "core"))});
+    TRY(load_threads(images, entry, task, haste));
     if (auto ids = TRY(images.read_one<img::task_kobj_ids_entry>(ImageKind::Ids, task.pid)))
         task.ids = *ids;
     else if (task.core().has_ids())
@@ -72,6 +90,31 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
     task.pagemap = TRY(images.read_pagemap(ImageKind::Pagemap, task.pid));
     TRY(image::check_pages_file(images, ImageKind::Pagemap, task.pid, task.pagemap));
     return task;
+}
+
+/// Before anything is read of them: what is listed a hundred thousand times would be read as often. CRIU leaves the
+/// single thread of a zombie undefined.
+Result<void> check_ids(const std::vector<img::pstree_entry> &tree) {
+    std::set<uint32_t> ids;
+    auto note = [&](uint32_t id) -> Result<void> {
+        return id && ids.insert(id).second ? Result<void>{}
+                                           : base::bad_image(fmt::format("pstree.img: id {} is there twice or 0", id));
+    };
+    for (const img::pstree_entry &entry : tree) {
+        TRY(note(entry.pid()));
+        bool leader = false; // is listed among the threads, once
+        for (uint32_t tid : entry.threads())
+            if (entry.threads_size() > 1 && (tid != entry.pid() || std::exchange(leader, true)))
+                TRY(note(tid));
+    }
+    return {};
+}
+
+Result<void> load_tasks(Checkpoint &checkpoint, const std::vector<img::pstree_entry> &tree, Haste haste) {
+    for (const img::pstree_entry &entry : tree)
+        checkpoint.tasks.push_back(
+            TRY(load_task(checkpoint.images, entry, checkpoint.inventory.fdinfo_per_id(), haste)));
+    return {};
 }
 
 /// Images from before remaps had a type mark ghosts by the highest bit of the number.
@@ -161,7 +204,7 @@ Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
 Result<void> order_tasks(std::vector<TaskImage> &tasks) {
     std::map<uint32_t, std::vector<TaskImage>> children;
     std::set<uint32_t> ids;
-    for (TaskImage &task : tasks)
+    for (const TaskImage &task : tasks)
         for (const ThreadImage &thread : task.threads)
             if (!thread.tid || !ids.insert(thread.tid).second)
                 return base::bad_image(fmt::format("pstree.img: id {} is there twice or 0", thread.tid));
@@ -222,7 +265,7 @@ void find_holders(Checkpoint &checkpoint) {
 
 } // namespace
 
-Result<Checkpoint> load_checkpoint(int images_dir_fd) {
+Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     Checkpoint checkpoint{.images = TRY(image::ImageDir::open(images_dir_fd))};
     auto inventory = TRY(checkpoint.images.read_one<img::inventory_entry>(ImageKind::Inventory));
     if (!inventory)
@@ -234,9 +277,16 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd) {
         return base::bad_image(
             fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
     checkpoint.inventory = std::move(*inventory);
-    TRY(load_files(checkpoint));
-    for (auto &entry : TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree)))
-        checkpoint.tasks.push_back(TRY(load_task(checkpoint.images, entry, checkpoint.inventory.fdinfo_per_id())));
+    const auto tree = TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree));
+    TRY(check_ids(tree));
+    auto files = [&] { return load_files(checkpoint); };
+    auto tasks = [&] { return load_tasks(checkpoint, tree, haste); };
+    if (haste == Haste::Yes)
+        TRY(base::both(files, tasks));
+    else {
+        TRY(files());
+        TRY(tasks());
+    }
     TRY(order_tasks(checkpoint.tasks));
     TRY(find_forkers(checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)

@@ -58,6 +58,9 @@ struct Checkpoint {
 
 /// Reads and checks everything: ids that lead nowhere, pages files that are too short, tasks without parents.
 /// Errors: BadImage naming the file.
-Result<Checkpoint> load_checkpoint(int images_dir_fd);
+/// `haste`: with two threads. Not before forks: memory of the second thread is scattered, and every child copies its
+/// page tables.
+enum class Haste : uint8_t { No, Yes };
+Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste = Haste::No);
 
 } // namespace plan

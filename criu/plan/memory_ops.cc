@@ -23,15 +23,28 @@ constexpr uint64_t kGuardInstall = 102; // MADV_GUARD_INSTALL
 constexpr long kMseal = 462;
 constexpr uint64_t kMlockOnFault = 1;
 
-void plan_unmap(ThreadPlan &plan, const Surroundings &around) {
+/// Unmaps [from, to) but for the regions that lie at their places already.
+void plan_unmap_range(ThreadPlan &plan, const AddressSpace &space, const char *what, uint64_t from, uint64_t to) {
+    for (const Region &region : space.regions) {
+        if (!region.in_place || region.end <= from || region.start >= to)
+            continue;
+        if (region.start > from)
+            plan.call(Stage::Unmap, what, SYS_munmap, {from, region.start - from});
+        from = region.end;
+    }
+    if (from < to)
+        plan.call(Stage::Unmap, what, SYS_munmap, {from, to - from});
+}
+
+void plan_unmap(ThreadPlan &plan, const AddressSpace &space, const Surroundings &around) {
     uint64_t park = around.arena.parking();
     for (const Range &range : around.special) {
         plan.call(Stage::Unmap, "park the vdso", SYS_mremap,
                   {range.start, range.end - range.start, range.end - range.start, kMove, park});
         park += range.end - range.start;
     }
-    plan.call(Stage::Unmap, "unmap everything below", SYS_munmap, {0, around.arena.base});
-    plan.call(Stage::Unmap, "unmap everything above", SYS_munmap, {around.arena.end(), kUserEnd - around.arena.end()});
+    plan_unmap_range(plan, space, "unmap everything below", 0, around.arena.base);
+    plan_unmap_range(plan, space, "unmap everything above", around.arena.end(), kUserEnd);
 }
 
 /// What of this kernel's vdso a task had: all of it, its data only (valgrind unmaps the code), or nothing.
@@ -171,9 +184,12 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
 
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
                              const Surroundings &around) {
-    plan_unmap(plan, around);
+    plan_unmap(plan, space, around);
     for (const Region &region : space.regions)
-        if (region.kind != Region::Kind::AioRing)
+        if (region.by_agent)
+            plan.call(Stage::Memory, "map what holds nothing", SYS_mmap,
+                      {region.start, region.size(), region.prot, anonymous_flags(region), ~uint64_t{0}, 0});
+        else if (region.kind != Region::Kind::AioRing && !region.in_place)
             plan.call(Stage::Memory, "move a mapping", SYS_mremap,
                       {region.at, region.size(), region.size(), kMove, region.start});
     plan_special(plan, space, around);

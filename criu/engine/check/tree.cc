@@ -164,6 +164,7 @@ bool TreeReport::prevents() const {
 }
 
 base::Result<TreeReport> examine(const engine::DumpRequest &request) {
+    TRY(dump::check_target(request.root, false));
     TreeReport report;
     Examination examination(request, report);
     compel::FreezeOptions freeze;

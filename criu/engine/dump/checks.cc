@@ -2,6 +2,8 @@
 
 #include "criu/engine/dump/shared_ids.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/parse/stat.hh"
+#include "criu/parse/status.hh"
 
 #include <algorithm>
 #include <climits>
@@ -20,7 +22,46 @@ std::unexpected<base::Error> foreign(const tree::TaskFacts &task, const char *wh
                           .hint("dump with --shell-job, or start the program with setsid"));
 }
 
+std::optional<parse::Stat> stat_of(int pid) {
+    const auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/stat", pid).c_str());
+    auto stat = text ? parse::parse_stat(*text) : parse::Result<parse::Stat>(std::unexpected(text.error()));
+    return stat ? std::optional(std::move(*stat)) : std::nullopt;
+}
+
 } // namespace
+
+Result<void> check_target(base::Pid root, bool may_hold_us) {
+    const auto status_text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", root.value).c_str());
+    const auto stat = stat_of(root.value);
+    if (!status_text || !stat)
+        return {};
+    constexpr uint32_t kKernelThread = 0x0020'0000; // PF_KTHREAD
+    if (stat->flags & kKernelThread)
+        return base::unsupported(
+            fmt::format("{} ({}) is a kernel thread: it has no memory that could be saved", root.value, stat->comm));
+    const auto status = parse::parse_status(*status_text);
+    if (status && status->tgid != root.value) {
+        const auto process = stat_of(status->tgid);
+        return base::fail(
+            base::Error(base::ErrorKind::Usage, fmt::format("{} is a thread of process {} ({})", root.value,
+                                                            status->tgid, process ? process->comm : "?"))
+                .hint(fmt::format("a tree is named by the id of its process: -t {}", status->tgid)));
+    }
+    if (root.value == 1)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      "1 is the init process: everything here is in its tree, criu itself included")
+                              .hint("run criu outside of the pid namespace, with the id that the process has there"));
+    for (int pid = may_hold_us ? 0 : getpid(); pid > 1;) {
+        if (pid == root.value)
+            return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                          fmt::format("criu itself is in the tree of {} ({}), which would have to stop",
+                                                      root.value, stat->comm))
+                                  .hint("start criu from a process outside of that tree"));
+        const auto here = stat_of(pid);
+        pid = here ? here->ppid : 0;
+    }
+    return {};
+}
 
 Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job) {
     const tree::TaskFacts &root = tasks.front();

@@ -12,6 +12,7 @@
 #include "criu/engine/dump/task_dump.hh"
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
+#include "criu/engine/restore/draft.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/plugins.hh"
@@ -24,7 +25,6 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <optional>
-#include <sys/resource.h>
 
 namespace dump {
 namespace {
@@ -62,15 +62,14 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
     return {};
 }
 
-/// The restore opens all files in one task: better known before the tree ends.
-void warn_of_limit(base::Log &log, size_t files) {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && files > limit.rlim_max)
-        log.warn(
-            fmt::format("{} files are open in the tree: a restore needs that many descriptors at once, and the hard "
-                        "limit on open files is {} here: raise it before (ulimit -Hn), or restore with "
-                        "CAP_SYS_RESOURCE",
-                        files, limit.rlim_max));
+/// A tree that could not come back must not end.
+Result<void> verify(const engine::DumpRequest &request) {
+    auto outcome = restore::verify_images(request.images_dir_fd, request.files.shell_job);
+    if (!outcome)
+        return base::fail(std::move(outcome.error()
+                                        .ctx("what was written could not be restored here")
+                                        .hint("--no-verify dumps all the same, for a restore elsewhere")));
+    return {};
 }
 
 /// Writes all images but the inventory.
@@ -103,7 +102,6 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     if (writing)
         TRY(writing->finish(context));
     TRY(table.finish());
-    warn_of_limit(log, table.count());
     TRY(write_process_tree(images, tasks));
     resource::NamespaceDumpContext namespaces{
         images, log, tasks, files.namespaces, namespace_options, files.dump_contents};
@@ -226,6 +224,10 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                  .network_locked = file_settings.lock_network,
                                  .plugins = plugins.needed()},
                                 namespaces);
+    if (written && request.verify)
+        written = verify(request);
+    if (written)
+        written = kernel::check_interrupted();
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
@@ -243,6 +245,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (request.leave_running || request.leave_stopped)
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
+    kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
     clock.done();
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
@@ -277,6 +280,7 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
 base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine::Notifier &notifier, base::Log &log) {
     if (request.root.value <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
+    TRY_CTX(check_target(request.root, request.files.service_socket != 0), "dump");
     const Job job{request, notifier, log};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");

@@ -181,11 +181,4 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     return id;
 }
 
-size_t FileTable::count() const {
-    size_t all = paths_.size();
-    for (const auto &[key, same] : descriptions_)
-        all += same.size();
-    return all;
-}
-
 } // namespace dump

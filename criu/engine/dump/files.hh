@@ -25,8 +25,6 @@ public:
     Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags);
     /// What is open on that inode in a table added so far.
     std::optional<FileId> find_open(uint64_t device, uint64_t inode) const;
-    /// How many files the images hold.
-    size_t count() const;
     /// All tables are added: lets every kind look whether something is missing.
     Result<void> finish();
 

@@ -121,6 +121,7 @@ Coordinator::~Coordinator() {
 void Coordinator::done() {
     done_ = true;
     prctl(PR_SET_CHILD_SUBREAPER, 0);
+    asked_to_end_ = kernel::take_interruptions();
     sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
 }
 

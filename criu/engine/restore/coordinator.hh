@@ -23,6 +23,8 @@ public:
     Result<void> wait_all(const std::function<void()> &meanwhile = {});
     /// The tree lives on its own from here on.
     void done();
+    /// A signal that came too late to be obeyed; 0 for none.
+    int asked_to_end() const { return asked_to_end_; }
 
 private:
     Result<void> root_is_alive() const;
@@ -31,6 +33,7 @@ private:
     Hold hold_; ///< on a root that is not our child
     bool started_ = false, done_ = false;
     sigset_t old_mask_{};
+    int asked_to_end_ = 0;
 };
 
 } // namespace restore

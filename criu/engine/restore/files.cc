@@ -1,9 +1,9 @@
 #include "criu/engine/restore/files.hh"
 
+#include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/page_reader.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
-#include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -24,42 +24,11 @@ const std::vector<img::fdinfo_entry> &table_of(const plan::Checkpoint &checkpoin
     return checkpoint.tables.at(task.ids.files_id());
 }
 
-/// Ids of all files that some task has open, maps, runs or works in.
-std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
-    std::set<uint32_t> ids;
-    for (const plan::TaskImage &task : checkpoint.tasks) {
-        if (task.dead())
-            continue;
-        for (const img::fdinfo_entry &entry : table_of(checkpoint, task))
-            ids.insert(entry.id());
-        for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
-                ids.insert(static_cast<uint32_t>(vma.shmid()));
-        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
-    }
-    return ids;
-}
-
 /// Network devices come first: sockets may be bound to them or to their addresses.
 std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
     std::vector<uint32_t> order(ids.begin(), ids.end());
     std::ranges::stable_partition(order, [&](uint32_t id) { return checkpoint.files.at(id).type() == img::TUNF; });
     return order;
-}
-
-/// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
-/// then has to hold most files only once.
-std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
-    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
-    for (auto &[id, table] : checkpoint.tables)
-        for (const img::fdinfo_entry &entry : table)
-            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
-                owner->second.reset();
-    std::map<uint32_t, int> homes;
-    for (auto &[number, file] : owners)
-        if (file)
-            homes.emplace(*file, static_cast<int>(number));
-    return homes;
 }
 
 /// Moves a descriptor to its home, or to the lowest free number of the stash.
@@ -212,14 +181,6 @@ void raise_limit() {
 }
 
 } // namespace
-
-int first_free_number(const plan::Checkpoint &checkpoint) {
-    int first = 3;
-    for (auto &[id, table] : checkpoint.tables)
-        if (!table.empty())
-            first = std::max(first, static_cast<int>(table.back().fd()) + 1);
-    return first;
-}
 
 Result<void> open_files(RestoreContext &context) {
     raise_limit();

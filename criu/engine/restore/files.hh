@@ -29,7 +29,4 @@ Result<void> restore_directories(const RestoreContext &context, const plan::Task
 /// Closes everything below keep_base() that is not the task's.
 void close_foreign(const RestoreContext &context, const plan::TaskImage &task);
 
-/// First descriptor number that no task uses.
-int first_free_number(const plan::Checkpoint &checkpoint);
-
 } // namespace restore

@@ -16,8 +16,6 @@ namespace {
 
 using plan::Region;
 
-constexpr uint32_t kMapDroppable = 0x08;
-
 Part part_of(const Region &region) {
     return region.passed_on ? Part::PassedOn : Part::Own;
 }
@@ -66,15 +64,13 @@ Result<void> map_unshared(const RestoreContext &context, const Region &region) {
 }
 
 Result<void> map_region(const RestoreContext &context, const Region &region) {
-    constexpr uint32_t kKept = MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << 26);
     int fd = -1;
     base::UniqueFd reopened;
-    uint32_t flags = (region.flags & kKept) | MAP_FIXED;
+    uint32_t flags = (region.flags & plan::kKeptMapFlags) | MAP_FIXED;
     switch (region.kind) {
     case Region::Kind::AioRing:
     case Region::Kind::Anonymous:
-        flags |= MAP_ANONYMOUS |
-                 ((region.flags & 0xf) == kMapDroppable ? kMapDroppable : static_cast<uint32_t>(MAP_PRIVATE));
+        flags = plan::anonymous_flags(region);
         break;
     case Region::Kind::PrivateFile:
         flags |= MAP_PRIVATE;
@@ -108,7 +104,7 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
 std::vector<const Region *> targets(const plan::AddressSpace &space, Part part) {
     std::vector<const Region *> found;
     for (const Region &region : space.regions)
-        if (region.holds_pages() && part_of(region) == part)
+        if (region.holds_pages() && !region.by_agent && part_of(region) == part)
             found.push_back(&region);
     return found;
 }
@@ -152,7 +148,7 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
     const plan::TaskImage &task = context.task(node);
     const plan::AddressSpace &space = context.space(node);
     for (const Region &region : space.regions)
-        if (part_of(region) == part && !region.inherited)
+        if (part_of(region) == part && !region.inherited && !region.by_agent)
             TRY(map_region(context, region));
     // What the parent has mapped has the protection that its own contents needed.
     for (const Region &region : space.regions)

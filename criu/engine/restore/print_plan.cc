@@ -47,9 +47,10 @@ void print_files(Out out, const plan::Checkpoint &checkpoint, const plan::TaskIm
 
 void print_memory(Out out, const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
-        fmt::format_to(out, "  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
-                       kind_name(region.kind), region.inherited ? ", inherited" : "",
-                       region.passed_on ? ", passed on" : "");
+        if (!region.by_agent)
+            fmt::format_to(out, "  premap {:#x}-{:#x} at {:#x}: {}{}{}\n", region.start, region.end, region.at,
+                           kind_name(region.kind), region.inherited ? ", inherited" : "",
+                           region.passed_on ? ", passed on" : "");
 }
 
 } // namespace

@@ -3,6 +3,8 @@
 #include "criu/engine/restore/restore.hh"
 
 #include "criu/engine/restore/coordinator.hh"
+#include "criu/engine/restore/draft.hh"
+#include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
@@ -12,6 +14,7 @@
 #include "criu/engine/restore/surroundings.hh"
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
+#include "criu/kernel/interruption.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,49 +22,6 @@
 
 namespace restore {
 namespace {
-
-Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &checkpoint, bool vdso_as_memory) {
-    std::vector<plan::AddressSpace> spaces(checkpoint.tasks.size());
-    std::map<uint32_t, size_t> index;
-    for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
-        const plan::TaskImage &task = checkpoint.tasks[i];
-        index[task.pid] = i;
-        if (task.dead())
-            continue;
-        auto parent = i ? index.find(task.ppid) : index.end();
-        spaces[i] = TRY_CTX(
-            plan::plan_address_space(task, parent == index.end() ? nullptr : &spaces[parent->second], vdso_as_memory),
-            fmt::format("task {}", task.pid));
-    }
-    return spaces;
-}
-
-/// Finds an arena that is free in every task and in us, and puts all regions into it.
-Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
-                                             std::vector<plan::AddressSpace> &spaces, const OwnMappings &own,
-                                             const VdsoFit &vdso) {
-    plan::Surroundings around;
-    std::vector<plan::Range> taken = own.all;
-    uint64_t memory = 0;
-    for (size_t i = 0; i < spaces.size(); i++) {
-        memory = std::max(memory, spaces[i].arena_used);
-        for (const img::vma_entry &vma : checkpoint.tasks[i].mm.vmas())
-            taken.push_back({vma.start(), vma.end()});
-    }
-    const uint64_t room_for_vdso = vdso.in_place ? 0 : plan::Arena::kParkingSize;
-    around.arena = TRY(plan::place_arena(std::move(taken), memory + room_for_vdso));
-    around.special = own.special;
-    around.images = &checkpoint.images;
-    if (!vdso.in_place) {
-        // Right behind the arena, which is as free in all tasks, and stays when the arena goes.
-        around.arena.size -= room_for_vdso;
-        around.vdso_home = around.arena.end();
-        around.vdso_patches = TRY(plan::plan_vdso_patches(vdso.theirs, vdso.ours, around.vdso_home + vdso.ours_offset));
-    }
-    for (plan::AddressSpace &space : spaces)
-        plan::rebase(space, around.arena);
-    return around;
-}
 
 /// Waits for the tree, stage by stage.
 Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::Notifier &notifier) {
@@ -137,41 +97,40 @@ Result<void> write_pidfile(const engine::RestoreRequest &request, base::Pid root
 
 base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, engine::Notifier &notifier,
                                          base::Log &log) {
-    auto checkpoint = TRY_CTX(plan::load_checkpoint(request.images_dir_fd), "restore");
-    auto topology = TRY_CTX(plan::plan_topology(checkpoint, request.files.shell_job), "restore");
-    const OwnMappings own = TRY_CTX(own_mappings(), "restore");
-    const VdsoFit vdso = TRY_CTX(compare_vdso(checkpoint, own.special), "restore");
-    auto spaces = TRY_CTX(plan_spaces(checkpoint, !vdso.in_place), "restore");
-    auto around = TRY_CTX(plan_surroundings(checkpoint, spaces, own, vdso), "restore");
+    Draft draft = TRY_CTX(make_draft(request.images_dir_fd, request.files.shell_job), "restore");
+    const plan::Checkpoint &checkpoint = *draft.checkpoint;
     TRY_CTX(check_cpu(checkpoint), "restore");
     TRY_CTX(check_namespaces(checkpoint), "restore");
     if (request.print_plan)
-        return engine::RestoreOutcome{.root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
-                                      .statistics = {},
-                                      .plan = TRY_CTX(print_plan(checkpoint, topology, spaces, around), "restore")};
+        return engine::RestoreOutcome{
+            .root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
+            .statistics = {},
+            .asked_to_end = 0,
+            .plan = TRY_CTX(print_plan(checkpoint, draft.topology, draft.spaces, draft.around), "restore")};
     TRY_CTX(check_given(request.files.inherit_fds), "restore");
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
+    TRY_CTX(check_descriptors(checkpoint), "restore");
     if (request.own_cgroups_only)
         TRY_CTX(check_cgroups(checkpoint), "restore");
     const uint64_t flags = namespace_flags(checkpoint);
     if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
-        TRY_CTX(check_pids(checkpoint, topology), "restore");
+        TRY_CTX(check_pids(checkpoint, draft.topology), "restore");
 
     const bool needs_own_clocks = has_own_clocks(checkpoint) ||
                                   TRY_CTX(clock_is_behind(checkpoint, request.withhold_capabilities, log), "restore");
 
     TRY_CTX(notifier.tell("pre-restore", {}), "restore");
     RestoreClock clock;
-    auto rendezvous = TRY_CTX(Rendezvous::create(around.arena), "restore");
+    auto rendezvous = TRY_CTX(Rendezvous::create(draft.around.arena), "restore");
     auto plugins = TRY_CTX(start_plugins(checkpoint, request.plugins, log), "restore");
     RestoreContext context{.request = request,
                            .log = log,
                            .checkpoint = checkpoint,
-                           .topology = topology,
+                           .topology = draft.topology,
                            .plugins = plugins,
-                           .spaces = std::move(spaces),
-                           .around = around,
+                           .spaces = std::move(draft.spaces),
+                           .around = draft.around,
                            .rendezvous = rendezvous,
                            .coordinator = getpid(),
                            .namespace_flags = flags,
@@ -197,6 +156,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(request, root), "restore");
+    TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone
     TRY_CTX(network.unlock(notifier, root), "restore");
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
@@ -211,7 +171,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     tell_only(notifier, "post-resume", root, log);
     auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");
-    return engine::RestoreOutcome{.root = root, .statistics = std::move(statistics), .plan = {}};
+    return engine::RestoreOutcome{
+        .root = root, .statistics = std::move(statistics), .asked_to_end = coordinator.asked_to_end(), .plan = {}};
 }
 
 } // namespace restore

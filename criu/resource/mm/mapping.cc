@@ -2,8 +2,13 @@
 
 #include "criu/resource/mm/vma_status.hh"
 
+#include "base/ids.hh"
+
+#include <algorithm>
+#include <bit>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 
 namespace resource {
@@ -50,8 +55,8 @@ Result<MappingClass> classify_file(const Vma &vma) {
         return MappingClass::SocketRing;
     if (vma.name.starts_with("/memfd:"))
         return MappingClass::Memfd;
-    if (vma.name.starts_with("/anon_hugepage"))
-        return vma.shared ? refuse(vma, "shared huge pages are not supported yet") : MappingClass::PrivateAnonymous;
+    if (vma.name.starts_with("/anon_hugepage")) // shared: in images a memfd of that name, as CRIU writes it
+        return vma.shared ? MappingClass::Memfd : MappingClass::PrivateAnonymous;
     if (vma.shared && vma.name.starts_with("/dev/zero") && vma.deleted)
         return MappingClass::SharedAnonymous;
     if (vma.flags.has(VmFlag::Io) || vma.flags.has(VmFlag::Pf))
@@ -75,8 +80,10 @@ uint32_t map_flags(const Vma &vma, MappingClass kind) {
         flags |= MAP_LOCKED;
     if (vma.flags.has(VmFlag::Nr))
         flags |= MAP_NORESERVE;
-    if (vma.flags.has(VmFlag::Ht))
-        flags |= MAP_HUGETLB;
+    if (vma.flags.has(VmFlag::Ht)) {
+        const uint64_t page = std::max<uint64_t>(vma.kernel_page_size, base::kPageSize);
+        flags |= MAP_HUGETLB | static_cast<uint32_t>(std::countr_zero(page)) << MAP_HUGE_SHIFT;
+    }
     if (vma.flags.has(VmFlag::Dp))
         flags = (flags & ~static_cast<uint32_t>(MAP_PRIVATE)) | kMapDroppable;
     return flags;

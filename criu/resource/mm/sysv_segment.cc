@@ -4,19 +4,23 @@
 #include "base/unique_fd.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/mman.h>
 #include <set>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace resource {
 namespace {
 
 constexpr uint32_t kModeBits = 0777;
+constexpr uint32_t kHugeBits = 0x3fu << MAP_HUGE_SHIFT; // the logarithm of the page size
 constexpr uint64_t kMostBytes = uint64_t{1} << 46;
 
 std::string name_of(const img::ipc_shm_entry &entry) {
@@ -27,8 +31,24 @@ bool is_removed(const img::ipc_shm_entry &entry) {
     return entry.desc().mode() & SHM_DEST;
 }
 
-uint64_t pages_of(uint64_t bytes) {
-    return (bytes + base::kPageSize - 1) / base::kPageSize * base::kPageSize;
+uint64_t page_size(const img::ipc_shm_entry &entry) {
+    return entry.hugetlb_flag() ? uint64_t{1} << (entry.hugetlb_flag() >> MAP_HUGE_SHIFT) : base::kPageSize;
+}
+
+uint64_t whole_pages(uint64_t bytes, uint64_t page) {
+    return (bytes + page - 1) / page * page;
+}
+
+/// Bytes of address space that an attached segment takes, its last page whole: it can be of any size of pages.
+uint64_t attached_size(const void *at, uint64_t bytes) {
+    struct statfs fs {};
+    const auto start = reinterpret_cast<uint64_t>(at);
+    for (uint64_t page : {base::kPageSize, base::kHugePageSize, uint64_t{1} << 30}) {
+        const std::string name = fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + whole_pages(bytes, page));
+        if (statfs(name.c_str(), &fs) == 0)
+            return whole_pages(bytes, static_cast<uint64_t>(fs.f_bsize));
+    }
+    return whole_pages(bytes, base::kPageSize);
 }
 
 /// The key that a segment was created with: a removed one has no other trace of it than its name, "/SYSV%08x".
@@ -54,8 +74,8 @@ Result<void> check(const img::ipc_shm_entry &entry) {
     const img::ipc_desc_entry &desc = entry.desc();
     if (!entry.size() || entry.size() > kMostBytes || desc.id() > INT32_MAX)
         return base::bad_image(name_of(entry) + " has an impossible size or id");
-    if (entry.has_hugetlb_flag() && entry.hugetlb_flag())
-        return base::unsupported(name_of(entry) + " is of huge pages, which is not supported yet");
+    if (entry.hugetlb_flag() && (page_size(entry) < base::kPageSize || page_size(entry) > kMostBytes))
+        return base::bad_image(name_of(entry) + " has impossible huge pages");
     if (!entry.in_pagemaps())
         return base::unsupported(name_of(entry) + " has its contents beside its entry, which is not supported yet");
     shmid_ds now{};
@@ -79,7 +99,8 @@ Result<void> ask_for_id(uint32_t id) {
 
 Result<int> create(const img::ipc_shm_entry &entry) {
     const img::ipc_desc_entry &desc = entry.desc();
-    const int flags = IPC_CREAT | IPC_EXCL | static_cast<int>(desc.mode() & kModeBits);
+    const uint32_t huge = entry.hugetlb_flag() ? SHM_HUGETLB | (entry.hugetlb_flag() & kHugeBits) : 0;
+    const int flags = IPC_CREAT | IPC_EXCL | static_cast<int>((desc.mode() & kModeBits) | huge);
     TRY(ask_for_id(desc.id()));
     int id = shmget(static_cast<key_t>(desc.key()), entry.size(), flags);
     if (id < 0 && errno == EEXIST && is_removed(entry)) { // the key went to a successor: nobody can look for it here
@@ -112,8 +133,6 @@ Result<img::ipc_shm_entry> describe_segment(const parse::Vma &vma) {
     shmid_ds now{};
     if (vma.inode > INT32_MAX || !stat_segment(id, now))
         return base::unsupported(fmt::format("{}: the segment is not of this IPC namespace", vma.name));
-    if (vma.flags.has(parse::VmFlag::Ht))
-        return base::unsupported(fmt::format("{}: a segment of huge pages is not supported yet", vma.name));
     img::ipc_shm_entry entry;
     img::ipc_desc_entry *desc = entry.mutable_desc();
     const bool removed = now.shm_perm.mode & SHM_DEST;
@@ -126,6 +145,9 @@ Result<img::ipc_shm_entry> describe_segment(const parse::Vma &vma) {
     desc->set_id(static_cast<uint32_t>(id));
     entry.set_size(now.shm_segsz);
     entry.set_in_pagemaps(true);
+    if (vma.flags.has(parse::VmFlag::Ht))
+        entry.set_hugetlb_flag(SHM_HUGETLB | static_cast<uint32_t>(std::countr_zero(vma.kernel_page_size))
+                                                 << MAP_HUGE_SHIFT);
     return entry;
 }
 
@@ -166,7 +188,7 @@ Result<void> SegmentSet::restore_one(const img::ipc_shm_entry &entry, const Fill
     if (at == reinterpret_cast<void *>(-1))
         return base::fail_sys("attach");
     attached_.push_back(at);
-    const uint64_t size = pages_of(entry.size());
+    const uint64_t size = whole_pages(entry.size(), page_size(entry));
     // Pages of zeroes are not in the image.
     if (exists && madvise(at, size, MADV_REMOVE) < 0)
         return base::fail_sys("empty the segment that is there");
@@ -181,14 +203,14 @@ Result<void> attach_segment(int id, uint64_t offset, uint64_t size, uint64_t at,
     shmid_ds now{};
     if (!stat_segment(id, now))
         return base::fail_sys(fmt::format("find System V segment {}", id));
-    const uint64_t whole = pages_of(now.shm_segsz);
-    if (offset > whole || size > whole - offset)
-        return base::bad_image(fmt::format("System V segment {} is smaller than its mapping", id));
     // Always attached as a whole; the part that the task has kept is moved, the rest goes.
     void *all = shmat(id, nullptr, (may_write ? 0 : SHM_RDONLY) | (prot & PROT_EXEC ? SHM_EXEC : 0));
     if (all == reinterpret_cast<void *>(-1))
         return base::fail_sys(fmt::format("attach System V segment {}", id));
     auto *start = static_cast<std::byte *>(all);
+    const uint64_t whole = attached_size(all, now.shm_segsz);
+    if (offset > whole || size > whole - offset)
+        return base::bad_image(fmt::format("System V segment {} is smaller than its mapping", id));
     if (mremap(start + offset, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, reinterpret_cast<void *>(at)) == MAP_FAILED)
         return base::fail_sys(fmt::format("move System V segment {}", id));
     if (offset)

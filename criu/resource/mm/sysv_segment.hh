@@ -16,8 +16,8 @@ namespace resource {
 
 using base::Result;
 
-/// What the kernel tells about the segment behind a mapping. Errors: Unsupported for huge pages, or when the segment is
-/// not of our IPC namespace.
+/// What the kernel tells about the segment behind a mapping. Errors: Unsupported when the segment is not of our
+/// IPC namespace.
 Result<img::ipc_shm_entry> describe_segment(const parse::Vma &vma);
 
 /// The segments of a checkpoint, found again or created; attached until the object ends.

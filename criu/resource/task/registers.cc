@@ -1,8 +1,8 @@
 // Registers of a thread (x86-64). Read and written by ptrace while the thread is stopped.
 //
 // The extended state (XSAVE) is laid out differently by different CPUs: where a component lies is asked of CPUID on
-// both sides, and the image keeps each component on its own. Only components in use (their bit in xstate_bv) must exist
-// on the CPU of the restore.
+// both sides, and the image keeps each component on its own. Only components in use (their bit in xstate_bv, and
+// contents that are not the initial ones) must exist on the CPU of the restore.
 //
 // A system call that was interrupted is put back to its instruction, as the kernel would do on the way to user mode.
 // The image also says with which error it was cut off, and a restore sets that up again: then it is the kernel that
@@ -219,19 +219,52 @@ bool all_zero(const auto &words) {
     return std::ranges::all_of(words, [](auto word) { return word == 0; });
 }
 
-/// Parts that are marked as in use although they hold what every task has. Migration to a processor without them is
-/// no loss then.
-uint64_t unused_parts(const img::user_x86_xsave_entry &x) {
+/// Components that hold what every task has from its start, whatever xstate_bv says: programs that go through all
+/// registers once (a memset with AVX-512, ld.so's XSAVE) leave them marked. Migration to a processor without them is no
+/// loss then.
+uint64_t initial_components(const img::user_x86_xsave_entry &x) {
     constexpr uint32_t kDefaultPkru = 0x55555554; // of the kernel's init_pkru: all keys but 0 are closed
-    uint64_t unused = 0;
-    if (all_zero(x.bndreg_state()) && all_zero(x.bndcsr_state()))
-        unused |= 1u << kBndregs | 1u << kBndcsr;
-    if (std::ranges::all_of(x.pkru(), [](uint32_t word) { return word == 0 || word == kDefaultPkru; }))
-        unused |= 1u << kPkru;
-    return unused;
+    uint64_t initial = 0;
+    auto note = [&](bool holds, unsigned component) { initial |= uint64_t{holds} << component; };
+    note(all_zero(x.ymmh_space()), kYmm);
+    note(all_zero(x.bndreg_state()), kBndregs);
+    note(all_zero(x.bndcsr_state()), kBndcsr);
+    note(all_zero(x.opmask_reg()), kOpmask);
+    note(all_zero(x.zmm_upper()), kZmmHi256);
+    note(all_zero(x.hi16_zmm()), kHi16Zmm);
+    note(std::ranges::all_of(x.pkru(), [](uint32_t word) { return word == 0 || word == kDefaultPkru; }), kPkru);
+    return initial;
+}
+
+/// The names of components, as the flags of /proc/cpuinfo call them.
+std::string component_names(uint64_t components) {
+    struct Name {
+        uint64_t bits;
+        std::string_view name;
+    };
+    constexpr Name kNames[] = {{1u << kYmm, "AVX"},
+                               {1u << kBndregs | 1u << kBndcsr, "MPX"},
+                               {1u << kOpmask | 1u << kZmmHi256 | 1u << kHi16Zmm, "AVX-512"},
+                               {1u << kPkru, "PKU"}};
+    std::string names;
+    for (const Name &known : kNames)
+        if (components & known.bits)
+            names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);
+    return names.empty() ? "other" : names;
 }
 
 } // namespace
+
+Result<uint64_t> used_components(const img::user_x86_fpregs_entry &fpu, uint64_t supported) {
+    const uint64_t marked = fpu.has_xsave() ? fpu.xsave().xstate_bv() : (1u << kX87 | 1u << kSse);
+    const uint64_t used = marked & (supported | ~initial_components(fpu.xsave()));
+    if (uint64_t missing = used & ~supported)
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("the task uses CPU state {:#x} ({}) that this CPU does not have",
+                                                  missing, component_names(missing)))
+                              .hint("restore on a machine whose CPU has the same extensions"));
+    return used;
+}
 
 Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     const img::user_x86_fpregs_entry &fpu = core.thread_info().fpregs();
@@ -248,13 +281,7 @@ Result<std::vector<std::byte>> read_xstate(const img::core_entry &core) {
     copy_in<uint32_t>(fpu.st_space(), state, {32, 128});
     copy_in<uint32_t>(fpu.xmm_space(), state, {160, 256});
     const img::user_x86_xsave_entry &x = fpu.xsave();
-    uint64_t in_use = fpu.has_xsave() ? x.xstate_bv() : (1u << kX87 | 1u << kSse);
-    in_use &= layout().supported | ~unused_parts(x);
-    if (uint64_t missing = in_use & ~layout().supported)
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("the task uses CPU state {:#x} that this CPU does not have", missing))
-                              .hint("restore on a machine whose CPU has the same extensions (AVX, AVX-512, PKU)"));
-    store(state, kHeaderAt, in_use);
+    store(state, kHeaderAt, TRY(used_components(fpu, layout().supported)));
     copy_in<uint32_t>(x.ymmh_space(), state, place_of(kYmm));
     copy_in<uint64_t>(x.bndreg_state(), state, place_of(kBndregs));
     copy_in<uint64_t>(x.bndcsr_state(), state, place_of(kBndcsr));

@@ -13,6 +13,11 @@ Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &co
 /// Registers for PTRACE_SETREGSET(NT_PRSTATUS). An interrupted system call is issued again from its first instruction.
 Result<compel::Registers> read_registers(const img::core_entry &core);
 
+/// Components of the extended state (XSAVE bits) that the task needs: marked in xstate_bv and, where the CPU lacks
+/// them, with other contents than the initial ones. `supported`: what the CPU of the restore has. Pure. Errors:
+/// Unsupported naming what it lacks.
+Result<uint64_t> used_components(const img::user_x86_fpregs_entry &fpu, uint64_t supported);
+
 /// Extended state for PTRACE_SETREGSET(NT_X86_XSTATE), laid out for this CPU.
 /// Errors: Unsupported where a component is in use that this CPU lacks.
 Result<std::vector<std::byte>> read_xstate(const img::core_entry &core);

@@ -5,6 +5,7 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 namespace resource::scheduling {
@@ -14,6 +15,7 @@ constexpr size_t kMaskBytes = 1024; // 8192 CPUs or nodes
 constexpr uint64_t kWhoProcess = 1; // IOPRIO_WHO_PROCESS
 constexpr uint32_t kDeadline = 6;   // SCHED_DEADLINE
 constexpr uint64_t kResetOnFork = 1;
+constexpr int64_t kNiceOffset = 20; // the system call, unlike libc's function, answers 20 - nice
 
 // struct sched_attr of sched_setattr(2), first published size.
 struct SchedAttr {
@@ -25,10 +27,9 @@ struct SchedAttr {
 };
 static_assert(sizeof(SchedAttr) == 48);
 
-// Trailing zero bytes say nothing.
-void write(const SchedAttr &attr, img::thread_core_entry *thread) {
+void write(const SchedAttr &attr, int32_t nice, img::thread_core_entry *thread) {
     img::ext_thread_core *ext = thread->mutable_ext();
-    thread->set_sched_nice(attr.nice);
+    thread->set_sched_nice(nice);
     thread->set_sched_policy(attr.policy);
     if (attr.policy == SCHED_FIFO || attr.policy == SCHED_RR)
         thread->set_sched_prio(attr.priority);
@@ -45,21 +46,25 @@ Answer ask(compel::Batch &batch, const tree::TaskFacts &, const tree::ThreadFact
     uint64_t attr = batch.out(sizeof(SchedAttr)), cpus = batch.out(kMaskBytes), mode = batch.out(8),
              nodes = batch.out(kMaskBytes);
     size_t first = batch.call(SYS_sched_getattr, {0, attr, sizeof(SchedAttr), 0});
+    size_t nice = batch.call(SYS_getpriority, {PRIO_PROCESS, 0});
     batch.call(SYS_sched_getaffinity, {0, kMaskBytes, cpus});
     batch.call(SYS_ioprio_get, {kWhoProcess, 0});
     batch.call(SYS_prctl, {PR_GET_TIMERSLACK, 0, 0, 0, 0});
     batch.call(SYS_get_mempolicy, {mode, nodes, kMaskBytes * 8, 0, 0});
     return [=](const compel::Batch &done, img::core_entry &core) -> Result<void> {
         TRY(must(done, first, "sched_getattr"));
-        write(done.value<SchedAttr>(attr), core.mutable_thread_core());
+        TRY(must(done, nice, "getpriority"));
+        // sched_getattr(2) does not tell the nice value of a real-time thread, which it has again afterwards.
+        write(done.value<SchedAttr>(attr), static_cast<int32_t>(kNiceOffset - done.result(nice)),
+              core.mutable_thread_core());
         img::ext_thread_core *ext = core.mutable_thread_core()->mutable_ext();
-        if (done.result(first + 1) > 0)
-            ext->set_affinity(trim_mask(done.bytes(cpus, static_cast<size_t>(done.result(first + 1)))));
         if (done.result(first + 2) > 0)
-            ext->set_ioprio(static_cast<uint32_t>(done.result(first + 2)));
+            ext->set_affinity(trim_mask(done.bytes(cpus, static_cast<size_t>(done.result(first + 2)))));
         if (done.result(first + 3) > 0)
-            ext->set_timerslack_ns(static_cast<uint64_t>(done.result(first + 3)));
-        if (done.result(first + 4) == 0 && done.value<uint32_t>(mode)) {
+            ext->set_ioprio(static_cast<uint32_t>(done.result(first + 3)));
+        if (done.result(first + 4) > 0)
+            ext->set_timerslack_ns(static_cast<uint64_t>(done.result(first + 4)));
+        if (done.result(first + 5) == 0 && done.value<uint32_t>(mode)) {
             ext->set_numa_mode(done.value<uint32_t>(mode));
             ext->set_numa_nodes(trim_mask(done.bytes(nodes, kMaskBytes)));
         }
@@ -90,6 +95,10 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
             attr.period = ext.sched_period_ns();
         }
         plan.call(Stage::Context, "sched_setattr", SYS_sched_setattr, {0, plan.data().add_value(attr), 0});
+        // Of these sched_setattr(2) takes no nice value: they would keep that of the tool.
+        if (attr.policy != SCHED_OTHER && attr.policy != SCHED_BATCH)
+            plan.call(Stage::Context, "setpriority", SYS_setpriority,
+                      {PRIO_PROCESS, 0, static_cast<uint64_t>(int64_t{attr.nice})});
     }
     if (ext.has_ioprio())
         plan.call(Stage::Context, "ioprio_set", SYS_ioprio_set, {kWhoProcess, 0, ext.ioprio()});

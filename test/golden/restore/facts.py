@@ -25,6 +25,7 @@ class Check:
     def __init__(self, home, gone):
         self.work, self.gone = home / "work", gone
         self.wrong, self.count = [], 0
+        self.udp_port = 0  # that the kernel had given to fd 38
 
     def equal(self, what, found, wanted):
         self.count += 1

@@ -38,6 +38,29 @@ class Images:
         """Puts everything that lay in the old home to the new one."""
         self.edit("files.img", lambda entries: json.loads(json.dumps(entries).replace(OLD_HOME, str(home))))
 
+    def renumber(self):
+        """Descriptors get the numbers of the first set, which was made where one more had been inherited: 10. The
+        program itself has chosen 20."""
+        def higher(entry, key):
+            old = entry[key]
+            return {**entry, key: old + (old >= 10) + (old == 19) if old != 20 else 20}
+
+        for image in sorted(self.folder.glob("fdinfo-*.img")):
+            self.edit(image.name, lambda entries: [higher(entry, "fd") for entry in entries])
+        self.edit("filelocks.img", lambda entries: [higher(entry, "fd") for entry in entries])
+        self.edit("files.img", lambda entries: [
+            {**entry, "epfd": {**entry["epfd"], "tfd": [higher(target, "tfd") for target in entry["epfd"]["tfd"]]}}
+            if "epfd" in entry else entry for entry in entries])
+
+    def port(self, number):
+        """The port that a socket of the root task is bound to."""
+        file_id = next(entry["id"] for entry in self.decode("fdinfo-2.img")["entries"] if entry["fd"] == number)
+        return next(entry["isk"]["src_port"] for entry in self.decode("files.img")["entries"] if entry["id"] == file_id)
+
+    def numbers(self):
+        """Descriptors of the root task's table."""
+        return [entry["fd"] for entry in self.decode("fdinfo-2.img")["entries"]]
+
     def drop(self, kinds):
         """Takes all descriptors of these kinds out; returns their numbers."""
         numbers = []

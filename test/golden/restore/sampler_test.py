@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Restores the golden sampler: images that CRIU 4.2 wrote of sampler.c, on this machine, with our tool.
+"""Restores the golden samplers: images that CRIU 4.2 wrote of sampler.c, with our tool.
 
 usage: sampler_test.py CRIU [--keep DIR] [--variant NAME]      all variants (variants.py) without a name
+
+There are two sets: one from a processor with AVX-512, whose registers its tasks use, and one from a lesser processor, which
+restores everywhere. A set that this processor cannot take is skipped.
 
 The program is built again (the compiler and the libc must give the same program: its build id is in the images), the
 files that it had open are put together anew in a folder of our own, and the paths in the images are edited with crit.
@@ -10,6 +13,7 @@ Then the tree is looked at, dumped again (the images must say what CRIU's say), 
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +31,9 @@ from images import Images  # pylint: disable=wrong-import-position
 from runner import isolate  # pylint: disable=wrong-import-position
 
 CRIU = os.path.abspath(sys.argv[1])
-GOLDEN = HERE.parent / "sampler"
+SETS = {"sampler": HERE.parent / "sampler", "sampler without AVX-512": HERE.parent / "baseline/sampler"}
 SKIPPED = 77
+ORPHANED_PIPE = 251  # inherited from whoever made the first set
 
 
 def skip(reason):
@@ -75,11 +80,18 @@ def tool(*args, folder):
     return "" if done.returncode == 0 else f"{args[0]}: exit code {done.returncode}: {done.stderr}"
 
 
+class Elsewhere(Exception):
+    """The tasks use what only another processor has."""
+
+
 def restore_and_check(home, images, whole, gone):
     """In fresh namespaces, as pid 1 there."""
     if error := tool("restore", "-d", "--tcp-established", "--file-locks", folder=images.folder):
+        if lacks := re.search(r"CPU state 0x[0-9a-f]+ \((.*?)\) that this CPU does not have", error):
+            raise Elsewhere(f"a processor with {lacks[1]}")
         return [error]
     seen = Check(home, gone)
+    seen.udp_port = whole.port(38)
     look.look(seen)
     again = home / "again"
     again.mkdir()
@@ -94,9 +106,9 @@ def restore_and_check(home, images, whole, gone):
     return seen.wrong + found
 
 
-def run(home, variant):
+def run(home, golden, variant):
     """One run in a folder; returns what is wrong."""
-    images = Images(CRIU, GOLDEN, home / "images")
+    images = Images(CRIU, golden, home / "images")
     built = build(home)
     if built != images.build_id():
         skip(f"sampler.c becomes another program here (build id {built}): it takes Debian 12's gcc and libc")
@@ -104,6 +116,9 @@ def run(home, variant):
     images.move(home)
     later = {entry["type"] for entry in images.decode("files.img")["entries"]} - supported_types()
     gone = images.drop(later) if later else []
+    if ORPHANED_PIPE not in images.numbers():
+        images.renumber()
+        gone.append(ORPHANED_PIPE)
     if later:
         print("left out, not supported yet:", *sorted(later))
     whole = Images(CRIU, images.folder, home / "whole")
@@ -112,6 +127,8 @@ def run(home, variant):
     def inside():
         try:
             wrong = restore_and_check(home, images, whole, gone)
+        except Elsewhere as need:
+            return {"status": "skip", "reason": str(need)}
         except Exception as error:  # what the check trips over is a finding
             wrong = [f"{type(error).__name__}: {error}"]
             raise
@@ -128,17 +145,20 @@ def main():
     if os.geteuid() != 0:
         skip("needs root")
     only = [sys.argv[sys.argv.index("--variant") + 1]] if "--variant" in sys.argv else list(variants.VARIANTS)
-    return max(one(variant) for variant in only)
+    return max(one(name, variant) for name in SETS for variant in only)
 
 
-def one(variant):
-    """Exit code of the test of one variant."""
+def one(name, variant):
+    """Exit code of the test of one variant of a set."""
     keep = sys.argv[sys.argv.index("--keep") + 1] if "--keep" in sys.argv else None
     home = pathlib.Path(tempfile.mkdtemp(prefix="criu-golden-"))
     try:
-        result = json.loads(run(home, variant) or "{}")
+        result = json.loads(run(home, SETS[name], variant) or "{}")
         passed = result.get("status") == "pass"
-        name = "golden sampler" + (f", {variant}" if variant else "")
+        name = f"golden {name}" + (f", {variant}" if variant else "")
+        if result.get("status") == "skip":
+            print(f"skip {name}: {result['reason']}")
+            return 0
         print(f"ok {name}" if passed else f"not ok {name}\n{result.get('reason', 'the worker has ended')}")
         return 0 if passed else 1
     finally:

@@ -20,11 +20,12 @@ def use_pipes(check):
     check.equal("capacity", fcntl.fcntl(first, F_GETPIPE_SZ), 16384)
     for number, data in ((15, b"in the pipe"), (17, b"pkt"), (19, b"fifo data")):
         check.equal(f"fd {number}", read_available(descriptor(number)), data)
-    try:
-        os.write(descriptor(251), b"x")
-        check.equal("a pipe without a reader", "written", "refused")
-    except OSError as error:
-        check.equal("a pipe without a reader", error.errno, errno.EPIPE)
+    if 251 not in check.gone:
+        try:
+            os.write(descriptor(251), b"x")
+            check.equal("a pipe without a reader", "written", "refused")
+        except OSError as error:
+            check.equal("a pipe without a reader", error.errno, errno.EPIPE)
     master, slave = descriptor(MASTER, LEADER), descriptor(SLAVE, LEADER)
     check.equal("terminal", os.ttyname(slave), "/dev/pts/0")
     check.equal("not a controlling one", stat(LEADER)[4], "0")

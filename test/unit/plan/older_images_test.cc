@@ -51,3 +51,28 @@ TEST_CASE("what a thread says of its sandbox wins over what the process says", "
     CHECK(checkpoint.root().threads[0].core.thread_core().seccomp_mode() == img::disabled);
     CHECK(checkpoint.root().threads[1].core.thread_core().seccomp_mode() == img::filter);
 }
+
+TEST_CASE("a process or thread that is listed over and over is refused before anything is read of it", "[plan]") {
+    auto refused = [](const auto &change) {
+        test::TempDir dir;
+        auto images = test::must(image::ImageDir::open(test::open_dir(test::golden() / "sampler").get()));
+        const auto inventory = test::must(images.read_one<img::inventory_entry>(image::ImageKind::Inventory));
+        auto tree = test::must(images.read<img::pstree_entry>(image::ImageKind::Pstree));
+        change(tree);
+        auto writer = test::must(image::ImageDirWriter::open(dir.fd()));
+        for (const img::pstree_entry &entry : tree)
+            test::must(writer.add(image::ImageKind::Pstree, 0, entry));
+        test::must(writer.add(image::ImageKind::Inventory, 0, *inventory));
+        test::must(writer.finish());
+        auto loaded = plan::load_checkpoint(dir.fd());
+        REQUIRE_FALSE(loaded); // the other images are not even there
+        return loaded.error().message();
+    };
+    const auto processes = [](auto &tree) { tree.assign(100'000, tree.front()); };
+    const auto threads = [](auto &tree) {
+        for (int i = 0; i < 300'000; i++)
+            tree.front().add_threads(885);
+    };
+    CHECK(refused(processes).find("id 883 is there twice") != std::string::npos);
+    CHECK(refused(threads).find("id 885 is there twice") != std::string::npos);
+}

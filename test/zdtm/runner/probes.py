@@ -40,7 +40,7 @@ def hugetlb():
     if not pages.exists():
         return "the kernel has no hugetlb"
     free = int(pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").read_text())
-    return None if free >= 8 else f"{free} free huge pages of 2 MiB, 8 needed (vm.nr_hugepages)"
+    return None if free >= 8 else f"{free} free huge pages of 2 MiB, 8 needed: more free memory in one piece"
 
 
 def thp():

@@ -12,6 +12,7 @@ from .load import NginxLoad, RedisLoad
 from .moreservers import Haproxy, Mosquitto, Stress, TlsServer
 from .plugged import Plugin
 from .postgres import Postgres
+from .sanitized import Sanitized, ThreadSanitizer
 from .realprograms import Asyncio, BashPipeline, Compile, Driver, Java, Node, Perl, PythonThreads, Sqlite, Throttled
 
 
@@ -169,7 +170,7 @@ class Tmux(Driver):
 
 
 DRIVERS = (PythonThreads, Perl, BashPipeline, Compile, Sqlite, Java, Asyncio, Node, Redis, Memcached, Nginx, Postgres, Tmux, ForeignVdso,
-           InheritedDescriptors, NginxLoad, Plugin, RedisLoad, Throttled, TlsServer, Haproxy, Mosquitto, Stress)
+           InheritedDescriptors, NginxLoad, Plugin, RedisLoad, Throttled, TlsServer, Haproxy, Mosquitto, Stress, Sanitized, ThreadSanitizer)
 
 
 def tests():

@@ -50,10 +50,16 @@ static void *body(void *argument) {
     must(prctl(PR_SET_TIMERSLACK, 12345 + 1000 * number));
     must(syscall(SYS_ioprio_set, 1, 0, kIoPriorities[number]));
     must(syscall(SYS_sched_setattr, 0, &kWanted[number], 0));
+    /* Of its own, whatever the caller's is; real-time threads have one as well, for later. */
+    if (kWanted[number].policy != SCHED_OTHER && kWanted[number].policy != SCHED_BATCH)
+        must(setpriority(PRIO_PROCESS, gettid(), 3 + number));
+    const int nice_before = getpriority(PRIO_PROCESS, gettid());
     read_all(&before, &io, &slack, &cpus);
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     read_all(&after, &io_after, &slack_after, &cpus_after);
+    const int nice_after = getpriority(PRIO_PROCESS, gettid());
+    check(nice_before == nice_after, "thread %ld: nice value %d instead of %d", number, nice_after, nice_before);
     check(before.policy == after.policy, "thread %ld: policy %u instead of %u", number, after.policy, before.policy);
     check(before.nice == after.nice, "thread %ld: nice %d instead of %d", number, after.nice, before.nice);
     check(before.priority == after.priority, "thread %ld: priority %u instead of %u", number, after.priority,

@@ -1,8 +1,8 @@
 // Files in memory: memfd_create(2), of ordinary and of huge pages. The inode is a message of its own (memfd.img), its
 // contents are a pagemap-shmem of its number; each description is opened through /proc/self/fd.
 //
-// CRIU writes shared anonymous memory as a memfd called "/dev/zero", open in no descriptor and without flags: what is
-// only mapped is opened for reading and writing whatever its flags say.
+// CRIU writes shared anonymous memory as a memfd called "/dev/zero", and that of huge pages as "/anon_hugepage", open
+// in no descriptor and without flags: what is only mapped is opened for reading and writing whatever its flags say.
 #include "criu/resource/file/anon/secret_memory.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
@@ -19,18 +19,31 @@ namespace resource::memfd {
 namespace {
 
 constexpr std::string_view kPrefix = "/memfd:", kDeleted = " (deleted)";
-constexpr unsigned kHugeShift = 26;        // of the page size's logarithm in memfd_create's flags
+constexpr std::string_view kAnonymousHuge = "/anon_hugepage"; // shared memory of mmap(MAP_ANONYMOUS | MAP_HUGETLB)
+constexpr unsigned kHugeShift = 26;                           // of the page size's logarithm in memfd_create's flags
 constexpr uint32_t kHugeIds = 0x8000'0000; // shmids of huge files: their inode numbers are counted apart
 constexpr uint32_t kFutureWrite = 0x10;    // F_SEAL_FUTURE_WRITE
 constexpr uint32_t kKnownSeals = 0x3f;
+
+bool is_hugetlbfs(int fd) {
+    struct statfs fs {};
+    return fstatfs(fd, &fs) == 0 && static_cast<uint32_t>(fs.f_type) == HUGETLBFS_MAGIC;
+}
 
 // Who has mapped the file before may write on under this seal: it comes when all tasks have mapped it.
 uint32_t early_seals(uint32_t seals) {
     return seals & kFutureWrite ? seals & ~(kFutureWrite | F_SEAL_SEAL) : seals;
 }
 
+/// A file on a mounted hugetlbfs may have the same name, but not without a device of its own.
+bool is_anonymous_huge(const OpenFile &file) {
+    return file.link.starts_with(kAnonymousHuge) && file.link.ends_with(kDeleted) && is_hugetlbfs(file.fd) &&
+           file.stat.st_nlink == 0;
+}
+
 bool matches(const OpenFile &file) {
-    return is_secret_memory(file) || (S_ISREG(file.stat.st_mode) && file.link.starts_with(kPrefix));
+    return is_secret_memory(file) ||
+           (S_ISREG(file.stat.st_mode) && (file.link.starts_with(kPrefix) || is_anonymous_huge(file)));
 }
 
 // ---- dump ----------------------------------------------------------------------------------------------------------
@@ -43,7 +56,8 @@ std::string name_of(const OpenFile &file) {
     if (is_secret_memory(file))
         return "secretmem";
     std::string_view name = file.link;
-    name.remove_prefix(kPrefix.size());
+    if (name.starts_with(kPrefix))
+        name.remove_prefix(kPrefix.size());
     if (name.ends_with(kDeleted))
         name.remove_suffix(kDeleted.size());
     return std::string(name);
@@ -68,7 +82,8 @@ Result<void> dump_inode(FileDumpContext &context, const OpenFile &file, uint32_t
     inode.set_inode_id(id);
     inode.set_mode(file.stat.st_mode);
     if (huge)
-        inode.set_hugetlb_flag(static_cast<uint32_t>(__builtin_ctzll(static_cast<uint64_t>(fs.f_bsize))) << kHugeShift);
+        inode.set_hugetlb_flag(MFD_HUGETLB | static_cast<uint32_t>(__builtin_ctzll(static_cast<uint64_t>(fs.f_bsize)))
+                                                 << kHugeShift);
     if (secret)
         inode.set_secret(true);
     TRY(context.images.add(image::ImageKind::MemfdInode, 0, inode));
@@ -136,6 +151,24 @@ Result<void> fill(FileOpenContext &context, int fd, const img::memfd_inode_entry
     return filled;
 }
 
+/// Huge pages that no memfd holds: mapped as the program had mapped them, and opened through that mapping.
+Result<base::UniqueFd> create_anonymous_huge(const img::memfd_inode_entry &entry, uint32_t huge) {
+    const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | static_cast<int>(huge & (0x3fu << kHugeShift));
+    const uint64_t page = uint64_t{1} << (huge >> kHugeShift);
+    void *at = mmap(nullptr, entry.size(), PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (at == MAP_FAILED)
+        return base::fail(
+            base::Error::sys(fmt::format("map {} bytes of shared huge pages", entry.size()))
+                .hint(fmt::format("there have to be free huge pages of {} KiB (vm.nr_hugepages)", page >> 10)));
+    const auto start = reinterpret_cast<uint64_t>(at);
+    const uint64_t end = start + (entry.size() + page - 1) / page * page;
+    base::UniqueFd fd(open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, end).c_str(), O_RDWR | O_CLOEXEC));
+    munmap(at, end - start);
+    if (!fd)
+        return base::fail_sys("open shared huge pages (needs CAP_CHECKPOINT_RESTORE)");
+    return fd;
+}
+
 Result<void> create(FileOpenContext &context, Inode &inode) {
     const img::memfd_inode_entry &entry = inode.entry;
     const uint32_t huge = entry.has_hugetlb_flag() ? MFD_HUGETLB | (entry.hugetlb_flag() & (0x3fu << kHugeShift)) : 0;
@@ -145,6 +178,8 @@ Result<void> create(FileOpenContext &context, Inode &inode) {
         return base::bad_image(fmt::format("memfd.img: inode {} has unknown seals", entry.inode_id()));
     if (entry.secret())
         inode.fd = TRY(create_secret_memory());
+    else if (huge && entry.name() == kAnonymousHuge)
+        inode.fd = TRY(create_anonymous_huge(entry, huge));
     else
         inode.fd.reset(static_cast<int>(memfd_create(entry.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | huge)));
     if (!inode.fd)
@@ -153,7 +188,8 @@ Result<void> create(FileOpenContext &context, Inode &inode) {
     if (fchown(fd, entry.uid(), entry.gid()) < 0 || (entry.has_mode() && fchmod(fd, entry.mode() & 07777) < 0))
         return base::fail_sys(fmt::format("set owner and mode of memfd {}", entry.name()));
     TRY(fill(context, fd, entry));
-    if (!entry.secret() && fcntl(fd, F_ADD_SEALS, early_seals(entry.seals())) < 0)
+    const bool sealed = fcntl(fd, F_GET_SEALS) == static_cast<int>(early_seals(entry.seals()));
+    if (!entry.secret() && !sealed && fcntl(fd, F_ADD_SEALS, early_seals(entry.seals())) < 0)
         return base::fail_sys("fcntl(F_ADD_SEALS)");
     return {};
 }

@@ -153,7 +153,8 @@ Result<void> validate(const FileOpenContext &context, int fd, const img::reg_fil
             base::Error(base::ErrorKind::Unsupported,
                         fmt::format("{} has {} bytes now, {} at the checkpoint", reg.name(), now.st_size, reg.size()))
                 .hint("put the file back as it was when the checkpoint was made"));
-    if (reg.has_mode() && !context.options.skip_mode_check && now.st_mode != reg.mode())
+    // What lstat says of the permissions of a link is the file system's choice.
+    if (reg.has_mode() && !context.options.skip_mode_check && now.st_mode != reg.mode() && !S_ISLNK(reg.mode()))
         return base::fail(
             base::Error(base::ErrorKind::Unsupported, fmt::format("{} has mode {:o} now, {:o} at the checkpoint",
                                                                   reg.name(), now.st_mode, reg.mode()))

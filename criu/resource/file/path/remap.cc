@@ -5,6 +5,7 @@
 #include "criu/resource/file/path/ghosts.hh"
 #include "criu/resource/file/path/opening.hh"
 
+#include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@ namespace {
 
 constexpr const char *kLinkRemap = "link_remap.";
 constexpr const char *kFdPath = "/proc/self/fd/{}";
+constexpr std::string_view kFdFolder = "/proc/self/fd/";
 
 std::pair<uint64_t, uint64_t> key_of(const struct stat &st) {
     return {st.st_dev, st.st_ino};
@@ -100,8 +102,15 @@ base::UniqueFd open_by_handle(const std::string &path, int flags) {
 
 // shm_open(3) opens with O_NOFOLLOW. A file system without handles loses that bit, which means nothing any more.
 base::UniqueFd open_kept(const std::string &path, int flags) {
-    if (!path.starts_with("/proc/self/fd/") || !(flags & O_NOFOLLOW) || (flags & O_PATH))
+    const bool kept = path.starts_with(kFdFolder) && (flags & O_NOFOLLOW);
+    if (!kept)
         return open_at_once(path.c_str(), flags);
+    // That would be the link in /proc. What is kept was opened in the same way (ghosts.cc), and has no state.
+    const int number = std::atoi(path.c_str() + kFdFolder.size());
+    if ((flags & O_PATH) && (flags & O_DIRECTORY))
+        return base::UniqueFd(::openat(number, ".", flags));
+    if (flags & O_PATH)
+        return base::UniqueFd(fcntl(number, F_DUPFD_CLOEXEC, 0));
     base::UniqueFd fd = open_by_handle(path, flags);
     return fd ? std::move(fd) : open_at_once(path.c_str(), flags & ~O_NOFOLLOW);
 }

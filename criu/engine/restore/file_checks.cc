@@ -1,0 +1,128 @@
+#include "criu/engine/restore/file_checks.hh"
+
+#include "criu/resource/file/file.hh"
+#include "criu/resource/mm/vma_status.hh"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <set>
+#include <sys/capability.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace restore {
+namespace {
+
+bool may_raise_limits() {
+    std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void *)> own(cap_get_proc(), cap_free);
+    cap_flag_value_t value = CAP_CLEAR;
+    return own && cap_get_flag(own.get(), CAP_SYS_RESOURCE, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
+}
+
+uint64_t highest_limit() {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t most = 0;
+    if (may_raise_limits() && std::ifstream("/proc/sys/fs/nr_open") >> most)
+        return most;
+    return limit.rlim_max;
+}
+
+/// The directory that a missing one would be made in.
+std::filesystem::path nearest_directory(const std::string &path) {
+    std::error_code error;
+    std::filesystem::path directory = std::filesystem::path(path).parent_path();
+    while (directory.has_relative_path() && !std::filesystem::exists(directory, error))
+        directory = directory.parent_path();
+    return directory;
+}
+
+Result<void> check_remap(const plan::Checkpoint &checkpoint, const img::reg_file_entry &file,
+                         const img::remap_file_path_entry &remap) {
+    if (remap.remap_type() == img::GHOST) {
+        const auto directory = nearest_directory(file.name());
+        if (faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0)
+            return {};
+        return base::fail(base::Error::sys(fmt::format("{} was deleted, and cannot be made again for a moment in {}",
+                                                       file.name(), directory.string()))
+                              .hint("make the directory writable, or let the program close the file"));
+    }
+    auto link = checkpoint.files.find(remap.remap_id());
+    if (remap.remap_type() == img::LINKED && link != checkpoint.files.end() && link->second.has_reg() &&
+        faccessat(AT_FDCWD, link->second.reg().name().c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return base::fail_sys(fmt::format("the link to {}, {}", file.name(), link->second.reg().name()));
+    return {};
+}
+
+} // namespace
+
+std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
+    std::set<uint32_t> ids;
+    for (const plan::TaskImage &task : checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
+            ids.insert(entry.id());
+        for (const img::vma_entry &vma : task.mm.vmas())
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
+                ids.insert(static_cast<uint32_t>(vma.shmid()));
+        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
+    }
+    return ids;
+}
+
+std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
+    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
+    for (auto &[id, table] : checkpoint.tables)
+        for (const img::fdinfo_entry &entry : table)
+            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
+                owner->second.reset();
+    std::map<uint32_t, int> homes;
+    for (auto &[number, file] : owners)
+        if (file)
+            homes.emplace(*file, static_cast<int>(number));
+    return homes;
+}
+
+int first_free_number(const plan::Checkpoint &checkpoint) {
+    int first = 3;
+    for (auto &[id, table] : checkpoint.tables)
+        if (!table.empty())
+            first = std::max(first, static_cast<int>(table.back().fd()) + 1);
+    return first;
+}
+
+Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
+    constexpr uint64_t kOfOurOwn = 16;
+    const auto homes = homes_of(checkpoint);
+    const auto needed = needed_files(checkpoint);
+    const auto homeless = std::ranges::count_if(needed, [&](uint32_t id) { return !homes.contains(id); });
+    const uint64_t numbers =
+        static_cast<uint64_t>(first_free_number(checkpoint)) + static_cast<uint64_t>(homeless) + kOfOurOwn;
+    const uint64_t limit = highest_limit();
+    if (numbers <= limit)
+        return {};
+    return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                  fmt::format("{} files are open in the tree, and a restore needs descriptors up to {} "
+                                              "at once: the hard limit on open files is {} here",
+                                              needed.size(), numbers, limit))
+                          .hint("raise the hard limit on open files (ulimit -Hn), or give criu CAP_SYS_RESOURCE"));
+}
+
+Result<void> check_files(const plan::Checkpoint &checkpoint) {
+    for (auto &[id, file] : checkpoint.files) {
+        if (!resource::find_file_kind(file.type()))
+            return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", id,
+                                                 img::fd_types_Name(file.type())));
+        if (!file.has_reg() || file.reg().ext())
+            continue;
+        for (auto [remap, end] = checkpoint.remaps.equal_range(id); remap != end; ++remap)
+            TRY_CTX(check_remap(checkpoint, file.reg(), remap->second), fmt::format("file {}", id));
+    }
+    return {};
+}
+
+} // namespace restore
