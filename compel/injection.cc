@@ -64,11 +64,15 @@ size_t Injection::site_size(size_t threads) {
     return code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
 }
 
+uint64_t Injection::control_at(uint64_t base) {
+    return base + code_size() + kStack;
+}
+
 Injection::Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
                      size_t threads)
     : leader_(leader), saved_(registers), memory_(&memory), site_(site), size_(site_size(threads)) {
     code_ = site.agent_base;
-    control_ = code_ + code_size() + kStack;
+    control_ = control_at(code_);
     slots_ = control_ + base::kPageSize;
     scratch_ = slots_ + slots_size(threads);
     frame_ = frame_address(registers);
@@ -108,7 +112,7 @@ Result<void> Injection::run_to_syscall() {
     return {};
 }
 
-// From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
+// From the first call on, the path of the thread leads through the boot code: r12 and r13 tell it what to unmap.
 Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_t> args) {
     uint64_t a[6] = {};
     std::copy(args.begin(), args.end(), a);
@@ -171,17 +175,16 @@ Result<void> Injection::map_agent() {
 Result<void> Injection::start() {
     agent::Control control{};
     control.tool_socket = control.agent_socket = control.passed_fd = -1;
-    control.leave = site_.boot_code + agent_header().boot_heal;
-    control.thread_leave = site_.boot_code + agent_header().boot_thread_leave;
+    control.inside = 1;
+    control.leave = site_.boot_code + agent_header().boot_leave;
+    control.size = size_;
     TRY(memory_->write_value(base::RemotePtr<agent::Control>(control_), control));
     started_ = true;
     Registers regs = saved_;
     regs.rip = code_ + agent_header().serve;
     regs.rdi = control_;
     regs.rsp = frame_;
-    regs.orig_rax = ~0ull;
-    regs.r12 = site_.agent_base;
-    regs.r13 = size_;
+    set_way_out(regs);
     regs.eflags &= ~kTrapAndDirection;
     return leader_.set_registers(regs);
 }
@@ -212,7 +215,31 @@ Batch Injection::thread_batch(size_t index) const {
     return Batch(slot + kSlotSize, kThreadScratch);
 }
 
-// Points the thread at its batch. From here on its path leads through boot_thread_leave.
+// What the boot code needs to know of a thread that is inside.
+void Injection::set_way_out(Registers &regs) const {
+    regs.orig_rax = ~0ull;
+    regs.rbx = control_ + offsetof(agent::Control, inside);
+    regs.r12 = site_.agent_base;
+    regs.r13 = size_;
+}
+
+// A thread that goes on from these registers returns by its frame and touches nothing of ours but the boot code.
+Registers Injection::way_back(const Registers &registers) const {
+    Registers regs = registers;
+    regs.rip = site_.boot_code + agent_header().boot_return;
+    regs.rsp = frame_address(registers);
+    regs.orig_rax = ~0ull;
+    regs.eflags &= ~kTrapAndDirection;
+    return regs;
+}
+
+Result<void> Injection::write_inside() {
+    return memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, inside)),
+                                1 + threads_inside_);
+}
+
+// Points the thread at its batch. First to the way back: should we die in between, its mask is restored, and a signal
+// that comes before its mask is closed finds it where nothing of the agent is needed any more.
 Result<void> Injection::aim(ThreadRun &run) {
     const uint64_t frame = frame_address(run.registers);
     TRY_CTX(memory_->write_value(base::RemotePtr<agent::BootFrame>(frame), frame_of(run.registers, run.mask)),
@@ -224,37 +251,39 @@ Result<void> Injection::aim(ThreadRun &run) {
     auto batch = run.batch.image();
     image.insert(image.end(), batch.begin(), batch.end());
     TRY(memory_->write(slot, image));
+    run.state = ThreadRun::State::Aimed;
+    TRY(run.thread.set_registers(way_back(run.registers)));
+    TRY(run.thread.set_signal_mask(kAllSignals));
     Registers regs = run.registers;
     regs.rip = code_ + agent_header().thread;
     regs.rdi = slot;
     regs.rsp = frame;
-    regs.orig_rax = ~0ull;
     regs.eflags &= ~kTrapAndDirection;
-    run.state = ThreadRun::State::Aimed;
-    TRY(run.thread.set_registers(regs));
-    return run.thread.set_signal_mask(kAllSignals);
+    set_way_out(regs);
+    // Counted first: one too many, should we die in between, leaves the agent's memory behind, one too few takes it
+    // away under a thread's feet.
+    threads_inside_++;
+    TRY(write_inside());
+    run.state = ThreadRun::State::Inside;
+    return run.thread.set_registers(regs);
 }
 
 Result<void> Injection::retrieve(ThreadRun &run) {
     if (run.state == ThreadRun::State::Running)
         TRY(wait_interrupted(run.thread.tid(), kTimeoutMs));
-    if (run.state != ThreadRun::State::Stopped) {
-        // By way of the boot code, on its own stack: with its mask back a signal may come, should we die here, and the
-        // agent's stack is too small for a handler.
-        Registers leaving = run.registers;
-        leaving.rip = site_.boot_code + agent_header().boot_thread_leave;
-        leaving.rbx = control_ + offsetof(agent::Control, threads);
-        leaving.rsp = frame_address(run.registers);
-        leaving.orig_rax = ~0ull;
-        leaving.eflags &= ~kTrapAndDirection;
-        TRY(run.thread.set_registers(leaving));
-        TRY(run.thread.set_signal_mask(run.mask));
-        TRY(run.thread.set_registers(run.registers));
-        // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
+    const bool inside = run.state == ThreadRun::State::Running || run.state == ThreadRun::State::Inside;
+    if (run.state == ThreadRun::State::Stopped)
+        return {};
+    // On its own stack before its mask is back: a signal may come then, should we die here, and the agent's stack is
+    // too small for a handler.
+    TRY(run.thread.set_registers(way_back(run.registers)));
+    if (inside) {
         threads_inside_--;
-        TRY(memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, threads)),
-                                 threads_inside_));
+        TRY(write_inside());
     }
+    run.state = ThreadRun::State::Aimed;
+    TRY(run.thread.set_signal_mask(run.mask));
+    TRY(run.thread.set_registers(run.registers));
     run.state = ThreadRun::State::Stopped;
     return {};
 }
@@ -274,9 +303,8 @@ Result<void> Injection::execute(std::span<ThreadRun> runs) {
 Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
     if (runs.empty())
         return {};
-    const uint32_t count = threads_inside_ = static_cast<uint32_t>(runs.size());
-    std::array<uint32_t, 3> counters{count, count, 0}; // threads, pending, release
-    base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, threads));
+    std::array<uint32_t, 2> counters{static_cast<uint32_t>(runs.size()), 0}; // pending, release
+    base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, pending));
     TRY(memory_->write_value(at, counters));
     Result<void> outcome = execute(runs);
     for (ThreadRun &run : runs)
@@ -291,7 +319,7 @@ Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
         TRY(memory_->read(run.batch.base_, image));
         run.batch.read_back(image);
     }
-    return memory_->write_value(at, decltype(counters){0, 0, 0});
+    return memory_->write_value(at, decltype(counters){0, 0});
 }
 
 // Descriptors that the agent has in the task now, in whatever moment it was stopped.
@@ -328,6 +356,7 @@ Result<void> Injection::leave() {
         mapped_ = false;
     }
     if (inside_) {
+        TRY(leader_.set_registers(way_back(saved_)));
         TRY(leader_.set_signal_mask(sigmask_));
         TRY(leader_.set_registers(saved_));
         inside_ = false;

@@ -75,6 +75,8 @@ public:
 
     /// Bytes of address space that the agent needs in a process with `threads` threads.
     static size_t site_size(size_t threads);
+    /// Where its agent::Control lies in an agent at `base`.
+    static uint64_t control_at(uint64_t base);
 
     /// Enters the process of `leader`. `registers` are its registers as of the stop.
     static Result<Injection> enter(StoppedThread leader, const Registers &registers, const RemoteMemory &memory,
@@ -102,7 +104,7 @@ public:
         uint64_t mask;       ///< its signal mask
         Batch batch;         ///< from thread_batch()
         // Kept by run_threads().
-        enum class State { Stopped, Aimed, Running } state = State::Stopped;
+        enum class State { Stopped, Aimed, Inside, Running } state = State::Stopped;
     };
     /// Executes all batches, each in its own thread, at once. The threads are stopped again afterwards, as they were.
     Result<void> run_threads(std::span<ThreadRun> runs);
@@ -126,6 +128,9 @@ private:
     Result<int64_t> command(agent::Command command, int fd);
     Result<int64_t> read_reply(std::span<const ThreadRun> working = {});
     Result<bool> resume_stopped(std::span<const ThreadRun> working);
+    void set_way_out(Registers &regs) const;
+    Registers way_back(const Registers &registers) const;
+    Result<void> write_inside();
     Result<void> aim(ThreadRun &run);
     Result<void> execute(std::span<ThreadRun> runs);
     Result<void> retrieve(ThreadRun &run);

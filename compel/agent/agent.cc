@@ -177,30 +177,17 @@ void reply(int fd, int64_t value) {
 
 namespace {
 
-// The other threads find their way out on their own. One that the tool had already taken out when it died is counted
-// still: hence a limit, far beyond what the few instructions take.
-void wait_until_left(const Control *c) {
-    constexpr int64_t kLimitSeconds = 2;
-    struct {
-        int64_t sec, nsec;
-    } start{}, now{};
-    constexpr uint64_t kMonotonic = 1;
-    raw_syscall(__NR_clock_gettime, kMonotonic, addr(&start));
-    do {
-        raw_syscall(__NR_sched_yield);
-        raw_syscall(__NR_clock_gettime, kMonotonic, addr(&now));
-    } while (__atomic_load_n(&c->threads, __ATOMIC_ACQUIRE) && now.sec - start.sec <= kLimitSeconds);
-}
-
 void wait_for_lists(Control *c) {
     while (uint32_t pending = __atomic_load_n(&c->pending, __ATOMIC_ACQUIRE))
         futex_wait(&c->pending, pending);
 }
 
 void drop_fd(Control *c) {
-    if (c->passed_fd >= 0)
-        raw_syscall(__NR_close, static_cast<uint64_t>(c->passed_fd));
-    c->passed_fd = -1;
+    // Forgotten first: a process that another thread forks in between must not find a number that is free again.
+    const int64_t fd = c->passed_fd;
+    __atomic_store_n(&c->passed_fd, -1, __ATOMIC_RELEASE);
+    if (fd >= 0)
+        raw_syscall(__NR_close, static_cast<uint64_t>(fd));
 }
 
 int64_t serve(Control *c, Command command, int32_t passed) {
@@ -238,11 +225,11 @@ extern "C" uint64_t agent_serve(Control *c) {
             break;
         reply(fd, serve(c, request.command, passed));
     }
+    __atomic_store_n(&c->agent_socket, -1, __ATOMIC_RELEASE);
     raw_syscall(__NR_close, static_cast<uint64_t>(fd));
     drop_fd(c);
     __atomic_store_n(&c->release, 1, __ATOMIC_RELEASE);
     futex_wake_all(&c->release);
-    wait_until_left(c);
     return c->leave;
 }
 
@@ -254,7 +241,7 @@ extern "C" uint64_t agent_thread(ThreadSlot *slot) {
         futex_wake_all(&c->pending);
     while (!__atomic_load_n(&c->release, __ATOMIC_ACQUIRE))
         futex_wait(&c->release, 0);
-    return addr(c);
+    return c->leave;
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------

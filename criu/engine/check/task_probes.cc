@@ -30,7 +30,7 @@ namespace {
 
 using base::UniqueFd;
 
-Result<void> expect(bool ok, const char *what) {
+Result<void> expect_of_task(bool ok, const char *what) {
     if (!ok)
         return base::fail_sys(what);
     return {};
@@ -71,7 +71,7 @@ Result<void> owner_uids() {
     constexpr int kFGetOwnerUids = 17;
     UniqueFd fd = TRY(kernel::open_at(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY));
     uint32_t uids[2];
-    return expect(fcntl(fd.get(), kFGetOwnerUids, uids) == 0, "F_GETOWNER_UIDS");
+    return expect_of_task(fcntl(fd.get(), kFGetOwnerUids, uids) == 0, "F_GETOWNER_UIDS");
 }
 
 Result<void> unaligned_vmsplice() {
@@ -84,7 +84,7 @@ Result<void> unaligned_vmsplice() {
     char got[2] = {};
     bool ok = vmsplice(write_end.get(), &part, 1, SPLICE_F_NONBLOCK) == 2 && read(read_end.get(), got, 2) == 2 &&
               std::memcmp(got, buffer + 1, 2) == 0;
-    return expect(ok, "vmsplice of an unaligned range");
+    return expect_of_task(ok, "vmsplice of an unaligned range");
 }
 
 Result<void> tty_ioctls() {
@@ -124,7 +124,7 @@ Result<void> peek_siginfo() {
     args.nr = 1;
     siginfo_t info{};
     long got = syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, child.pid(), &args, &info);
-    return expect(got >= 0, "PTRACE_PEEKSIGINFO");
+    return expect_of_task(got >= 0, "PTRACE_PEEKSIGINFO");
 }
 
 Result<void> move_special_mapping() {

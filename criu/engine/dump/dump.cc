@@ -7,6 +7,7 @@
 #include "criu/engine/dump/collect.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
 #include "criu/engine/dump/page_writer.hh"
+#include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/seccomp_filters.hh"
 #include "criu/engine/dump/statistics.hh"
 #include "criu/engine/dump/task_dump.hh"
@@ -157,6 +158,7 @@ Result<std::vector<tree::TaskFacts>> learn(compel::FrozenTree &tree, const cli::
         std::erase_if(task.fds,
                       [&](int fd) { return std::ranges::find(options.skip_fds, fd) != options.skip_fds.end(); });
     TRY(check_tree(tasks, options));
+    TRY(straighten_handlers(tasks));
     return tasks;
 }
 

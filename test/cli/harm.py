@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""What must never harm a program: dumps that are killed, and dumps of programs with hardly any limits left.
+
+usage: harm.py CRIU [--targets N]
+"""
+import argparse
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).with_name("harm_target.c")
+failures = []
+
+
+def report(name, wrong):
+    print(f"{'not ok' if wrong else 'ok'} {name}", flush=True)
+    failures.extend(f"{name}: {each}" for each in wrong)
+
+
+class Target:
+    """A program that checks itself."""
+
+    def __init__(self, work, *arguments, **settings):
+        self.output = work / "target.out"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen([work / "target", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output, start_new_session=True, cwd="/", **settings)
+        self.pid = self.process.pid
+        until(lambda: self.output.read_text() == "ready\n", "the target starts")
+        self.descriptors = self._descriptors()
+
+    def _descriptors(self):
+        folder = pathlib.Path(f"/proc/{self.pid}/fd")
+        return sorted((each.name, os.readlink(each)) for each in folder.iterdir())
+
+    def complaints(self):
+        """What is wrong with it now, in words."""
+        status = self.process.poll()
+        if status is not None:
+            return [f"the target has ended with {status}: {self.output.read_text()}"]
+        found = [] if self.output.read_text() == "ready\n" else [self.output.read_text()]
+        if self._descriptors() != self.descriptors:
+            found.append(f"descriptors {self._descriptors()}, not {self.descriptors}")
+        maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
+        found += [f"an agent is left: {line}" for line in maps.splitlines() if "rwxp" in line]
+        return found
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def until(condition, what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.002)
+
+
+class Tool:
+    def __init__(self, path, work):
+        self.path = path
+        self.work = work
+        self.number = 0
+
+    def folder(self):
+        self.number += 1
+        images = self.work / f"images-{self.number}"
+        images.mkdir()
+        return images
+
+    def start(self, pid, images, *options):
+        command = [self.path, "dump", "-t", str(pid), "-D", images, *options]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def dump(self, pid, *options):
+        """Exit code, standard error, and the images."""
+        images = self.folder()
+        process = self.start(pid, images, *options)
+        error = process.communicate(timeout=60)[1]
+        return process.returncode, error.strip(), images
+
+
+def second_dump(tool, work, targets, pause, kills, shape):
+    """Dumps that are killed at any moment, and another one soon after: the target never notices, and the last succeeds."""
+    wrong = []
+    chance = random.Random(f"{pause} {kills} {shape}")
+    for number in range(targets):
+        target = Target(work, *shape)
+        try:
+            began = time.monotonic()
+            code, error, images = tool.dump(target.pid, "-R")
+            whole = time.monotonic() - began
+            shutil.rmtree(images)
+            for _ in range(kills):
+                images = tool.folder()
+                process = tool.start(target.pid, images, "-R")
+                time.sleep(chance.uniform(0, whole))
+                process.kill()
+                process.communicate()
+                time.sleep(pause)
+            code, error, last = tool.dump(target.pid, "-R")
+            if code:
+                wrong.append(f"target {number}: {error}")
+            elif b".img" in (last / "files.img").read_bytes():
+                wrong.append(f"target {number}: an image is taken for its file")
+            shutil.rmtree(last)
+            time.sleep(0.05)
+            wrong += [f"target {number}: {each}" for each in target.complaints()]
+        finally:
+            target.end()
+    report(f"{kills} killed, {pause} s between, {shape[0]} threads, {shape[1]} MB: {targets} targets", wrong)
+
+
+def handler_on_the_way_out(tool, work):
+    """A handler that starts while a thread is on its way out of a killed dump's agent returns well, here and restored."""
+    wrong = []
+    for number in range(8):
+        target = Target(work, 1, 64, 300)
+        try:
+            process = tool.start(target.pid, tool.folder(), "-R")
+            time.sleep(0.006 + 0.002 * number)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.01)
+            os.kill(target.pid, signal.SIGUSR1)
+            process.kill()
+            process.communicate()
+            time.sleep(0.03)
+            code, error, images = tool.dump(target.pid, *(["-R"] if number % 2 else []))
+            if code:
+                wrong.append(f"dump {number}: {error}")
+                continue
+            if number % 2 == 0:
+                target.process.wait()
+                subprocess.run([tool.path, "restore", "-d", "-D", images], check=True, stdin=subprocess.DEVNULL)
+            time.sleep(0.5)
+            state = pathlib.Path(f"/proc/{target.pid}/stat")
+            if not state.exists() or state.read_text().split()[2] == "Z" or target.output.read_text() != "ready\n":
+                wrong.append(f"target {number} has died behind its handler: {target.output.read_text()}")
+            elif number % 2 == 0:
+                os.kill(target.pid, signal.SIGKILL)
+        finally:
+            target.end()
+    report("a handler on the way out of a killed dump", wrong)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("criu", type=pathlib.Path)
+    parser.add_argument("--targets", type=int, default=5)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("skipped: needs root")
+        return 77
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        subprocess.run(["gcc", "-O1", "-pthread", "-o", work / "target", SOURCE], check=True)
+        tool = Tool(options.criu.resolve(), work)
+        for pause in (0, 0.05, 0.2):
+            second_dump(tool, work, options.targets, pause, 1, (1, 200, 0))
+        second_dump(tool, work, options.targets, 0, 3, (4, 32, 0))
+        second_dump(tool, work, min(options.targets, 2), 0, 2, (1000, 16, 0))
+        handler_on_the_way_out(tool, work)
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+sys.exit(main())
