@@ -151,10 +151,79 @@ def handler_on_the_way_out(tool, work):
     report("a handler on the way out of a killed dump", wrong)
 
 
+TALKERS = """
+import os, socket, sys, time
+server = socket.create_server(("127.0.0.1", 0))
+child = os.fork()
+if child == 0:
+    line = socket.create_connection(server.getsockname())
+    while True:
+        line.sendall(line.recv(1))
+accepted = server.accept()[0]
+print("ready", flush=True)
+rounds = 0
+while True:
+    accepted.sendall(b"x")
+    accepted.recv(1)
+    rounds += 1
+    os.pwrite(1, b"%020d" % rounds, 6)
+    time.sleep(0.002)
+"""
+
+
+def helpers_of(pid):
+    """Processes that a tool has made, as its children or once its children."""
+    found = []
+    for line in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found.append(int(line))
+    return found
+
+
+def lock_of_killed(tool, work, rounds):
+    """Tool and watchdog killed at once, as with a unit that is stopped: the connections of the target go on."""
+    wrong = []
+    output = work / "talkers.out"
+    with open(output, "wb") as file:
+        target = subprocess.Popen([sys.executable, "-c", TALKERS], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                                  start_new_session=True, cwd="/")
+    chance = random.Random("lock")
+    try:
+        until(lambda: output.stat().st_size > 20, "the talkers start")
+        began = time.monotonic()
+        code, error, images = tool.dump(target.pid, "-R", "--tcp-established")
+        whole = time.monotonic() - began
+        if code:
+            wrong.append(error)
+        for number in range(rounds):
+            process = tool.start(target.pid, tool.folder(), "-R", "--tcp-established")
+            time.sleep(chance.uniform(0, whole))
+            try:
+                group = [process.pid, *helpers_of(process.pid)]
+            except OSError:
+                group = [process.pid]
+            for pid in group[::-1]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            process.communicate()
+            before = output.read_bytes()
+            try:
+                until(lambda: output.read_bytes() != before, "", 3)
+            except TimeoutError:
+                wrong.append(f"round {number}: the connection is mute")
+                break
+    finally:
+        os.killpg(target.pid, signal.SIGKILL)
+        target.wait()
+    report(f"tool and watchdog killed at once: {rounds} times", wrong)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("criu", type=pathlib.Path)
     parser.add_argument("--targets", type=int, default=5)
+    parser.add_argument("--only", default="", help="the test of that name")
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("skipped: needs root")
@@ -163,11 +232,15 @@ def main():
         work = pathlib.Path(folder)
         subprocess.run(["gcc", "-O1", "-pthread", "-o", work / "target", SOURCE], check=True)
         tool = Tool(options.criu.resolve(), work)
+        if options.only:
+            globals()[options.only](tool, work, *([options.targets] if options.only == "lock_of_killed" else []))
+            return 1 if failures else 0
         for pause in (0, 0.05, 0.2):
             second_dump(tool, work, options.targets, pause, 1, (1, 200, 0))
         second_dump(tool, work, options.targets, 0, 3, (4, 32, 0))
         second_dump(tool, work, min(options.targets, 2), 0, 2, (1000, 16, 0))
         handler_on_the_way_out(tool, work)
+        lock_of_killed(tool, work, 6 * options.targets)
     for failure in failures:
         print(failure)
     return 1 if failures else 0

@@ -14,6 +14,7 @@
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/scripts.hh"
@@ -120,6 +121,15 @@ Result<void> leave_tree(compel::FrozenTree &tree, const cli::Options &options) {
     return tree.kill();
 }
 
+Result<int> run_post_dump(const kernel::Scripts &scripts, const cli::Options &options,
+                          resource::FileDumpContext &files) {
+    const int status = TRY(scripts.run_for_status("post-dump", base::Pid(options.tree)));
+    if (status == 0 && !files.options.tree_survives)
+        for (auto &step : files.at_kill)
+            TRY(step());
+    return status;
+}
+
 Result<void> prepare_to_kill(resource::FileDumpContext &files) {
     for (auto &step : files.before_kill)
         TRY(step());
@@ -199,7 +209,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     const std::string run_id = make_run_id();
     auto file_settings = resource::file_options(options);
     // CRIU's restore deletes the table of this name.
-    file_settings.network_table = "CRIU-" + run_id;
+    file_settings.network_table = kernel::lock_table_name(run_id);
     resource::FileDumpContext files{
         .options = file_settings, .plugins = plugins, .images = images, .log = log, .tasks = tasks};
     polls.hand_over_memory(files);
@@ -219,7 +229,7 @@ base::Result<int> run(const cli::Options &options, base::Log &log) {
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
     if (written)
-        scripted = scripts.run_for_status("post-dump", base::Pid(options.tree));
+        scripted = run_post_dump(scripts, options, files);
     if (!written || !scripted || *scripted != 0) {
         take_back(files);
         if (!written)

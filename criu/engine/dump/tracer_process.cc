@@ -1,6 +1,7 @@
 #include "criu/engine/dump/tracer_process.hh"
 
 #include "base/unique_fd.hh"
+#include "criu/kernel/control_group.hh"
 #include "criu/kernel/io.hh"
 
 #include <algorithm>
@@ -87,6 +88,9 @@ base::Result<std::optional<int>> go_on_in_child() {
     if (child > 0)
         return std::optional<int>(TRY(follow(child, signals)));
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // What ends our parent's group as a whole must leave us the time to give up in good order.
+    setsid();
+    kernel::leave_control_groups();
     if (getppid() != parent)
         _exit(1);
     sigprocmask(SIG_SETMASK, &before, nullptr);
