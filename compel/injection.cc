@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 #include <sys/poll.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -25,9 +26,6 @@ constexpr uint64_t kRedZone = 128;
 // No single-stepping, strings run upwards.
 constexpr unsigned long long kTrapAndDirection = 0x500;
 
-size_t code_size() {
-    return base::page_up(agent_blob().size());
-}
 size_t slots_size(size_t threads) {
     return base::page_up(threads * kThreadRoom);
 }
@@ -61,11 +59,11 @@ void resolve_restart(Registers &regs) {
 } // namespace
 
 size_t Injection::site_size(size_t threads) {
-    return code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
+    return agent_code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
 }
 
 uint64_t Injection::control_at(uint64_t base) {
-    return base + code_size() + kStack;
+    return base + agent_code_size() + kStack;
 }
 
 Injection::Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
@@ -76,6 +74,7 @@ Injection::Injection(StoppedThread leader, const Registers &registers, const Rem
     slots_ = control_ + base::kPageSize;
     scratch_ = slots_ + slots_size(threads);
     frame_ = frame_address(registers);
+    limit_ = frame_ - 2 * sizeof(rlimit);
 }
 
 agent::BootFrame Injection::frame_of(const Registers &regs, uint64_t mask) const {
@@ -128,6 +127,8 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
         regs.r12 = site_.agent_base;
         regs.r13 = size_;
     }
+    regs.r14 = raised_ ? 1 + *raised_ : 0;
+    regs.r15 = limit_;
     TRY(leader_.set_registers(regs));
     if (!inside_) {
         inside_ = true;
@@ -144,32 +145,6 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
     TRY(wait_interrupted(leader_.tid(), kTimeoutMs));
     running_ = false;
     return static_cast<int64_t>(TRY(leader_.registers()).rax);
-}
-
-Result<void> Injection::map_agent() {
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-    mapped_ = true; // also if we fail behind the call: nothing else is there to be unmapped
-    int64_t r = TRY(remote_syscall(
-        SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
-    const bool refused = r == -EACCES || r == -EPERM; // PR_SET_MDWE, SELinux execmem
-    if (refused)
-        r = TRY(remote_syscall(SYS_mmap,
-                               {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
-    if (r < 0) {
-        mapped_ = false;
-        auto error = base::Error::sys(static_cast<int>(-r), "map the agent");
-        if (r == -ENOMEM)
-            error.hint("its limit on address space (ulimit -v) leaves no room for that, or it has as many mappings as "
-                       "the kernel allows (vm.max_map_count): prlimit --as raises the limit of a running process");
-        return base::fail(std::move(error));
-    }
-    TRY(memory_->write(code_, agent_blob()));
-    if (refused) {
-        r = TRY(remote_syscall(SYS_mprotect, {code_ + code_size(), size_ - code_size(), PROT_READ | PROT_WRITE}));
-        if (r < 0)
-            return base::fail_sys(static_cast<int>(-r), "make the agent's data writable");
-    }
-    return {};
 }
 
 Result<void> Injection::start() {
@@ -189,18 +164,35 @@ Result<void> Injection::start() {
     return leader_.set_registers(regs);
 }
 
+// Entry and exit of each call, until the socket is there: in between nothing else may be asked of the agent. With no
+// free descriptor it raises its limit, as far as it may, and tries once more.
+Result<void> Injection::await_socket() {
+    constexpr int kMostCalls = 4;
+    int64_t outcome = -EMFILE;
+    for (int calls = 0, tries = 0; calls < kMostCalls && tries < 2; calls++) {
+        TRY(run_to_syscall());
+        TRY(run_to_syscall());
+        const Registers regs = TRY(leader_.registers());
+        if (regs.orig_rax != SYS_socketpair)
+            continue;
+        outcome = static_cast<int64_t>(regs.rax);
+        if (outcome != -EMFILE)
+            break;
+        tries++;
+    }
+    if (outcome >= 0)
+        return {};
+    auto error = base::Error::sys(static_cast<int>(-outcome), "make a control socket in the task");
+    if (outcome == -EMFILE)
+        error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
+    return base::fail(std::move(error));
+}
+
 // The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
 // from its namespaces.
 Result<void> Injection::connect() {
-    for (int stops = 0; stops < 2; stops++) // entry and exit of the call: in between nothing else may be asked of it
-        TRY(run_to_syscall());
+    TRY(await_socket());
     auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
-    if (pair[0] < 0) {
-        auto error = base::Error::sys(-pair[0], "make a control socket in the task");
-        if (pair[0] == -EMFILE)
-            error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
-        return base::fail(std::move(error));
-    }
     const base::UniqueFd pidfd = TRY(open_pidfd(leader_.tid()));
     socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
     if (!socket_)
@@ -368,10 +360,10 @@ Result<void> Injection::leave() {
 Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
-      frame_(other.frame_), sigmask_(other.sigmask_), threads_inside_(other.threads_inside_),
-      socket_(std::move(other.socket_)), replies_(std::exchange(other.replies_, false)),
-      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), running_(other.running_),
-      started_(other.started_) {}
+      frame_(other.frame_), limit_(other.limit_), raised_(other.raised_), sigmask_(other.sigmask_),
+      threads_inside_(other.threads_inside_), socket_(std::move(other.socket_)),
+      replies_(std::exchange(other.replies_, false)), inside_(std::exchange(other.inside_, false)),
+      mapped_(other.mapped_), running_(other.running_), started_(other.started_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

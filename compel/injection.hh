@@ -15,6 +15,7 @@
 
 #include <array>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -119,6 +120,10 @@ private:
     Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
               size_t threads);
     Result<void> map_agent();
+    Result<int64_t> map_somehow(uint64_t protection);
+    Result<bool> raise_limit(uint32_t kind);
+    Result<void> lower_limit();
+    Result<void> await_socket();
     Result<void> connect();
     Result<void> close_descriptors();
     Result<void> start();
@@ -143,6 +148,8 @@ private:
     size_t size_;
     uint64_t code_ = 0, control_ = 0, slots_ = 0, scratch_ = 0;
     uint64_t frame_ = 0;
+    uint64_t limit_ = 0;             ///< below the frame: room for an old limit and a new one
+    std::optional<uint32_t> raised_; ///< a limit whose old value lies there
     uint64_t sigmask_ = 0;
     uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;

@@ -11,7 +11,7 @@ using namespace agent;
 namespace {
 
 constexpr int64_t kEbade = 52;
-constexpr int64_t kEagain = 11;
+constexpr int64_t kEagain = 11, kEmfile = 24;
 constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 
 template <class T> uint64_t addr(T *p) {
@@ -182,6 +182,22 @@ void wait_for_lists(Control *c) {
         futex_wait(&c->pending, pending);
 }
 
+/// With as many as its hard limit allows. The tool may die meanwhile: the limit is put back by us.
+template <class F> int64_t with_more_descriptors(F call) {
+    struct {
+        uint64_t soft, hard;
+    } before{}, most{};
+    constexpr uint64_t kOpenFiles = 7; // RLIMIT_NOFILE
+    if (raw_syscall(__NR_prlimit64, 0, kOpenFiles, 0, addr(&before)) < 0)
+        return -kEmfile;
+    most.soft = most.hard = before.hard;
+    if (before.soft == before.hard || raw_syscall(__NR_prlimit64, 0, kOpenFiles, addr(&most)) < 0)
+        return -kEmfile;
+    const int64_t result = call();
+    raw_syscall(__NR_prlimit64, 0, kOpenFiles, addr(&before));
+    return result;
+}
+
 void drop_fd(Control *c) {
     // Forgotten first: a process that another thread forks in between must not find a number that is free again.
     const int64_t fd = c->passed_fd;
@@ -210,10 +226,14 @@ extern "C" uint64_t agent_serve(Control *c) {
     constexpr uint64_t kUnix = 1, kSeqpacket = 5, kCloexec = 02000000;
     // Made here, so that there is no instant at which nobody would close it: the tool watches this call and takes its
     // end.
-    if (int64_t r = raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket)); r < 0) {
-        c->tool_socket = static_cast<int32_t>(r);
+    auto make_pair = [&] {
+        return raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket));
+    };
+    int64_t made = make_pair();
+    if (made == -kEmfile)
+        made = with_more_descriptors(make_pair);
+    if (made < 0)
         return c->leave;
-    }
     const int fd = c->agent_socket;
     // Ours is not the tool's end: with it closed here, the end of the tool is the end of the socket.
     raw_syscall(__NR_close, static_cast<uint64_t>(c->tool_socket));

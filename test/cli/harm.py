@@ -7,6 +7,8 @@ import argparse
 import os
 import pathlib
 import random
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -219,6 +221,99 @@ def lock_of_killed(tool, work, rounds):
     report(f"tool and watchdog killed at once: {rounds} times", wrong)
 
 
+def usage_of(pid, key):
+    """A field of /proc/PID/status, in bytes."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith(key)).split()[1]) << 10
+
+
+# What there is of each when nothing more may be had, and what a refusal says where even the hard limit is that.
+LEAST = {
+    "FSIZE": (lambda pid: 0, None),
+    "NOFILE": (lambda pid: 3, r"has no free descriptor|RLIMIT_NOFILE"),
+    "AS": (lambda pid: usage_of(pid, "VmSize"), r"ulimit -v|RLIMIT_AS"),
+    "DATA": (lambda pid: usage_of(pid, "VmData"), r"ulimit -d|RLIMIT_DATA"),
+    "STACK": (lambda pid: 0, None),
+    "MEMLOCK": (lambda pid: 0, None),
+    "SIGPENDING": (lambda pid: 0, None),
+    "NPROC": (lambda pid: 0, None),
+    "MSGQUEUE": (lambda pid: 0, None),
+    "CORE": (lambda pid: 0, None),
+}
+
+
+def limits(tool, work):
+    """Resource limits at their least: soft ones do not matter, hard ones neither, or the dump refuses by name."""
+    for name, (least, refusal) in LEAST.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        for hard in (False, True):
+            wrong = []
+            target = Target(work, 2, 8, 0)
+            try:
+                value = least(target.pid)
+                before = resource.prlimit(target.pid, kind)
+                limit = (value, value if hard else before[1])
+                resource.prlimit(target.pid, kind, limit)
+                code, error, images = tool.dump(target.pid, "-R")
+                if code and not (hard and refusal and re.search(refusal, error)):
+                    wrong.append(f"dump: {error}")
+                time.sleep(0.05)
+                if resource.prlimit(target.pid, kind) != limit:
+                    wrong.append(f"the limit is {resource.prlimit(target.pid, kind)} now, was {limit}")
+                wrong += target.complaints()
+            finally:
+                target.end()
+            report(f"RLIMIT_{name} at its least ({'hard' if hard else 'soft'})", wrong)
+
+
+def memory_group():
+    """A fresh memory cgroup, and the names of its files for limit and usage; nothing where none can be had."""
+    for folder, limit, usage in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+                                 ("/sys/fs/cgroup", "memory.max", "memory.current")):
+        try:
+            group = pathlib.Path(tempfile.mkdtemp(prefix="criu-harm-", dir=folder))
+        except OSError:
+            continue
+        if (group / limit).exists():
+            return group, group / limit, group / usage
+        group.rmdir()
+    return None
+
+
+def full_memory_group(tool, work):
+    """A memory cgroup in which nothing is left: the target is not ended for the agent's pages."""
+    name = "a memory cgroup at its limit"
+    found = memory_group()
+    if not found:
+        print(f"skipped {name}: no memory controller")
+        return
+    group, limit, usage = found
+    wrong = []
+    target = None
+    try:
+        join = lambda: (group / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
+        target = Target(work, 4, 32, 0, preexec_fn=join)
+        value = int(usage.read_text()) // 4096 * 4096
+        while value > 4096:
+            try:
+                limit.write_text(str(value := value - 16384))
+            except OSError:
+                break
+            if int(usage.read_text()) > value:
+                break
+        code, error, images = tool.dump(target.pid, "-R")
+        if code and "memory cgroup" not in error:
+            wrong.append(error)
+        time.sleep(0.05)
+        wrong += target.complaints()
+    finally:
+        if target:
+            target.end()
+        until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+        group.rmdir()
+    report(name, wrong)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("criu", type=pathlib.Path)
@@ -240,6 +335,8 @@ def main():
         second_dump(tool, work, options.targets, 0, 3, (4, 32, 0))
         second_dump(tool, work, min(options.targets, 2), 0, 2, (1000, 16, 0))
         handler_on_the_way_out(tool, work)
+        limits(tool, work)
+        full_memory_group(tool, work)
         lock_of_killed(tool, work, 6 * options.targets)
     for failure in failures:
         print(failure)

@@ -59,10 +59,18 @@ agent_clone3:
 # The boot code is copied into the unused tail of the vdso while a task is being worked on. It is the safety net: from the
 # instant a thread's registers point here, letting it run on, whatever the tracer does or if it dies, brings the thread
 # back to where it was. rsp = BootFrame*; r12, r13 = address and length of the agent's memory (0 when there is none);
-# rbx = &Control::inside. Who leaves last takes the agent along: nobody has to wait for anybody.
+# rbx = &Control::inside; r14, r15: see below. Who leaves last takes the agent along: nobody has to wait for anybody.
 # No register or memory of the thread is touched but through the frame; the FPU is never touched.
 boot:
 	syscall				# one call chosen by the tracer; no other thread is inside
+	test r14d, r14d			# a limit was raised for it: 1 + RLIMIT_..., and where the old one is kept
+	jz 1f
+	lea esi, [r14 - 1]
+	xor edi, edi
+	mov rdx, r15
+	xor r10d, r10d
+	mov eax, 302			# prlimit64
+	syscall
 	jmp 1f
 boot_leave:
 	lock dec dword ptr [rbx]	# last access to the agent's memory by this thread

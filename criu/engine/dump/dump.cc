@@ -5,6 +5,7 @@
 #include "compel/freezer.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/dump/remains.hh"
@@ -50,11 +51,13 @@ std::string name_of(const tree::TaskFacts &task) {
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const cli::Options &options) {
     const OwnNamespaces own = own_namespaces();
     TRY(check_sessions(tasks, options.shell_job));
+    MemoryRoom room;
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
         TRY_CTX(check_namespaces(task, own), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
+        TRY_CTX(room.check(task), name_of(task));
         if (options.manage_cgroups == cli::ManageCgroups::Soft)
             TRY_CTX(check_cgroups(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));

@@ -15,7 +15,8 @@ namespace dump {
 namespace {
 
 bool may_be_agent(const parse::Vma &vma) {
-    return !vma.shared && !vma.inode && vma.name.empty() && (vma.prot & PROT_EXEC) && (vma.prot & PROT_READ);
+    const bool anonymous = vma.shared ? vma.name == "/dev/zero (deleted)" : !vma.inode && vma.name.empty();
+    return anonymous && (vma.prot & PROT_EXEC) && (vma.prot & PROT_READ);
 }
 
 void set_apart(tree::TaskFacts &task, uint64_t base, const agent::Control &control) {

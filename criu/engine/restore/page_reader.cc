@@ -18,7 +18,7 @@ using plan::Region;
 constexpr size_t kVectors = 1024;
 constexpr size_t kCompareBuffer = 32u << 10; // each task of a tree touches its own
 
-std::byte *pointer(uint64_t address) {
+std::byte *bytes_at(uint64_t address) {
     return reinterpret_cast<std::byte *>(address);
 }
 
@@ -188,7 +188,7 @@ Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &ta
                 break;
             at = std::max(at, (*region)->start);
             const uint64_t stop = std::min(end, (*region)->end);
-            std::byte *to = pointer((*region)->at + (at - (*region)->start));
+            std::byte *to = bytes_at((*region)->at + (at - (*region)->start));
             TRY(pages.add(**region, at, {to, stop - at, offset + (at - run.vaddr())}));
             at = stop;
         }
