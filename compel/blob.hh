@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/contract.hh"
+#include "base/ids.hh"
 
 #include <cstddef>
 #include <cstring>
@@ -11,6 +12,11 @@ namespace compel {
 
 /// The whole blob; position independent, read-only, starts with an agent::BlobHeader.
 std::span<const std::byte> agent_blob();
+
+/// Bytes of its pages.
+inline uint64_t agent_code_size() {
+    return base::page_up(agent_blob().size());
+}
 
 inline agent::BlobHeader agent_header() {
     agent::BlobHeader header;

@@ -1,5 +1,6 @@
 #include "compel/freezer.hh"
 
+#include "compel/recovery.hh"
 #include "compel/task_listing.hh"
 
 #include <algorithm>
@@ -7,9 +8,11 @@
 #include <csignal>
 #include <fmt/format.h>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -81,10 +84,36 @@ enum class Seized {
     Before, ///< in vfork, when an earlier attempt could not let it go: it is interrupted already
 };
 
+/// Whether it is on its way out: killed, though not dead yet.
+bool is_ending(Pid pid) {
+    const std::string status = slurp(fmt::format("/proc/{}/status", pid.value));
+    if (has_ended(status))
+        return true;
+    constexpr unsigned kExiting = 4; // PF_EXITING
+    const std::string stat = slurp(fmt::format("/proc/{}/stat", pid.value));
+    unsigned flags = 0;
+    const size_t close = stat.rfind(')');
+    if (close != std::string::npos && sscanf(stat.c_str() + close + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+        flags & kExiting)
+        return true;
+    auto pending = [&](std::string_view key) {
+        return strtoull(std::string(field(status, key).substr(0, 16)).c_str(), nullptr, 16) >> (SIGKILL - 1) & 1;
+    };
+    return pending("SigPnd:\t") || pending("ShdPnd:\t");
+}
+
+/// Whether it is this program: a dump whose user has been killed gives up in a moment.
+bool is_one_of_us(Pid pid) {
+    struct stat ours {
+    }, theirs{};
+    return stat("/proc/self/exe", &ours) == 0 && stat(fmt::format("/proc/{}/exe", pid.value).c_str(), &theirs) == 0 &&
+           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
 // The kernel refuses with EPERM a thread that is just ending, and one whose tracer is. A dump that was killed a moment
 // ago is such a tracer: it is waited for.
 Result<Seized> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
-    constexpr int kTries = 200, kPauseUs = 5000;
+    constexpr int kTries = 400, kPauseUs = 5000;
     for (int tries = 0;; tries++) {
         auto r = seize(tid, options);
         if (r)
@@ -94,19 +123,19 @@ Result<Seized> seize_or_explain(Pid pid, Pid tid, uint64_t options) {
         const std::string status = slurp(fmt::format("/proc/{}/task/{}/status", pid.value, tid.value));
         if (has_ended(status))
             return base::fail(base::ErrorKind::Died, fmt::format("thread {} has ended", tid.value));
-        const int tracer = atoi(std::string(field(status, "TracerPid:\t")).c_str());
-        if (tracer == getpid())
+        const Pid tracer(atoi(std::string(field(status, "TracerPid:\t")).c_str()));
+        if (tracer.value == getpid())
             return Seized::Before;
         if (r.error().code() == EPERM && tries < kTries &&
-            (tracer == 0 || has_ended(slurp(fmt::format("/proc/{}/status", tracer))))) {
-            if (tracer == 0 && tries > 2)
+            (tracer.value == 0 || is_ending(tracer) || is_one_of_us(tracer))) {
+            if (tracer.value == 0 && tries > 2)
                 return base::fail(std::move(r).error()); // not allowed, as it seems
             usleep(kPauseUs);
             continue;
         }
         base::Error error = std::move(r).error();
-        if (tracer > 0)
-            error.ctx(fmt::format("task {} is traced by task {} already", pid.value, tracer))
+        if (tracer.value > 0)
+            error.ctx(fmt::format("task {} is traced by task {} already", pid.value, tracer.value))
                 .hint("detach the debugger or tracer first");
         return base::fail(std::move(error));
     }
@@ -266,6 +295,31 @@ Result<void> FrozenTree::stop_all(Pid root, const FreezeOptions &options) {
     }
 }
 
+// What a dump that was killed has left behind. With it not only registers but also descriptors and mappings would be
+// taken for the program's.
+Result<void> FrozenTree::let_recover(const FreezeOptions &options) {
+    std::vector<std::unique_ptr<AgentSpotter>> spotters;
+    std::vector<RecoveringThread> recovering;
+    std::vector<FrozenThread *> changed;
+    for (FrozenProcess &process : processes_) {
+        if (process.threads.empty())
+            continue;
+        auto spotter = AgentSpotter::open(process.threads.front().tid);
+        if (!spotter)
+            continue; // it has died
+        spotters.push_back(std::make_unique<AgentSpotter>(std::move(*spotter)));
+        for (FrozenThread &thread : process.threads)
+            if (spotters.back()->inside(thread.registers)) {
+                recovering.push_back({StoppedThread(thread.tid), spotters.back().get()});
+                changed.push_back(&thread);
+            }
+    }
+    TRY(finish_recovery(std::move(recovering), options.timeout_ms));
+    for (FrozenThread *thread : changed)
+        thread->registers = TRY(registers_to_go_on(StoppedThread(thread->tid)));
+    return {};
+}
+
 Result<FrozenTree> FrozenTree::freeze(Pid root, const FreezeOptions &options) {
     // A parent in vfork sleeps until its child has found another program, and a child that we have stopped will not:
     // all go on for a moment.
@@ -285,6 +339,7 @@ Result<FrozenTree> FrozenTree::freeze(Pid root, const FreezeOptions &options) {
         TRY(std::move(stopped));
         if (tree.processes_.empty() || tree.processes_[0].zombie || tree.processes_[0].threads.empty())
             return base::unsupported(fmt::format("task {} has ended already (it is a zombie)", root.value));
+        TRY(tree.let_recover(options));
         return tree;
     }
 }

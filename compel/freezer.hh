@@ -6,6 +6,8 @@
 //
 // A system call that is cut off by the stop and that the kernel would end with EINTR (epoll_wait, sigtimedwait, ...) is
 // set up to be issued again, so that the tasks never notice.
+//
+// Threads that are on their way out of the agent of a dump that was killed come to the end of it first.
 #pragma once
 
 #include "compel/ptrace.hh"
@@ -69,6 +71,7 @@ private:
     Result<std::vector<Unstopped>> seize_new(Pid root, const FreezeOptions &options);
     static void announce(std::span<const Unstopped> added, const FreezeOptions &options);
     Result<void> await_stop(const Unstopped &what, const FreezeOptions &options);
+    Result<void> let_recover(const FreezeOptions &options);
     Result<void> stop_all(Pid root, const FreezeOptions &options);
     std::vector<FrozenProcess> processes_;
 };

@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 #include <sys/poll.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -25,9 +26,6 @@ constexpr uint64_t kRedZone = 128;
 // No single-stepping, strings run upwards.
 constexpr unsigned long long kTrapAndDirection = 0x500;
 
-size_t code_size() {
-    return base::page_up(agent_blob().size());
-}
 size_t slots_size(size_t threads) {
     return base::page_up(threads * kThreadRoom);
 }
@@ -61,17 +59,22 @@ void resolve_restart(Registers &regs) {
 } // namespace
 
 size_t Injection::site_size(size_t threads) {
-    return code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
+    return agent_code_size() + kStack + base::kPageSize + slots_size(threads) + kScratch;
+}
+
+uint64_t Injection::control_at(uint64_t base) {
+    return base + agent_code_size() + kStack;
 }
 
 Injection::Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
                      size_t threads)
     : leader_(leader), saved_(registers), memory_(&memory), site_(site), size_(site_size(threads)) {
     code_ = site.agent_base;
-    control_ = code_ + code_size() + kStack;
+    control_ = control_at(code_);
     slots_ = control_ + base::kPageSize;
     scratch_ = slots_ + slots_size(threads);
     frame_ = frame_address(registers);
+    limit_ = frame_ - 2 * sizeof(rlimit);
 }
 
 agent::BootFrame Injection::frame_of(const Registers &regs, uint64_t mask) const {
@@ -108,7 +111,7 @@ Result<void> Injection::run_to_syscall() {
     return {};
 }
 
-// From the first call on, the path of the thread leads through boot_heal: r12 and r13 tell it what to unmap.
+// From the first call on, the path of the thread leads through the boot code: r12 and r13 tell it what to unmap.
 Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_t> args) {
     uint64_t a[6] = {};
     std::copy(args.begin(), args.end(), a);
@@ -124,6 +127,8 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
         regs.r12 = site_.agent_base;
         regs.r13 = size_;
     }
+    regs.r14 = raised_ ? 1 + *raised_ : 0;
+    regs.r15 = limit_;
     TRY(leader_.set_registers(regs));
     if (!inside_) {
         inside_ = true;
@@ -142,62 +147,52 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
     return static_cast<int64_t>(TRY(leader_.registers()).rax);
 }
 
-Result<void> Injection::map_agent() {
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
-    mapped_ = true; // also if we fail behind the call: nothing else is there to be unmapped
-    int64_t r = TRY(remote_syscall(
-        SYS_mmap, {site_.agent_base, size_, PROT_READ | PROT_WRITE | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
-    const bool refused = r == -EACCES || r == -EPERM; // PR_SET_MDWE, SELinux execmem
-    if (refused)
-        r = TRY(remote_syscall(SYS_mmap,
-                               {site_.agent_base, size_, PROT_READ | PROT_EXEC, kFlags, static_cast<uint64_t>(-1), 0}));
-    if (r < 0) {
-        mapped_ = false;
-        auto error = base::Error::sys(static_cast<int>(-r), "map the agent");
-        if (r == -ENOMEM)
-            error.hint("its limit on address space (ulimit -v) leaves no room for that, or it has as many mappings as "
-                       "the kernel allows (vm.max_map_count): prlimit --as raises the limit of a running process");
-        return base::fail(std::move(error));
-    }
-    TRY(memory_->write(code_, agent_blob()));
-    if (refused) {
-        r = TRY(remote_syscall(SYS_mprotect, {code_ + code_size(), size_ - code_size(), PROT_READ | PROT_WRITE}));
-        if (r < 0)
-            return base::fail_sys(static_cast<int>(-r), "make the agent's data writable");
-    }
-    return {};
-}
-
 Result<void> Injection::start() {
     agent::Control control{};
     control.tool_socket = control.agent_socket = control.passed_fd = -1;
-    control.leave = site_.boot_code + agent_header().boot_heal;
-    control.thread_leave = site_.boot_code + agent_header().boot_thread_leave;
+    control.inside = 1;
+    control.leave = site_.boot_code + agent_header().boot_leave;
+    control.size = size_;
     TRY(memory_->write_value(base::RemotePtr<agent::Control>(control_), control));
     started_ = true;
     Registers regs = saved_;
     regs.rip = code_ + agent_header().serve;
     regs.rdi = control_;
     regs.rsp = frame_;
-    regs.orig_rax = ~0ull;
-    regs.r12 = site_.agent_base;
-    regs.r13 = size_;
+    set_way_out(regs);
     regs.eflags &= ~kTrapAndDirection;
     return leader_.set_registers(regs);
+}
+
+// Entry and exit of each call, until the socket is there: in between nothing else may be asked of the agent. With no
+// free descriptor it raises its limit, as far as it may, and tries once more.
+Result<void> Injection::await_socket() {
+    constexpr int kMostCalls = 4;
+    int64_t outcome = -EMFILE;
+    for (int calls = 0, tries = 0; calls < kMostCalls && tries < 2; calls++) {
+        TRY(run_to_syscall());
+        TRY(run_to_syscall());
+        const Registers regs = TRY(leader_.registers());
+        if (regs.orig_rax != SYS_socketpair)
+            continue;
+        outcome = static_cast<int64_t>(regs.rax);
+        if (outcome != -EMFILE)
+            break;
+        tries++;
+    }
+    if (outcome >= 0)
+        return {};
+    auto error = base::Error::sys(static_cast<int>(-outcome), "make a control socket in the task");
+    if (outcome == -EMFILE)
+        error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
+    return base::fail(std::move(error));
 }
 
 // The agent's first call makes the control socket. Both ends are made by the task: nothing of ours has to be reachable
 // from its namespaces.
 Result<void> Injection::connect() {
-    for (int stops = 0; stops < 2; stops++) // entry and exit of the call: in between nothing else may be asked of it
-        TRY(run_to_syscall());
+    TRY(await_socket());
     auto pair = TRY(memory_->read_value(base::RemotePtr<std::array<int32_t, 2>>(control_)));
-    if (pair[0] < 0) {
-        auto error = base::Error::sys(-pair[0], "make a control socket in the task");
-        if (pair[0] == -EMFILE)
-            error.hint("the task has no free descriptor: raise its RLIMIT_NOFILE by two (prlimit --nofile)");
-        return base::fail(std::move(error));
-    }
     const base::UniqueFd pidfd = TRY(open_pidfd(leader_.tid()));
     socket_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), pair[0], 0)));
     if (!socket_)
@@ -212,7 +207,31 @@ Batch Injection::thread_batch(size_t index) const {
     return Batch(slot + kSlotSize, kThreadScratch);
 }
 
-// Points the thread at its batch. From here on its path leads through boot_thread_leave.
+// What the boot code needs to know of a thread that is inside.
+void Injection::set_way_out(Registers &regs) const {
+    regs.orig_rax = ~0ull;
+    regs.rbx = control_ + offsetof(agent::Control, inside);
+    regs.r12 = site_.agent_base;
+    regs.r13 = size_;
+}
+
+// A thread that goes on from these registers returns by its frame and touches nothing of ours but the boot code.
+Registers Injection::way_back(const Registers &registers) const {
+    Registers regs = registers;
+    regs.rip = site_.boot_code + agent_header().boot_return;
+    regs.rsp = frame_address(registers);
+    regs.orig_rax = ~0ull;
+    regs.eflags &= ~kTrapAndDirection;
+    return regs;
+}
+
+Result<void> Injection::write_inside() {
+    return memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, inside)),
+                                1 + threads_inside_);
+}
+
+// Points the thread at its batch. First to the way back: should we die in between, its mask is restored, and a signal
+// that comes before its mask is closed finds it where nothing of the agent is needed any more.
 Result<void> Injection::aim(ThreadRun &run) {
     const uint64_t frame = frame_address(run.registers);
     TRY_CTX(memory_->write_value(base::RemotePtr<agent::BootFrame>(frame), frame_of(run.registers, run.mask)),
@@ -224,37 +243,39 @@ Result<void> Injection::aim(ThreadRun &run) {
     auto batch = run.batch.image();
     image.insert(image.end(), batch.begin(), batch.end());
     TRY(memory_->write(slot, image));
+    run.state = ThreadRun::State::Aimed;
+    TRY(run.thread.set_registers(way_back(run.registers)));
+    TRY(run.thread.set_signal_mask(kAllSignals));
     Registers regs = run.registers;
     regs.rip = code_ + agent_header().thread;
     regs.rdi = slot;
     regs.rsp = frame;
-    regs.orig_rax = ~0ull;
     regs.eflags &= ~kTrapAndDirection;
-    run.state = ThreadRun::State::Aimed;
-    TRY(run.thread.set_registers(regs));
-    return run.thread.set_signal_mask(kAllSignals);
+    set_way_out(regs);
+    // Counted first: one too many, should we die in between, leaves the agent's memory behind, one too few takes it
+    // away under a thread's feet.
+    threads_inside_++;
+    TRY(write_inside());
+    run.state = ThreadRun::State::Inside;
+    return run.thread.set_registers(regs);
 }
 
 Result<void> Injection::retrieve(ThreadRun &run) {
     if (run.state == ThreadRun::State::Running)
         TRY(wait_interrupted(run.thread.tid(), kTimeoutMs));
-    if (run.state != ThreadRun::State::Stopped) {
-        // By way of the boot code, on its own stack: with its mask back a signal may come, should we die here, and the
-        // agent's stack is too small for a handler.
-        Registers leaving = run.registers;
-        leaving.rip = site_.boot_code + agent_header().boot_thread_leave;
-        leaving.rbx = control_ + offsetof(agent::Control, threads);
-        leaving.rsp = frame_address(run.registers);
-        leaving.orig_rax = ~0ull;
-        leaving.eflags &= ~kTrapAndDirection;
-        TRY(run.thread.set_registers(leaving));
-        TRY(run.thread.set_signal_mask(run.mask));
-        TRY(run.thread.set_registers(run.registers));
-        // The other way round the serving thread could take the agent away under a thread's feet, should we die here.
+    const bool inside = run.state == ThreadRun::State::Running || run.state == ThreadRun::State::Inside;
+    if (run.state == ThreadRun::State::Stopped)
+        return {};
+    // On its own stack before its mask is back: a signal may come then, should we die here, and the agent's stack is
+    // too small for a handler.
+    TRY(run.thread.set_registers(way_back(run.registers)));
+    if (inside) {
         threads_inside_--;
-        TRY(memory_->write_value(base::RemotePtr<uint32_t>(control_ + offsetof(agent::Control, threads)),
-                                 threads_inside_));
+        TRY(write_inside());
     }
+    run.state = ThreadRun::State::Aimed;
+    TRY(run.thread.set_signal_mask(run.mask));
+    TRY(run.thread.set_registers(run.registers));
     run.state = ThreadRun::State::Stopped;
     return {};
 }
@@ -274,9 +295,8 @@ Result<void> Injection::execute(std::span<ThreadRun> runs) {
 Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
     if (runs.empty())
         return {};
-    const uint32_t count = threads_inside_ = static_cast<uint32_t>(runs.size());
-    std::array<uint32_t, 3> counters{count, count, 0}; // threads, pending, release
-    base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, threads));
+    std::array<uint32_t, 2> counters{static_cast<uint32_t>(runs.size()), 0}; // pending, release
+    base::RemotePtr<decltype(counters)> at(control_ + offsetof(agent::Control, pending));
     TRY(memory_->write_value(at, counters));
     Result<void> outcome = execute(runs);
     for (ThreadRun &run : runs)
@@ -291,7 +311,7 @@ Result<void> Injection::run_threads(std::span<ThreadRun> runs) {
         TRY(memory_->read(run.batch.base_, image));
         run.batch.read_back(image);
     }
-    return memory_->write_value(at, decltype(counters){0, 0, 0});
+    return memory_->write_value(at, decltype(counters){0, 0});
 }
 
 // Descriptors that the agent has in the task now, in whatever moment it was stopped.
@@ -328,6 +348,7 @@ Result<void> Injection::leave() {
         mapped_ = false;
     }
     if (inside_) {
+        TRY(leader_.set_registers(way_back(saved_)));
         TRY(leader_.set_signal_mask(sigmask_));
         TRY(leader_.set_registers(saved_));
         inside_ = false;
@@ -339,10 +360,10 @@ Result<void> Injection::leave() {
 Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
-      frame_(other.frame_), sigmask_(other.sigmask_), threads_inside_(other.threads_inside_),
-      socket_(std::move(other.socket_)), replies_(std::exchange(other.replies_, false)),
-      inside_(std::exchange(other.inside_, false)), mapped_(other.mapped_), running_(other.running_),
-      started_(other.started_) {}
+      frame_(other.frame_), limit_(other.limit_), raised_(other.raised_), sigmask_(other.sigmask_),
+      threads_inside_(other.threads_inside_), socket_(std::move(other.socket_)),
+      replies_(std::exchange(other.replies_, false)), inside_(std::exchange(other.inside_, false)),
+      mapped_(other.mapped_), running_(other.running_), started_(other.started_) {}
 
 // On an error path. If even this fails the agent leaves by itself as soon as the thread runs: its socket closes.
 Injection::~Injection() {

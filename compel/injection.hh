@@ -15,6 +15,7 @@
 
 #include <array>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -75,6 +76,8 @@ public:
 
     /// Bytes of address space that the agent needs in a process with `threads` threads.
     static size_t site_size(size_t threads);
+    /// Where its agent::Control lies in an agent at `base`.
+    static uint64_t control_at(uint64_t base);
 
     /// Enters the process of `leader`. `registers` are its registers as of the stop.
     static Result<Injection> enter(StoppedThread leader, const Registers &registers, const RemoteMemory &memory,
@@ -102,7 +105,7 @@ public:
         uint64_t mask;       ///< its signal mask
         Batch batch;         ///< from thread_batch()
         // Kept by run_threads().
-        enum class State { Stopped, Aimed, Running } state = State::Stopped;
+        enum class State { Stopped, Aimed, Inside, Running } state = State::Stopped;
     };
     /// Executes all batches, each in its own thread, at once. The threads are stopped again afterwards, as they were.
     Result<void> run_threads(std::span<ThreadRun> runs);
@@ -117,6 +120,10 @@ private:
     Injection(StoppedThread leader, const Registers &registers, const RemoteMemory &memory, InjectionSite site,
               size_t threads);
     Result<void> map_agent();
+    Result<int64_t> map_somehow(uint64_t protection);
+    Result<bool> raise_limit(uint32_t kind);
+    Result<void> lower_limit();
+    Result<void> await_socket();
     Result<void> connect();
     Result<void> close_descriptors();
     Result<void> start();
@@ -126,6 +133,9 @@ private:
     Result<int64_t> command(agent::Command command, int fd);
     Result<int64_t> read_reply(std::span<const ThreadRun> working = {});
     Result<bool> resume_stopped(std::span<const ThreadRun> working);
+    void set_way_out(Registers &regs) const;
+    Registers way_back(const Registers &registers) const;
+    Result<void> write_inside();
     Result<void> aim(ThreadRun &run);
     Result<void> execute(std::span<ThreadRun> runs);
     Result<void> retrieve(ThreadRun &run);
@@ -138,6 +148,8 @@ private:
     size_t size_;
     uint64_t code_ = 0, control_ = 0, slots_ = 0, scratch_ = 0;
     uint64_t frame_ = 0;
+    uint64_t limit_ = 0;             ///< below the frame: room for an old limit and a new one
+    std::optional<uint32_t> raised_; ///< a limit whose old value lies there
     uint64_t sigmask_ = 0;
     uint32_t threads_inside_ = 0;
     base::UniqueFd socket_;

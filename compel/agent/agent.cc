@@ -11,7 +11,7 @@ using namespace agent;
 namespace {
 
 constexpr int64_t kEbade = 52;
-constexpr int64_t kEagain = 11;
+constexpr int64_t kEagain = 11, kEmfile = 24;
 constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 
 template <class T> uint64_t addr(T *p) {
@@ -177,30 +177,33 @@ void reply(int fd, int64_t value) {
 
 namespace {
 
-// The other threads find their way out on their own. One that the tool had already taken out when it died is counted
-// still: hence a limit, far beyond what the few instructions take.
-void wait_until_left(const Control *c) {
-    constexpr int64_t kLimitSeconds = 2;
-    struct {
-        int64_t sec, nsec;
-    } start{}, now{};
-    constexpr uint64_t kMonotonic = 1;
-    raw_syscall(__NR_clock_gettime, kMonotonic, addr(&start));
-    do {
-        raw_syscall(__NR_sched_yield);
-        raw_syscall(__NR_clock_gettime, kMonotonic, addr(&now));
-    } while (__atomic_load_n(&c->threads, __ATOMIC_ACQUIRE) && now.sec - start.sec <= kLimitSeconds);
-}
-
 void wait_for_lists(Control *c) {
     while (uint32_t pending = __atomic_load_n(&c->pending, __ATOMIC_ACQUIRE))
         futex_wait(&c->pending, pending);
 }
 
+/// With as many as its hard limit allows. The tool may die meanwhile: the limit is put back by us.
+template <class F> int64_t with_more_descriptors(F call) {
+    struct {
+        uint64_t soft, hard;
+    } before{}, most{};
+    constexpr uint64_t kOpenFiles = 7; // RLIMIT_NOFILE
+    if (raw_syscall(__NR_prlimit64, 0, kOpenFiles, 0, addr(&before)) < 0)
+        return -kEmfile;
+    most.soft = most.hard = before.hard;
+    if (before.soft == before.hard || raw_syscall(__NR_prlimit64, 0, kOpenFiles, addr(&most)) < 0)
+        return -kEmfile;
+    const int64_t result = call();
+    raw_syscall(__NR_prlimit64, 0, kOpenFiles, addr(&before));
+    return result;
+}
+
 void drop_fd(Control *c) {
-    if (c->passed_fd >= 0)
-        raw_syscall(__NR_close, static_cast<uint64_t>(c->passed_fd));
-    c->passed_fd = -1;
+    // Forgotten first: a process that another thread forks in between must not find a number that is free again.
+    const int64_t fd = c->passed_fd;
+    __atomic_store_n(&c->passed_fd, -1, __ATOMIC_RELEASE);
+    if (fd >= 0)
+        raw_syscall(__NR_close, static_cast<uint64_t>(fd));
 }
 
 int64_t serve(Control *c, Command command, int32_t passed) {
@@ -223,10 +226,14 @@ extern "C" uint64_t agent_serve(Control *c) {
     constexpr uint64_t kUnix = 1, kSeqpacket = 5, kCloexec = 02000000;
     // Made here, so that there is no instant at which nobody would close it: the tool watches this call and takes its
     // end.
-    if (int64_t r = raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket)); r < 0) {
-        c->tool_socket = static_cast<int32_t>(r);
+    auto make_pair = [&] {
+        return raw_syscall(__NR_socketpair, kUnix, kSeqpacket | kCloexec, 0, addr(&c->tool_socket));
+    };
+    int64_t made = make_pair();
+    if (made == -kEmfile)
+        made = with_more_descriptors(make_pair);
+    if (made < 0)
         return c->leave;
-    }
     const int fd = c->agent_socket;
     // Ours is not the tool's end: with it closed here, the end of the tool is the end of the socket.
     raw_syscall(__NR_close, static_cast<uint64_t>(c->tool_socket));
@@ -238,11 +245,11 @@ extern "C" uint64_t agent_serve(Control *c) {
             break;
         reply(fd, serve(c, request.command, passed));
     }
+    __atomic_store_n(&c->agent_socket, -1, __ATOMIC_RELEASE);
     raw_syscall(__NR_close, static_cast<uint64_t>(fd));
     drop_fd(c);
     __atomic_store_n(&c->release, 1, __ATOMIC_RELEASE);
     futex_wake_all(&c->release);
-    wait_until_left(c);
     return c->leave;
 }
 
@@ -254,7 +261,7 @@ extern "C" uint64_t agent_thread(ThreadSlot *slot) {
         futex_wake_all(&c->pending);
     while (!__atomic_load_n(&c->release, __ATOMIC_ACQUIRE))
         futex_wait(&c->release, 0);
-    return addr(c);
+    return c->leave;
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------

@@ -206,13 +206,7 @@ Result<void> explain(Result<void> outcome, const std::string &table) {
     return base::fail(std::move(error));
 }
 
-Result<base::UniqueFd> lock(const std::string &table, std::span<const Connection> connections, uint32_t flags) {
-    auto socket = TRY(nft_socket());
-    NftBatch batch;
-    if (!flags) { // one that is there already goes
-        add_table(batch, table, 0);
-        delete_table(batch, table);
-    }
+void add_lock(NftBatch &batch, const std::string &table, std::span<const Connection> connections, uint32_t flags) {
     add_table(batch, table, flags);
     for (const Family *family : {&kV4, &kV6}) {
         add_set(batch, table, *family);
@@ -225,29 +219,61 @@ Result<base::UniqueFd> lock(const std::string &table, std::span<const Connection
         drop_known(batch, table, chain, incoming, kV4);
         drop_known(batch, table, chain, incoming, kV6);
     }
-    TRY(explain(batch.commit(socket.get()), table));
-    return socket;
+}
+
+// A table of that name that is there already goes.
+Result<void> replace_lock(int socket, const std::string &table, std::span<const Connection> connections) {
+    NftBatch batch;
+    add_table(batch, table, 0);
+    delete_table(batch, table);
+    add_lock(batch, table, connections, 0);
+    return batch.commit(socket);
+}
+
+Result<bool> delete_through(int socket, const std::string &table) {
+    NftBatch batch;
+    delete_table(batch, table);
+    auto outcome = batch.commit(socket);
+    if (!outcome && outcome.error().code() != ENOENT)
+        return base::fail(std::move(outcome.error().ctx(fmt::format("unlock the network (table {})", table))));
+    return outcome.has_value();
 }
 
 } // namespace
 
-Result<void> lock_network(const std::string &table, std::span<const Connection> connections) {
-    TRY(lock(table, connections, 0));
+std::string lock_table_name(const std::string &run_id) {
+    constexpr size_t kLongest = 31;
+    return ("CRIU-" + run_id).substr(0, kLongest);
+}
+
+Result<HeldNetworkLock> HeldNetworkLock::take(std::string table, std::span<const Connection> connections) {
+    auto socket = TRY(nft_socket());
+    NftBatch batch;
+    add_lock(batch, table, connections, kTableOwner);
+    auto outcome = batch.commit(socket.get());
+    const int code = outcome ? 0 : outcome.error().code();
+    if (code == EOPNOTSUPP || code == EINVAL || code == EEXIST) // no owners before 5.12; a lock that lasts is there
+        outcome = replace_lock(socket.get(), table, connections);
+    TRY(explain(std::move(outcome), table));
+    return HeldNetworkLock(std::move(socket), std::move(table));
+}
+
+Result<void> HeldNetworkLock::make_lasting(std::span<const Connection> connections) {
+    NftBatch batch;
+    delete_table(batch, table_);
+    add_lock(batch, table_, connections, 0);
+    return explain(batch.commit(socket_.get()), table_);
+}
+
+Result<void> HeldNetworkLock::release() {
+    if (socket_)
+        TRY(delete_through(socket_.get(), table_));
+    socket_.reset();
     return {};
 }
 
-Result<base::UniqueFd> lock_network_while_open(const std::string &table, std::span<const Connection> connections) {
-    return lock(table, connections, kTableOwner);
-}
-
 Result<bool> unlock_network(const std::string &table) {
-    auto socket = TRY(nft_socket());
-    NftBatch batch;
-    delete_table(batch, table);
-    auto outcome = batch.commit(socket.get());
-    if (!outcome && outcome.error().code() != ENOENT)
-        return base::fail(std::move(outcome.error().ctx(fmt::format("unlock the network (table {})", table))));
-    return outcome.has_value();
+    return delete_through(TRY(nft_socket()).get(), table);
 }
 
 Result<bool> is_network_locked(const std::string &table) {

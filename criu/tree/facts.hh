@@ -51,6 +51,12 @@ struct SharedIds {
     uint32_t vm = 0, files = 0, fs = 0, sighand = 0;
 };
 
+/// Of a dump that was killed, with no thread inside of it any more.
+struct AbandonedAgent {
+    uint64_t base = 0, size = 0;
+    std::vector<int> fds;
+};
+
 struct TaskFacts {
     Pid pid;
     Pid voice; ///< the thread that answers for it: the leader, or where that has ended the first of the others
@@ -75,7 +81,8 @@ struct TaskFacts {
     std::optional<uint32_t> loginuid;
     std::optional<int32_t> autogroup_nice;
     SharedIds ids;
-    std::vector<ThreadFacts> threads; ///< `voice` first; empty for a zombie
+    std::vector<AbandonedAgent> abandoned; ///< not in `vmas`, nor its descriptors in `fds`
+    std::vector<ThreadFacts> threads;      ///< `voice` first; empty for a zombie
 
     /// While others live. /proc/PID tells nothing then that needs memory or files; /proc/VOICE does.
     bool leader_ended() const { return !zombie && voice != pid; }

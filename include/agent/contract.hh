@@ -78,16 +78,16 @@ struct Reply {
 struct Control {
     int32_t tool_socket;  ///< the tool's end, until the tool has taken it; -errno if there is none
     int32_t agent_socket; ///< the agent's end
-    uint32_t threads;     ///< threads that are inside the agent, the serving one excluded
+    uint32_t inside;      ///< threads that are inside the agent; the last to leave unmaps it
     uint32_t pending;     ///< threads that have not finished their list yet (futex)
     uint32_t release;     ///< 1: threads leave (futex)
     uint32_t reserved;
     int64_t passed_fd; ///< descriptor that came with Run, -1 if none; operations may refer to this word
     OpList list;
-    uint64_t leave;        ///< address of the boot code's `heal` label: where the serving thread goes when it is done
-    uint64_t thread_leave; ///< the same for the other threads; entry.S knows its place
+    uint64_t leave; ///< address of the boot code's `leave` label: where a thread goes when it is done
+    uint64_t size;  ///< bytes of the agent's memory, for whoever finds it abandoned
 };
-static_assert(sizeof(Control) == 64 && offsetof(Control, thread_leave) == 56);
+static_assert(sizeof(Control) == 64);
 
 /// One thread's run in a dump. `stack` of the thread ends right below this structure.
 struct ThreadSlot {
@@ -143,8 +143,8 @@ struct BlobHeader {
     uint32_t restore; ///< entry of a restore: rdi = RestoreStart*
     uint32_t boot;    ///< start of the boot code (arch/x86_64/entry.S)
     uint32_t boot_size;
-    uint32_t boot_heal;         ///< offset of `heal` inside the boot code
-    uint32_t boot_thread_leave; ///< offset of `thread_leave` inside the boot code
+    uint32_t boot_leave;  ///< offset inside the boot code: out of the agent, and back
+    uint32_t boot_return; ///< offset inside the boot code: back, by the frame alone
 };
 static_assert(sizeof(BlobHeader) == 32);
 inline constexpr uint32_t kBlobMagic = 0x41474e54;

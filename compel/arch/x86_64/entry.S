@@ -9,17 +9,17 @@ agent_head:
 	.long agent_restore_entry - agent_head
 	.long boot - agent_head
 	.long boot_end - boot
-	.long boot_heal - boot
-	.long boot_thread_leave - boot
+	.long boot_leave - boot
+	.long boot_return - boot
 
 	.text
-# Dump, serving thread: rdi = Control*, rsp = its BootFrame. r12/r13 (the agent's memory) are kept for the boot code's munmap: C++ code
-# preserves them by the calling convention.
+# Dump, serving thread: rdi = Control*, rsp = its BootFrame. rbx, r12 and r13 are kept for the boot code: C++ code preserves
+# them by the calling convention.
 agent_serve_entry:
 	mov rbp, rsp
 	mov rsp, rdi
 	and rsp, -16
-	call agent_serve		# returns the address of boot_heal
+	call agent_serve		# returns the address of boot_leave
 	mov rsp, rbp
 	jmp rax
 
@@ -29,10 +29,9 @@ agent_thread_entry:
 	mov rbp, rsp
 	mov rsp, rdi
 	and rsp, -16
-	call agent_thread		# returns Control*
+	call agent_thread		# returns the address of boot_leave
 	mov rsp, rbp
-	lea rbx, [rax + 8]		# &Control::threads
-	jmp [rax + 56]			# Control::thread_leave
+	jmp rax
 
 # Restore: rdi = RestoreStart*, rsp = the agent's own stack. Never returns.
 agent_restore_entry:
@@ -59,19 +58,29 @@ agent_clone3:
 
 # The boot code is copied into the unused tail of the vdso while a task is being worked on. It is the safety net: from the
 # instant a thread's registers point here, letting it run on, whatever the tracer does or if it dies, brings the thread
-# back to where it was. rsp = BootFrame*; r12, r13 = address and length of the agent's memory (0 when there is none).
+# back to where it was. rsp = BootFrame*; r12, r13 = address and length of the agent's memory (0 when there is none);
+# rbx = &Control::inside; r14, r15: see below. Who leaves last takes the agent along: nobody has to wait for anybody.
 # No register or memory of the thread is touched but through the frame; the FPU is never touched.
 boot:
-	syscall				# one call chosen by the tracer
-boot_heal:
-	mov rdi, r12
+	syscall				# one call chosen by the tracer; no other thread is inside
+	test r14d, r14d			# a limit was raised for it: 1 + RLIMIT_..., and where the old one is kept
+	jz 1f
+	lea esi, [r14 - 1]
+	xor edi, edi
+	mov rdx, r15
+	xor r10d, r10d
+	mov eax, 302			# prlimit64
+	syscall
+	jmp 1f
+boot_leave:
+	lock dec dword ptr [rbx]	# last access to the agent's memory by this thread
+	jnz boot_return
+1:	mov rdi, r12
 	mov rsi, r13
 	mov eax, 11			# munmap
 	syscall
-	jmp 2f
-boot_thread_leave:
-	lock dec dword ptr [rbx]	# last access to the agent's memory by this thread
-2:	mov edi, 2			# SIG_SETMASK
+boot_return:
+	mov edi, 2			# SIG_SETMASK
 	mov rsi, rsp
 	xor edx, edx
 	mov r10d, 8

@@ -206,7 +206,7 @@ Result<void> create_link_with_index() {
 }
 
 Result<void> lock_no_connections() {
-    return kernel::lock_network("probe", {});
+    return TRY(kernel::HeldNetworkLock::take("probe", {})).release();
 }
 
 } // namespace

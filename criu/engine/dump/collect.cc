@@ -2,6 +2,7 @@
 
 #include "base/unique_fd.hh"
 #include "compel/remote_memory.hh"
+#include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/shared_ids.hh"
 #include "criu/kernel/namespaces.hh"
 
@@ -319,6 +320,7 @@ Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halve
         facts.threads[i].status = halves.statuses[i];
     if (!facts.zombie)
         TRY(refuse(facts));
+    TRY(set_remains_apart(facts));
     return std::move(facts);
 }
 

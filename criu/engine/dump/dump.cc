@@ -5,8 +5,10 @@
 #include "compel/freezer.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
 #include "criu/engine/dump/page_writer.hh"
+#include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/seccomp_filters.hh"
 #include "criu/engine/dump/statistics.hh"
 #include "criu/engine/dump/task_dump.hh"
@@ -15,6 +17,7 @@
 #include "criu/engine/restore/draft.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/namespaces.hh"
+#include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
@@ -49,11 +52,13 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
     const resource::NamespaceCheckContext context{tasks, namespaces, request.namespaces};
     for (const tree::Namespace &ns : namespaces.all())
         TRY_CTX(resource::check_namespace(context, ns), fmt::format("task {}", ns.member.value));
+    MemoryRoom room;
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
         TRY_CTX(resource::check_children(task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
+        TRY_CTX(room.check(task), name_of(task));
         if (request.own_cgroups_only)
             TRY_CTX(check_cgroups(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
@@ -122,6 +127,13 @@ Result<void> leave_tree(compel::FrozenTree &tree, const engine::DumpRequest &req
     return tree.kill();
 }
 
+/// What holds only until the tree is killed is made lasting, right before that.
+Result<void> make_lasting(resource::FileDumpContext &files) {
+    for (auto &step : files.at_kill)
+        TRY(step());
+    return {};
+}
+
 Result<void> prepare_to_kill(resource::FileDumpContext &files) {
     for (auto &step : files.before_kill)
         TRY(step());
@@ -168,6 +180,7 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
         std::erase_if(task.fds,
                       [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
     TRY(check_tree(tasks, known.namespaces, request));
+    TRY(straighten_handlers(tasks));
     return known;
 }
 
@@ -192,7 +205,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
     const std::string run_id = make_run_id();
     // CRIU's restore deletes the table of this name.
-    file_settings.network_table = "CRIU-" + run_id;
+    file_settings.network_table = kernel::lock_table_name(run_id);
     // What the tool asks about sockets, and how it locks their network, it does from inside.
     std::optional<kernel::NetworkVisit> visit;
     if (const auto *net = namespaces.of_root(tree::NamespaceKind::Net);
@@ -233,6 +246,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = prepare_to_kill(files);
     if (written)
         scripted = at_home([&] { return job.notifier.tell_for_status("post-dump", request.root); });
+    if (written && scripted && *scripted == 0 && !file_settings.tree_survives)
+        written = make_lasting(files);
     if (!written || !scripted || *scripted != 0) {
         take_back(files);
         if (!written)

@@ -26,7 +26,8 @@ uint64_t find_hole(const std::vector<parse::Vma> &vmas, uint64_t from, uint64_t 
         // A stack grows into the page below it.
         if (at + size + (1u << 20) <= vma.start)
             return at;
-        at = vma.end;
+        // With a mapping right below it might become one.
+        at = vma.end + base::kPageSize;
     }
     return at + size <= kHighest ? at : 0;
 }
@@ -97,6 +98,16 @@ Result<uint64_t> boot_place(const std::vector<parse::Vma> &vmas, const compel::R
 }
 
 } // namespace
+
+std::optional<uint64_t> left_boot_code(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory) {
+    auto place = boot_place(vmas, memory);
+    if (!place)
+        return std::nullopt;
+    const auto wanted = compel::agent_blob().subspan(compel::agent_header().boot, compel::agent_header().boot_size);
+    std::vector<std::byte> there(wanted.size());
+    const bool ours = memory.read_some(*place, there) == there.size() && std::ranges::equal(there, wanted);
+    return ours ? std::optional(*place) : std::nullopt;
+}
 
 Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
                                           size_t threads) {

@@ -4,6 +4,8 @@
 #include "compel/injection.hh"
 #include "criu/parse/maps.hh"
 
+#include <optional>
+
 namespace dump {
 
 using base::Result;
@@ -13,5 +15,8 @@ using base::Result;
 /// is no room.
 Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
                                           size_t threads);
+
+/// Where the boot code of an earlier dump still lies in its place.
+std::optional<uint64_t> left_boot_code(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory);
 
 } // namespace dump

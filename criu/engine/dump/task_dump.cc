@@ -8,6 +8,7 @@
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -222,6 +223,11 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     CloseOnExec flags;
     if (new_table)
         flags.ask_few(batch, task.fds);
+    for (const tree::AbandonedAgent &old : task.abandoned) {
+        for (int fd : old.fds)
+            batch.call(SYS_close, {static_cast<uint64_t>(fd)});
+        batch.call(SYS_munmap, {old.base, old.size});
+    }
     TRY(agent.run(batch));
     TRY(resource::write_registers(task.threads.front(), leader.core));
     TRY(complete(leader, batch));
@@ -239,6 +245,21 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     PageRuns runs = TRY(scan(context, task, classes));
     TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
     return runs;
+}
+
+/// All mappings that are there now.
+std::vector<parse::Vma> occupied(const tree::TaskFacts &task) {
+    std::vector<parse::Vma> vmas = task.vmas;
+    for (const tree::AbandonedAgent &old : task.abandoned)
+        vmas.push_back({.start = old.base, .end = old.base + old.size});
+    std::ranges::sort(vmas, {}, &parse::Vma::start);
+    return vmas;
+}
+
+Result<compel::InjectionSite> site_in(const tree::TaskFacts &task, const compel::RemoteMemory &memory) {
+    const size_t others = task.threads.size() - 1;
+    return task.abandoned.empty() ? choose_site(task.vmas, memory, others)
+                                  : choose_site(occupied(task), memory, others);
 }
 
 } // namespace
@@ -278,7 +299,7 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     auto classes = TRY(classify_all(task));
     auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.voice)));
     visit->name = fmt::format("task {} ({})", task.pid.value, task.stat.comm);
-    auto site = TRY(choose_site(task.vmas, visit->memory, task.threads.size() - 1));
+    auto site = TRY(site_in(task, visit->memory));
     const tree::ThreadFacts &leader = task.threads.front();
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));

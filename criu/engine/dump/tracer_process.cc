@@ -2,6 +2,7 @@
 
 #include "base/guarded.hh"
 #include "base/unique_fd.hh"
+#include "criu/kernel/control_group.hh"
 #include "criu/kernel/io.hh"
 
 #include <algorithm>
@@ -158,6 +159,9 @@ base::Result<engine::DumpOutcome> run_in_child(const std::function<base::Result<
         return read_report(report.get(), *status);
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // What ends our parent's group as a whole must leave us the time to give up in good order.
+    setsid();
+    kernel::leave_control_groups();
     if (getppid() != parent)
         _exit(1);
     sigprocmask(SIG_SETMASK, &before, nullptr);

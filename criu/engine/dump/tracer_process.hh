@@ -3,7 +3,10 @@
 // Mostly the agent takes itself out when its tracer dies. Two kinds of tasks cannot let it: one that is stopped does
 // not run, and the seccomp filter of a sandbox, which the kernel suspends only for as long as the tracer lives, may
 // kill for the calls that this takes. For their sake the dump goes on in a child, which gives up in good order when its
-// parent is gone.
+// parent is gone. It lives in a session and, where it may, control group of its own: a unit that is stopped, a group
+// that is out of memory or killed as a whole ends the parent only. Who sends SIGKILL to both at once does harm the
+// sandboxed: no process can be told to outlive that: the kernel ends the suspension of the filters with the tracer
+// (__ptrace_unlink).
 #pragma once
 
 #include "base/ids.hh"

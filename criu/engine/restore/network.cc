@@ -41,14 +41,14 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     if (connections.empty())
         return lock;
     if (!inventory.dump_criu_run_id().empty())
-        lock.tables_.push_back("CRIU-" + inventory.dump_criu_run_id());
+        lock.tables_.push_back(kernel::lock_table_name(inventory.dump_criu_run_id()));
     lock.tables_.push_back(fmt::format("CRIU-{}", checkpoint.root().pid)); // before CRIU 4.2
     for (const std::string &table : lock.tables_)
         if (auto locked = kernel::is_network_locked(table); locked && *locked)
             return lock;
     if (inventory.network_lock_method() == kIptables)
         log.info("network: the dump may have left rules of iptables in its chain CRIU");
-    lock.own_ = TRY(kernel::lock_network_while_open(lock.tables_.front(), connections));
+    lock.own_ = TRY(kernel::HeldNetworkLock::take(lock.tables_.front(), connections));
     return lock;
 }
 
@@ -56,10 +56,8 @@ Result<void> NetworkLock::unlock(engine::Notifier &notifier, base::Pid root) {
     if (tables_.empty())
         return {};
     TRY(notifier.tell("network-unlock", root));
-    if (own_) {
-        own_.reset();
-        return {};
-    }
+    if (own_.held())
+        return own_.release();
     for (const std::string &table : tables_)
         TRY(kernel::unlock_network(table));
     return {};

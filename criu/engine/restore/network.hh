@@ -5,6 +5,7 @@
 #include "base/log.hh"
 #include "base/unique_fd.hh"
 #include "criu/engine/notifier.hh"
+#include "criu/kernel/network_lock.hh"
 #include "criu/plan/checkpoint.hh"
 #include "criu/resource/file/options.hh"
 
@@ -26,7 +27,7 @@ public:
 
 private:
     std::vector<std::string> tables_; ///< names that the lock may have; empty: nothing is locked
-    base::UniqueFd own_;              ///< keeps a lock of our own
+    kernel::HeldNetworkLock own_;     ///< keeps a lock of our own
 };
 
 } // namespace restore

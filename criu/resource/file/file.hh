@@ -99,6 +99,8 @@ struct FileDumpContext {
     std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
     /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
     std::vector<std::function<Result<void>()>> before_kill;
+    /// What has to outlive us if the tree is to be killed: run when nothing else is left to be done.
+    std::vector<std::function<Result<void>()>> at_kill;
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     /// Writes the contents of a memory file as pagemap-shmem-ID.

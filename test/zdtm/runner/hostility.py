@@ -158,8 +158,7 @@ class Hostility:
                     raise Failure(f"{how} at {step}: exits with {status} and leaves an inventory, but half of the images")
                 if how == "fail" and status not in (0, 1):
                     raise Failure(f"{how} at {step}: exits with {status}:\n  {self._log_tail(images, 'dump.log')}")
-                # An agent that waits for threads that will not come gives up after two seconds.
-                self._compare(before, self._observe(), f"{how} at {step}", patience=4)
+                self._compare(before, self._observe(), f"{how} at {step}")
         shutil.rmtree(images)
 
     def _walk_restores(self, images, before):

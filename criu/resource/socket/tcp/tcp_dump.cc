@@ -44,6 +44,7 @@ struct TcpSocket {
 
 struct TcpDump {
     std::vector<TcpSocket> sockets;
+    kernel::HeldNetworkLock lock;
     std::optional<TcpWatchdog> watchdog;
     std::string usual_congestion;
     bool locked = false, in_repair = false;
@@ -147,7 +148,7 @@ void take_back(TcpDump &dump, FileDumpContext &context) {
                 (void)leave_repair_silently(socket.fd.get(), socket.reuse_address);
     dump.in_repair = false;
     if (dump.locked) {
-        if (auto unlocked = kernel::unlock_network(context.options.network_table); !unlocked)
+        if (auto unlocked = dump.lock.release(); !unlocked)
             context.log.warn(unlocked.error().message());
         if (context.run_hook)
             if (auto ran = context.run_hook("network-unlock"); !ran)
@@ -173,13 +174,16 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
         }
     if (watched.empty())
         return {};
-    dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, context.options.network_table, context.tasks.front().pid)));
+    // Before the watchdog, which holds it too.
+    if (context.options.lock_network)
+        dump.lock = TRY(kernel::HeldNetworkLock::take(context.options.network_table, connections));
+    dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, dump.lock, context.tasks.front().pid)));
     context.undo.push_back([&dump, &context] { take_back(dump, context); });
     dump.locked = true;
     if (context.run_hook)
         TRY(context.run_hook("network-lock"));
-    if (context.options.lock_network)
-        TRY(kernel::lock_network(context.options.network_table, connections));
+    if (dump.lock.held())
+        context.at_kill.push_back([&dump, connections] { return dump.lock.make_lasting(connections); });
     context.before_kill.push_back([&dump]() -> Result<void> {
         dump.in_repair = true;
         dump.watchdog->killing();

@@ -1,6 +1,6 @@
 #include "criu/resource/socket/tcp/tcp_watchdog.hh"
 
-#include "criu/kernel/network_lock.hh"
+#include "criu/kernel/control_group.hh"
 #include "criu/resource/socket/tcp/tcp_stream.hh"
 
 #include <algorithm>
@@ -44,29 +44,33 @@ bool is_alive(int pidfd, bool killing) {
     return poll(&end, 1, killing ? 100 : 0) == 0;
 }
 
-[[noreturn]] void watch(int line, int pidfd, std::span<const WatchedSocket> sockets, const std::string &table) {
+[[noreturn]] void watch(int line, int pidfd, std::span<const WatchedSocket> sockets, kernel::HeldNetworkLock &lock) {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, nullptr);
     setsid();
     prctl(PR_SET_NAME, "criu-watchdog");
     std::vector<int> kept{line, pidfd};
+    if (lock.held())
+        kept.push_back(lock.fd());
     for (const WatchedSocket &socket : sockets)
         kept.push_back(socket.fd);
     keep_only(std::move(kept));
     (void)!write(line, "r", 1);
+    kernel::leave_control_groups();
     const char word = last_word(line);
     if (word == kDismissed || !is_alive(pidfd, word == kKilling))
         _exit(0);
     for (const WatchedSocket &socket : sockets)
         (void)leave_repair_silently(socket.fd, socket.reuse_address);
-    (void)kernel::unlock_network(table);
+    (void)lock.release();
     _exit(0);
 }
 
 } // namespace
 
-Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, std::string table, Pid root) {
+Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, kernel::HeldNetworkLock &lock,
+                                       Pid root) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return base::fail_sys("make a socket pair");
@@ -80,7 +84,7 @@ Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, s
     if (dog.pid_ < 0)
         return base::fail_sys("fork the watchdog of the network lock");
     if (dog.pid_ == 0)
-        watch(theirs.get(), pidfd.get(), sockets, table);
+        watch(theirs.get(), pidfd.get(), sockets, lock);
     theirs.reset();
     char ready = kNothing; // from its own session on, nobody ends it by accident
     if (read(dog.line_.get(), &ready, 1) != 1 || ready != kReady)

@@ -1,0 +1,23 @@
+// The agent takes some pages in the task, which are charged to the task's memory cgroup: where nothing is left there,
+// the kernel would end the task for want of them.
+#pragma once
+
+#include "criu/tree/facts.hh"
+
+#include <set>
+#include <string>
+
+namespace dump {
+
+using base::Result;
+
+class MemoryRoom {
+public:
+    /// Errors: Unsupported where the memory cgroup of the task, or one above it, has no room for the agent.
+    Result<void> check(const tree::TaskFacts &task);
+
+private:
+    std::set<std::string> roomy_; ///< folders that have been looked at
+};
+
+} // namespace dump
