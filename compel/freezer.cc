@@ -287,6 +287,8 @@ Result<void> FrozenTree::stop_all(Pid root, const FreezeOptions &options) {
         for (const Unstopped &what : added)
             if (what.how == Seized::Now)
                 (void)interrupt(what.tid); // one that died is noticed by the wait
+        if (options.before_wait)
+            options.before_wait();
         for (const Unstopped &what : added)
             TRY(await_stop(what, options));
         std::erase_if(processes_, [&](auto &p) { return p.pid != root && !p.zombie && p.threads.empty(); });

@@ -42,6 +42,9 @@ struct FreezeOptions {
     bool suspend_dispatch = true; ///< false: FrozenThread::dispatch is noted only, and no agent may be injected
     /// Called with threads that are seized and still run, right before they are interrupted.
     std::function<void(std::span<const Pid>)> before_stop{};
+    /// Called when threads were interrupted, before they are waited for: those that a control group holds still have to
+    /// be let go to get there.
+    std::function<void()> before_wait{};
 };
 
 /// A stopped tree. Ends with thaw(), or with the destructor, which lets every thread go on.

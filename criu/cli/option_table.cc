@@ -54,7 +54,7 @@ constexpr std::array kOptions{
               .help = "Accept a tree whose session or terminal belongs to a shell outside of it."},
     OptionRow{.name = "freeze-cgroup", .arg = kNeeds, .metavar = "PATH", .group = Group::Tree,
               .where = kDump | kPreDump,
-              .support = kLater, .reason = "freezing through a cgroup", .set = text<&Options::freeze_cgroup>,
+              .set = text<&Options::freeze_cgroup>,
               .help = "Freeze through this cgroup (version 1 freezer or version 2) instead of task by task."},
     OptionRow{.name = "timeout", .arg = kNeeds, .metavar = "SECONDS", .group = Group::Tree, .where = kDump | kPreDump,
               .set = timeout,
@@ -198,10 +198,10 @@ constexpr std::array kOptions{
     // Control groups and security modules
     OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
               .where = kDump | kRestore, .set = manage_cgroups,
-              .help = "What happens to cgroups: none, ignore; soft, also without MODE, refuses trees in other "
-                      "cgroups than criu's own. Default: ignore."},
+              .help = "What happens to cgroups: none, props, soft, full, strict, ignore. Default, and without MODE: "
+                      "soft."},
     OptionRow{.name = "cgroup-root", .arg = kNeeds, .metavar = "[CTL:]/PATH", .group = Group::Cgroups,
-              .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
+              .where = kDump | kRestore, .set = cgroup_root,
               .help = "Move the cgroups of the tree below this one."},
     OptionRow{.name = "cgroup-props", .arg = kNeeds, .metavar = "TEXT", .group = Group::Cgroups, .where = kDump,
               .support = kLater, .reason = kCgroupsLater,

@@ -160,17 +160,25 @@ Result<void> image_layout(Options &options, const Given &given) {
 }
 
 Result<void> manage_cgroups(Options &options, const Given &given) {
-    constexpr std::array<std::pair<std::string_view, ManageCgroups>, 3> kWords{
-        {{"none", ManageCgroups::None}, {"ignore", ManageCgroups::Ignore}, {"soft", ManageCgroups::Soft}}};
-    if (!given.value) {
-        options.manage_cgroups = ManageCgroups::Soft;
-        return {};
-    }
-    for (std::string_view later : {"props", "full", "strict"})
-        if (*given.value == later)
-            return base::unsupported(
-                fmt::format("{}={} is not supported yet: saving and restoring control groups", given.spelling, later));
-    options.manage_cgroups = TRY(choose(given, kWords));
+    using resource::cgroup::Mode;
+    constexpr std::array<std::pair<std::string_view, Mode>, 6> kWords{{{"none", Mode::None},
+                                                                       {"ignore", Mode::Ignore},
+                                                                       {"props", Mode::Props},
+                                                                       {"soft", Mode::Soft},
+                                                                       {"full", Mode::Full},
+                                                                       {"strict", Mode::Strict}}};
+    options.manage_cgroups = given.value ? TRY(choose(given, kWords)) : Mode::Soft;
+    return {};
+}
+
+Result<void> cgroup_root(Options &options, const Given &given) {
+    const std::string_view text = given.value.value_or("");
+    const size_t colon = text.find(':');
+    const bool all = colon == text.npos;
+    const std::string_view path = all ? text : text.substr(colon + 1);
+    if (!path.starts_with('/') || (std::string(path) + "/").find("/../") != std::string::npos)
+        return bad_value(given, "[CONTROLLER:]/PATH");
+    options.cgroup_roots.push_back({std::string(all ? "" : text.substr(0, colon)), std::string(path), all});
     return {};
 }
 

@@ -3,6 +3,7 @@
 // Only fronts see it (scripts/check_layers.py): the engines take what requests.hh makes of it. Defaults are CRIU's.
 #pragma once
 
+#include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 
 #include <cstdint>
@@ -21,7 +22,6 @@ enum class ImageLayout : uint8_t {
     Split,   ///< the layout of 2015: one file per kind
 };
 /// Soft: only where there is nothing to do, because all tasks are in the tool's own control groups.
-enum class ManageCgroups : uint8_t { None, Ignore, Soft };
 
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
@@ -87,7 +87,8 @@ struct Options {
     bool tcp_established = false, tcp_close = false, skip_in_flight = false;
     NetworkLock network_lock = NetworkLock::Nftables;
 
-    ManageCgroups manage_cgroups = ManageCgroups::Ignore; ///< CRIU: soft, whatever the groups are
+    resource::cgroup::Mode manage_cgroups = resource::cgroup::Mode::Soft;
+    std::vector<resource::cgroup::Root> cgroup_roots;
 
     // check
     std::vector<std::string> features;

@@ -46,6 +46,12 @@ resource::NamespaceOptions namespace_options(const Options &options) {
     return out;
 }
 
+resource::cgroup::Options cgroup_options(const Options &options) {
+    // The groups of others are not for an unprivileged caller to make or join.
+    return {.mode = options.unprivileged ? resource::cgroup::Mode::Ignore : options.manage_cgroups,
+            .roots = options.cgroup_roots};
+}
+
 } // namespace
 
 engine::DumpRequest dump_request(const Options &options) {
@@ -56,7 +62,8 @@ engine::DumpRequest dump_request(const Options &options) {
             .leave_stopped = options.leave_stopped,
             .leave_running = options.leave_running,
             .verify = options.verify,
-            .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
+            .freezer = options.freeze_cgroup,
+            .cgroups = cgroup_options(options),
             .skip_fds = options.skip_fds,
             .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,
             .files = file_options(options),
@@ -71,7 +78,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .detached = options.restore_detached,
             .sibling = options.restore_sibling,
             .become_parent = options.exec_cmd,
-            .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
+            .cgroups = cgroup_options(options),
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .files = file_options(options),

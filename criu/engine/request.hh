@@ -4,6 +4,7 @@
 
 #include "base/ids.hh"
 #include "criu/kernel/plugins.hh"
+#include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 #include "criu/resource/namespace/options.hh"
 
@@ -23,10 +24,11 @@ struct DumpRequest {
     int work_dir_fd = AT_FDCWD;    ///< where stats-dump goes
     unsigned timeout_seconds = 10; ///< for stopping the tree; 0 = none
     bool leave_stopped = false, leave_running = false;
-    bool verify = true;            ///< plan the restore of what was written before the tree ends
-    bool own_cgroups_only = false; ///< refuse tasks in other control groups than ours
-    std::vector<int> skip_fds;     ///< descriptors left out, in every task
-    image::Layout layout{};        ///< image::Layout::Current
+    bool verify = true;  ///< plan the restore of what was written before the tree ends
+    std::string freezer; ///< directory of a control group that is frozen first; empty: none
+    resource::cgroup::Options cgroups;
+    std::vector<int> skip_fds; ///< descriptors left out, in every task
+    image::Layout layout{};    ///< image::Layout::Current
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
@@ -36,10 +38,10 @@ struct RestoreRequest {
     int images_dir_fd = -1;
     int work_dir_fd = AT_FDCWD; ///< where stats-restore and the pid file go
     bool leave_stopped = false;
-    bool detached = false;              ///< we will not wait for the tree
-    bool sibling = false;               ///< the root becomes a child of our parent
-    bool become_parent = false;         ///< the caller goes on as another program (--exec-cmd), as the root's parent
-    bool own_cgroups_only = false;      ///< refuse images of tasks in other control groups than ours
+    bool detached = false;      ///< we will not wait for the tree
+    bool sibling = false;       ///< the root becomes a child of our parent
+    bool become_parent = false; ///< the caller goes on as another program (--exec-cmd), as the root's parent
+    resource::cgroup::Options cgroups;
     bool withhold_capabilities = false; ///< refuse tasks that have any
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none

@@ -43,6 +43,7 @@ struct ThreadFacts {
     uint32_t seccomp_filter = 0;                     ///< index in seccomp.img of its newest filter
     std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
     uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
+    uint32_t cgroup_set = 1;                         ///< in cgroup.img; 1: the tool's own
     std::optional<uint64_t> time_left_ns;            ///< of a call with a time limit that the stop has interrupted
 };
 

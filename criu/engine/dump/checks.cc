@@ -97,18 +97,4 @@ Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::
     return {};
 }
 
-Result<void> check_cgroups(const tree::TaskFacts &task) {
-    const std::string own = TRY(kernel::read_file(AT_FDCWD, "/proc/self/cgroup"));
-    for (const tree::ThreadFacts &thread : task.threads) {
-        const std::string path = fmt::format("/proc/{}/task/{}/cgroup", task.voice.value, thread.tid.value);
-        if (TRY(kernel::read_file(AT_FDCWD, path.c_str())) == own)
-            continue;
-        return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                      fmt::format("thread {} is in control groups of its own, which are not saved yet",
-                                                  thread.tid.value))
-                              .hint("--manage-cgroups=ignore: it comes back in those of criu restore"));
-    }
-    return {};
-}
-
 } // namespace dump

@@ -21,7 +21,4 @@ Result<void> check_threads(const tree::TaskFacts &task);
 /// Sharing between processes that a restore cannot make again.
 Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks);
 
-/// --manage-cgroups=soft: all threads must be in the tool's own control groups, where a restore puts them anyway.
-Result<void> check_cgroups(const tree::TaskFacts &task);
-
 } // namespace dump

@@ -15,11 +15,13 @@
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/engine/restore/draft.hh"
+#include "criu/kernel/freezer_group.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/task/time_left.hh"
@@ -33,10 +35,17 @@ namespace dump {
 namespace {
 
 /// `guarded`: somebody sees to the tasks if we are killed.
-Result<compel::FrozenTree> freeze(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls) {
+/// `group`: holds the freezer of the request, if there is one; it has to outlive the tree.
+Result<compel::FrozenTree> freeze(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls,
+                                  std::optional<kernel::FreezerGroup> &group) {
     compel::FreezeOptions how;
     how.suspend_dispatch = guarded;
     how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };
+    if (!request.freezer.empty()) {
+        group.emplace(TRY(kernel::FreezerGroup::freeze(
+            request.freezer, request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1)));
+        how.before_wait = [&group] { group->thaw(); };
+    }
     how.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
     return compel::FrozenTree::freeze(request.root, how);
 }
@@ -59,8 +68,6 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
         TRY_CTX(resource::check_children(task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
         TRY_CTX(room.check(task), name_of(task));
-        if (request.own_cgroups_only)
-            TRY_CTX(check_cgroups(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));
     }
@@ -169,11 +176,12 @@ void take_back(resource::FileDumpContext &files) {
 struct Knowledge {
     std::vector<tree::TaskFacts> tasks;
     tree::Namespaces namespaces;
+    resource::cgroup::Sets groups;
 };
 
 /// Learns everything about it, less what the caller does not want.
 Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request) {
-    Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}};
+    Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}, .groups = {}};
     auto &tasks = known.tasks;
     known.namespaces = TRY(number_namespaces(tasks));
     for (tree::TaskFacts &task : tasks)
@@ -181,6 +189,12 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
                       [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
     TRY(check_tree(tasks, known.namespaces, request));
     TRY(straighten_handlers(tasks));
+    if (request.cgroups.mode != resource::cgroup::Mode::Ignore) {
+        known.groups = TRY(resource::cgroup::Sets::collect(tasks));
+        for (tree::TaskFacts &task : tasks)
+            for (tree::ThreadFacts &thread : task.threads)
+                thread.cgroup_set = known.groups.of(thread.tid);
+    }
     return known;
 }
 
@@ -199,7 +213,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
     auto file_settings = request.files;
     TRY(job.notifier.ask_for_external(file_settings.externals));
-    auto [tasks, namespaces] = TRY(learn(tree, request));
+    auto [tasks, namespaces, groups] = TRY(learn(tree, request));
     polls.settle(tasks);
 
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
@@ -230,6 +244,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
         written = write_clocks(images);
+    if (written)
+        written = groups.dump(images);
     if (written)
         written = finish_images(images,
                                 {.run_id = run_id,
@@ -277,13 +293,14 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
         TRY(pause_devices(plugins, job.request.root));
     DumpClock clock;
     resource::TimedPolls polls;
-    std::optional<compel::FrozenTree> frozen(TRY(freeze(job.request, guarded, polls)));
+    std::optional<kernel::FreezerGroup> group;
+    std::optional<compel::FrozenTree> frozen(TRY(freeze(job.request, guarded, polls, group)));
     if (guarded || !needs_living_tracer(*frozen))
         return dump_frozen(job, plugins, *frozen, polls, clock);
     frozen.reset(); // that somebody has to live shows only now
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
-        auto tree = TRY(freeze(job.request, true, polls));
+        auto tree = TRY(freeze(job.request, true, polls, group));
         return dump_frozen(job, mine, tree, polls, clock);
     });
     plugins.leave_to_other();

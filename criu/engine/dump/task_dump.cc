@@ -33,10 +33,10 @@ ThreadQuestions ask_thread(compel::Batch &batch, const tree::TaskFacts &task, co
     return questions;
 }
 
-Result<void> complete(ThreadQuestions &questions, const compel::Batch &batch) {
+Result<void> complete(ThreadQuestions &questions, const compel::Batch &batch, const tree::ThreadFacts &thread) {
     for (resource::Answer &answer : questions.answers)
         TRY(answer(batch, questions.core));
-    questions.core.mutable_thread_core()->set_cg_set(1);
+    questions.core.mutable_thread_core()->set_cg_set(thread.cgroup_set);
     // Empty extension messages would only cost bytes.
     if (questions.core.thread_core().ext().ByteSizeLong() == 0)
         questions.core.mutable_thread_core()->clear_ext();
@@ -173,7 +173,7 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
         const tree::ThreadFacts &thread = task.threads[i + 1];
         auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
         TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
-        TRY_CTX(complete(questions[i], runs[i].batch), context_text());
+        TRY_CTX(complete(questions[i], runs[i].batch, thread), context_text());
         TRY(write_core(context, thread.vtid, questions[i].core));
     }
     return {};
@@ -230,7 +230,7 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     }
     TRY(agent.run(batch));
     TRY(resource::write_registers(task.threads.front(), leader.core));
-    TRY(complete(leader, batch));
+    TRY(complete(leader, batch, task.threads.front()));
     MmAnswers answers = mm.answers(batch);
     answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
     answers.policies = TRY(resource::ask_numa_policies(agent, task));

@@ -1,32 +1,38 @@
-// Control groups are not restored yet. A set of them has a number in the images; that of CRIU itself, which the dump
-// has in the inventory, is inherited from the restore.
-
-#include "criu/engine/restore/surroundings.hh"
+#include "criu/engine/restore/cgroups.hh"
 
 #include <fmt/format.h>
 
 namespace restore {
 namespace {
 
-/// CRIU notes the set of each thread, before that of each process.
-uint32_t set_of(const plan::TaskImage &task, const plan::ThreadImage &thread, uint32_t otherwise) {
-    if (thread.core.thread_core().has_cg_set())
-        return thread.core.thread_core().cg_set();
-    return task.core().tc().has_cg_set() ? task.core().tc().cg_set() : otherwise;
+/// CRIU notes the set of each thread, before that of each process. 0: that of the restore.
+uint32_t set_of(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, const plan::ThreadImage &thread) {
+    const img::thread_core_entry &core = thread.core.thread_core();
+    const uint32_t set = core.has_cg_set() ? core.cg_set() : task.core().tc().cg_set();
+    return set == checkpoint.inventory.root_cg_set() ? 0 : set;
 }
 
 } // namespace
 
-Result<void> check_cgroups(const plan::Checkpoint &checkpoint) {
-    const uint32_t own = checkpoint.inventory.root_cg_set();
-    for (const plan::TaskImage &task : checkpoint.tasks)
+uint32_t root_set(const plan::Checkpoint &checkpoint) {
+    return set_of(checkpoint, checkpoint.root(), checkpoint.root().threads.front());
+}
+
+// A task that was in the tool's own groups, while the root was in others, stays with the root: where the tool was then
+// is not in the images.
+Result<void> place_in_groups(const RestoreContext &context, const resource::cgroup::Groups &groups) {
+    const uint32_t roots = root_set(context.checkpoint);
+    for (const plan::TaskImage &task : context.checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        const uint32_t leaders = set_of(context.checkpoint, task, task.threads.front());
+        if (leaders && leaders != roots && groups.knows(leaders))
+            TRY_CTX(groups.move_process(leaders, context.real_pid(task.pid)), fmt::format("task {}", task.pid));
         for (const plan::ThreadImage &thread : task.threads)
-            if (!task.dead() && set_of(task, thread, own) != own)
-                return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                              fmt::format("thread {} was in control groups of its own, which are not "
-                                                          "restored yet",
-                                                          thread.tid))
-                                      .hint("--manage-cgroups=ignore: it comes back in those of criu restore"));
+            if (const uint32_t set = set_of(context.checkpoint, task, thread);
+                set && set != leaders && groups.knows(set))
+                TRY_CTX(groups.move_thread(set, context.real_pid(thread.tid)), fmt::format("thread {}", thread.tid));
+    }
     return {};
 }
 

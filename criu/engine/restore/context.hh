@@ -65,6 +65,7 @@ struct RestoreContext {
     /// Whether the root is a child of the coordinator, who then can wait for it.
     bool root_is_child() const { return !request.sibling && !root_is_orphan(); }
 
+    bool root_waits = false; ///< at the beginning, for what is done before it does anything
     bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }
     bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
     base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }

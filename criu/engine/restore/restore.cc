@@ -2,6 +2,7 @@
 
 #include "criu/engine/restore/restore.hh"
 
+#include "criu/engine/restore/cgroups.hh"
 #include "criu/engine/restore/coordinator.hh"
 #include "criu/engine/restore/draft.hh"
 #include "criu/engine/restore/file_checks.hh"
@@ -24,18 +25,23 @@ namespace restore {
 namespace {
 
 /// Waits for the tree, stage by stage.
-Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::Notifier &notifier) {
+Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::Notifier &notifier,
+                     const resource::cgroup::Groups &groups) {
     const Arrivals arrivals = count_arrivals(context);
-    const bool fills = context.has_own_namespaces(); // the root alone does, before there are others
-    context.rendezvous.expect(fills ? 1 : arrivals.processes);
+    context.rendezvous.expect(context.root_waits ? 1 : arrivals.processes);
     TRY(coordinator.start());
-    if (fills) {
+    if (context.root_waits) {
         TRY(coordinator.wait_all());
-        TRY(notifier.tell("setup-namespaces", context.rendezvous.root()));
+        const base::Pid root = context.rendezvous.root();
+        if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
+            TRY(groups.move_process(set, root));
+        if (context.has_own_namespaces())
+            TRY(notifier.tell("setup-namespaces", root));
         context.rendezvous.expect(1);
         context.rendezvous.open(plan::kHooked);
         TRY(coordinator.wait_all());
-        TRY(notifier.tell("post-setup-namespaces", {}));
+        if (context.has_own_namespaces())
+            TRY(notifier.tell("post-setup-namespaces", {}));
         context.rendezvous.expect(arrivals.processes);
         context.rendezvous.open(plan::kFilled);
     }
@@ -111,8 +117,6 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_descriptors(checkpoint), "restore");
-    if (request.own_cgroups_only)
-        TRY_CTX(check_cgroups(checkpoint), "restore");
     const uint64_t flags = namespace_flags(checkpoint);
     if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
         TRY_CTX(check_pids(checkpoint, draft.topology), "restore");
@@ -138,16 +142,21 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
                            .stash_base = first_free_number(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
+    // Before those that will be in them, so that they have ended when it is taken back.
+    auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images, request.cgroups, log), "restore");
+    context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
-    TRY_CTX(rebuild(context, coordinator, notifier), "restore");
+    TRY_CTX(rebuild(context, coordinator, notifier, groups), "restore");
     clock.forked();
     const base::Pid root = context.real_root();
-    TRY_CTX(notifier.tell("post-restore", root), "restore");
-
     if (context.has_pid_namespace())
         context.pids = TRY_CTX(find_pids(root), "restore");
+    TRY_CTX(place_in_groups(context, groups), "restore");
+    TRY_CTX(groups.finish(log), "restore");
+    TRY_CTX(notifier.tell("post-restore", root), "restore");
+
     RestoredThreads threads(context);
     TRY_CTX(threads.seize_all(), "restore");
     context.rendezvous.expect(count_arrivals(context).threads);
@@ -165,6 +174,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();
+    groups.keep();
     segments.done();
     plugins.succeeded();
     clock.done();

@@ -47,9 +47,6 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhol
 /// Nothing where it is not, and for images that do not say.
 Result<bool> clock_is_behind(const plan::Checkpoint &checkpoint, bool unprivileged, base::Log &log);
 
-/// --manage-cgroups=soft: the images must not ask for control groups other than ours.
-Result<void> check_cgroups(const plan::Checkpoint &checkpoint);
-
 /// Whether the threads can get their supplementary groups: that takes CAP_SETGID, unless they are ours.
 Result<void> check_groups(const plan::Checkpoint &checkpoint);
 

@@ -203,7 +203,7 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     const bool task = is_task(context, node);
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
-        if (context.has_own_namespaces()) {
+        if (context.root_waits) {
             TRY(context.rendezvous.pass(plan::kHooked));
             TRY(fill_namespaces(context, segments));
             TRY(context.rendezvous.pass(plan::kFilled));

@@ -15,7 +15,7 @@
 namespace resource::ipc {
 namespace {
 
-constexpr const char *kWhat = "System V message queue";
+constexpr const char *kMessageQueue = "System V message queue";
 constexpr size_t kMostBytes = 64u << 20, kAlign = 8; // of one message; far above any msgmax in use
 
 struct Message {
@@ -96,7 +96,7 @@ Result<void> dump_queue(NamespaceDumpContext &context, uint32_t ns, int id, cons
     img::ipc_msg_entry entry;
     describe(state.msg_perm, id, entry.mutable_desc());
     entry.set_qbytes(static_cast<uint32_t>(state.msg_qbytes));
-    const auto messages = TRY_CTX(peek_all(id, state.__msg_cbytes), name_of(kWhat, entry.desc()));
+    const auto messages = TRY_CTX(peek_all(id, state.__msg_cbytes), name_of(kMessageQueue, entry.desc()));
     entry.set_qnum(static_cast<uint32_t>(messages.size()));
     return context.images.add(image::ImageKind::IpcnsMsg, ns, entry, encode(messages));
 }
@@ -149,7 +149,7 @@ Result<void> dump_messages(NamespaceDumpContext &context, uint32_t ns) {
 Result<void> fill_messages(NamespaceFillContext &context) {
     for (const auto &queue :
          TRY(context.images.read_with_payload<img::ipc_msg_entry>(image::ImageKind::IpcnsMsg, context.id)))
-        TRY_CTX(create_queue(queue.message, queue.payload), name_of(kWhat, queue.message.desc()));
+        TRY_CTX(create_queue(queue.message, queue.payload), name_of(kMessageQueue, queue.message.desc()));
     return {};
 }
 

@@ -11,7 +11,7 @@
 namespace resource::ipc {
 namespace {
 
-constexpr const char *kWhat = "System V semaphores";
+constexpr const char *kSemaphoreSet = "System V semaphores";
 constexpr uint32_t kMostSemaphores = 32000; // SEMMSL at its highest
 
 union Argument {
@@ -27,7 +27,7 @@ Result<void> dump_set(NamespaceDumpContext &context, uint32_t ns, int id, const 
     entry.set_nsems(static_cast<uint32_t>(state.sem_nsems));
     std::vector<unsigned short> values(state.sem_nsems);
     if (semctl(id, 0, GETALL, Argument{.values = values.data()}) < 0)
-        return base::fail_sys(name_of(kWhat, entry.desc()));
+        return base::fail_sys(name_of(kSemaphoreSet, entry.desc()));
     return context.images.add(image::ImageKind::IpcnsSem, ns, entry, std::as_bytes(std::span(values)));
 }
 
@@ -72,7 +72,7 @@ Result<void> dump_semaphores(NamespaceDumpContext &context, uint32_t ns) {
 Result<void> fill_semaphores(NamespaceFillContext &context) {
     for (const auto &set :
          TRY(context.images.read_with_payload<img::ipc_sem_entry>(image::ImageKind::IpcnsSem, context.id)))
-        TRY_CTX(create_set(set.message, set.payload), name_of(kWhat, set.message.desc()));
+        TRY_CTX(create_set(set.message, set.payload), name_of(kSemaphoreSet, set.message.desc()));
     return {};
 }
 
