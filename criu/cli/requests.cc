@@ -8,6 +8,7 @@ namespace {
 resource::FileOptions file_options(const Options &options) {
     return {.link_remap = options.link_remap,
             .shell_job = options.shell_job,
+            .orphan_terminals = options.orphan_terminals,
             .file_locks = options.file_locks,
             .evasive_devices = options.evasive_devices,
             .ghost_fiemap = options.ghost_fiemap,

@@ -276,6 +276,52 @@ def external_objects():
         ours.close()
 
 
+TERMINAL = """
+import fcntl, os, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+def answer(*_):
+    os.write(1, b"yes " + os.read(0, 100))
+import signal
+signal.signal(signal.SIGUSR1, answer)
+"""
+
+
+def orphaned_terminal():
+    """A terminal whose master is the client's: it gets a new one at the restore."""
+    with images() as (folder, fd):
+        master, slave = os.openpty()
+        number = os.ptsname(master)
+        with target(TERMINAL, terminal=slave) as process:
+            os.close(slave)
+            answer, _, _, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid))
+            expect("a terminal of somebody else is refused", not answer.success and ticks(process), answer)
+            answer, _, _, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, orphan_pts_master=True))
+            expect("orphan_pts_master accepts it", answer.success, answer)
+            process.wait()
+            os.close(master)
+            answer, _, _, _ = ask(request(rpc, rpc.RESTORE, fd, orphan_pts_master=True))
+            expect("nobody listens: a refusal", not answer.success and "notify_scripts" in answer.cr_errmsg, answer)
+            got = []
+            client = pycriu.criu()
+            client.use_binary(str(GIVEN.criu))
+            client.opts.CopyFrom(request(rpc, rpc.RESTORE, fd, orphan_pts_master=True).opts)
+            client.set_notify(lambda script, pid, given: got.append((script, given)))
+            pid = client.restore().pid
+            hooks = [script for script, _ in got]
+            expect("the notification comes while files are opened", hooks == ["pre-restore", "orphan-pts-master", "post-restore",
+                                                                              "pre-resume", "post-resume"], hooks)
+            new = got[1][1]
+            expect("its descriptor is the master of the same number", os.ptsname(new) == number, (os.ptsname(new), number))
+            os.write(new, b"hello\n")
+            os.kill(pid, 10)
+            said = b""
+            while b"yes" not in said:
+                said += os.read(new, 100)
+            expect("the tree talks over it", pid == process.pid and b"yes" in said, said)
+            support.end(pid)
+            os.close(new)
+
+
 SELF_DUMP = """
 import os, sys, time
 sys.path.insert(0, {package!r})
@@ -346,6 +392,6 @@ with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
     for part in (small_requests, no_requests, option_fields, bad_options, there_and_back, same_as_command_line,
-                 folders_by_name_and_configuration, descriptors, external_objects, self_dump, client_package, cost):
+                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, client_package, cost):
         part()
 sys.exit(support.finish())

@@ -52,8 +52,8 @@ bool is_loopback(const Link &link) {
 
 /// Made by the kernel in every namespace as soon as its module is there ("sit0", "tunl0"), down and without use.
 bool is_fallback(const Link &link) {
-    constexpr std::string_view kNames[] = {"sit0", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0",
-                                           "ip6tnl0", "ip6gre0"};
+    constexpr std::string_view kNames[] = {"sit0",    "tunl0",    "gre0",    "gretap0", "erspan0",
+                                           "ip_vti0", "ip6_vti0", "ip6tnl0", "ip6gre0"};
     return !(link.head.ifi_flags & IFF_UP) && std::ranges::find(kNames, link.name) != std::end(kNames);
 }
 

@@ -1,5 +1,5 @@
-// Network namespaces: links, their addresses, routes and rules, and settings (sysctl). With --empty-ns net nothing of it
-// is looked at: the caller sets the network up between the creation of the namespace and the sockets (the hook
+// Network namespaces: links, their addresses, routes and rules, and settings (sysctl). With --empty-ns net nothing of
+// it is looked at: the caller sets the network up between the creation of the namespace and the sockets (the hook
 // setup-namespaces), as container engines do.
 #include "criu/resource/namespace/net/net.hh"
 
@@ -24,8 +24,9 @@ Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace 
         return net::check_filters();
     });
     if (!outcome)
-        return base::fail(std::move(outcome.error().hint("--empty-ns net leaves the network to the caller, who makes it "
-                                                         "anew in the hook setup-namespaces of the restore")));
+        return base::fail(
+            std::move(outcome.error().hint("--empty-ns net leaves the network to the caller, who makes it "
+                                           "anew in the hook setup-namespaces of the restore")));
     return {};
 }
 

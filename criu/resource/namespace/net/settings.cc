@@ -179,8 +179,8 @@ Result<void> fill_settings(NamespaceFillContext &context) {
     if (!entry)
         return {};
     if (!entry->ext_key().empty())
-        return base::unsupported(fmt::format("it was given by the caller ({}), which is not restored yet",
-                                             entry->ext_key()));
+        return base::unsupported(
+            fmt::format("it was given by the caller ({}), which is not restored yet", entry->ext_key()));
     TRY(write_all("ipv4/conf/all", kConf4, entry->all_conf4(), context.log));
     TRY(write_all("ipv6/conf/all", kConf6, entry->all_conf6(), context.log));
     TRY(write_all("ipv4/conf/default", kConf4, entry->def_conf4(), context.log));
