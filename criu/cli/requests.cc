@@ -75,6 +75,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
+            .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
