@@ -44,8 +44,7 @@ public:
         Memory memory{TRY(SavedMemory::load(dir, ImageKind::Pagemap, task.pid)), {}};
         for (const img::vma_entry &vma : task.mm.vmas())
             if ((vma.status() & kOfSharedMemory) && !memory.shared_.contains(vma.shmid()))
-                memory.shared_.emplace(vma.shmid(),
-                                       TRY(SavedMemory::load(dir, ImageKind::ShmemPagemap, vma.shmid())));
+                memory.shared_.emplace(vma.shmid(), TRY(SavedMemory::load(dir, ImageKind::ShmemPagemap, vma.shmid())));
         return memory;
     }
 
@@ -173,7 +172,8 @@ base::Result<void> write_file(int fd, const std::string &notes, const std::vecto
 
 /// Nothing for a zombie.
 base::Result<std::optional<CoreTask>> read_task(const ImageDir &dir, const img::pstree_entry &entry) {
-    CoreTask task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid(), .threads = {}, .mm = {}};
+    CoreTask task{
+        .pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid(), .threads = {}, .mm = {}};
     std::vector<uint32_t> tids(entry.threads().begin(), entry.threads().end());
     std::ranges::stable_partition(tids, [&](uint32_t tid) { return tid == entry.pid(); });
     for (uint32_t tid : tids) {
@@ -198,7 +198,8 @@ base::Result<void> write_core(const ImageDir &dir, const CoreTask &task, const s
     std::vector<CoreMapping> files;
     for (const img::vma_entry &vma : task.mm.vmas())
         if (vma.status() & kOfFile)
-            files.push_back({vma.start(), vma.end(), vma.pgoff() / kPage, names.path(static_cast<uint32_t>(vma.shmid()))});
+            files.push_back(
+                {vma.start(), vma.end(), vma.pgoff() / kPage, names.path(static_cast<uint32_t>(vma.shmid()))});
     const Memory memory = TRY(Memory::load(dir, task));
     const auto segments = TRY(segments_of(task, memory));
     const base::UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

@@ -40,8 +40,8 @@ FIELDS = {
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
     "ps": ("refused", {"port": 1}), "parent_img": ("refused", "a"), "track_mem": ("refused", True),
     "auto_dedup": ("refused", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
-    "ext_mnt": ("refused", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
-    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("refused", 0x40000000),
+    "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
+    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
     "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("refused", "/a"),
     "lazy_pages": ("refused", True), "status_fd": ("refused", 1), "lsm_profile": ("refused", "a:b"), "tls": ("refused", True),
@@ -362,6 +362,26 @@ def self_dump():
             expect("it learns that it was restored", answer.success and (folder / "said").read_text() == "restored\n", answer)
 
 
+def image_package():
+    pycriu.images.program = [str(GIVEN.criu), "crit"]
+    with target() as process, images() as (folder, fd):
+        ask(request(rpc, rpc.DUMP, fd, pid=process.pid, leave_running=True))
+        with open(folder / "pstree.img", "rb") as image:
+            tree = pycriu.images.load(image)
+        expect("pycriu.images: load", tree["magic"] == "PSTREE" and tree["entries"][0]["pid"] == process.pid, tree)
+        with open(folder / "again.img", "wb") as image:
+            pycriu.images.dump(tree, image)
+        expect("pycriu.images: dump", (folder / "again.img").read_bytes() == (folder / "pstree.img").read_bytes())
+        with open(folder / "pstree.img", "rb") as image:
+            said = pycriu.images.info(image)
+        expect("pycriu.images: info", said["count"] == 1, said)
+        try:
+            pycriu.images.loads(b"no image")
+            expect("pycriu.images: no image", False)
+        except pycriu.images.MagicException:
+            expect("pycriu.images: no image", True)
+
+
 def client_package():
     client = pycriu.criu()
     client.use_binary(str(GIVEN.criu))
@@ -398,6 +418,6 @@ with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
     for part in (small_requests, no_requests, option_fields, bad_options, there_and_back, same_as_command_line,
-                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, client_package, cost):
+                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, image_package, client_package, cost):
         part()
 sys.exit(support.finish())
