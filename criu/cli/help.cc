@@ -169,12 +169,23 @@ A configuration file.
 .B CRIU_DEPRECATED
 If set, as
 .BR \-\-deprecated .
+.TP
+.B CRIU_LIBS_DIR
+Folder of plugins, as
+.BR \-\-libdir .
+.TP
+.BR CR_IP_TOOL ", " CR_IPTABLES ", " CRIU_PMC_OFF
+Mean something to CRIU. Here no program is run for links and firewalls, and there is no such cache to switch off: they
+have no effect. Nor is
+.I /run/criu.kdat
+read or written: what the kernel can do is asked anew.
 .SH EXIT STATUS
 0 on success, 1 on any error. A dump whose post\-dump script fails exits with the status of the script, restore with
 .B \-\-exec\-cmd
-with that of the command, and the removed commands exec and show with 255.
+with that of the command, and the removed commands exec and show with 255. swrk: 1 if the request failed, 255 if what came was none.
 .SH SEE ALSO
 .BR crit (1),
+.BR libcriu (3),
 .BR ptrace (2),
 .BR capabilities (7)
 )";

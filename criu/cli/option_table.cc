@@ -83,8 +83,8 @@ constexpr std::array kOptions{
               .help = "0 nothing, 1 errors, 2 warnings, 3 information with times, 4 everything. Without N one more,"
                       " so does every further v. Default: 2."},
     OptionRow{.name = "log-pid", .negatable = true, .group = Group::Files, .where = kRestore,
-              .support = kLater, .reason = "a log for every process", .set = flag<&Options::log_pid>,
-              .help = "One log file for every restored process."},
+              .set = flag<&Options::log_pid>,
+              .help = "One log file for every restored process: that of --log-file with .PID behind it."},
     OptionRow{.name = "display-stats", .negatable = true, .group = Group::Files, .where = kDump | kRestore,
               .set = flag<&Options::display_stats>,
               .help = "Print counts and times at the end."},

@@ -38,6 +38,7 @@ struct Options {
     bool verify = true; ///< plan the restore of what a dump has written before the tree ends
     bool restore_detached = false, restore_sibling = false;
     bool shell_job = false;
+    bool orphan_terminals = false; ///< only by RPC: masters of terminals are made and handed to the client
     bool exec_cmd = false;
     std::vector<std::string> exec_argv; ///< program and arguments for --exec-cmd
     std::string freeze_cgroup;

@@ -8,6 +8,7 @@ namespace {
 resource::FileOptions file_options(const Options &options) {
     return {.link_remap = options.link_remap,
             .shell_job = options.shell_job,
+            .orphan_terminals = options.orphan_terminals,
             .file_locks = options.file_locks,
             .evasive_devices = options.evasive_devices,
             .ghost_fiemap = options.ghost_fiemap,
@@ -81,6 +82,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .cgroups = cgroup_options(options),
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
+            .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};

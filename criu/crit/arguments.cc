@@ -1,6 +1,7 @@
 #include "criu/crit/arguments.hh"
 
 #include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 #include <vector>
 
@@ -9,7 +10,7 @@ namespace {
 
 constexpr std::string_view kVersion = "4.2";
 
-enum class Option { Help, Pretty, NoPayload, In, Out };
+enum class Option { Help, Pretty, NoPayload, In, Out, Pid };
 
 struct OptionInfo {
     Option option;
@@ -27,10 +28,15 @@ constexpr OptionInfo kJsonIn{Option::In, 'i', "in", true, "JSON to be encoded (s
 constexpr OptionInfo kBinaryOut{Option::Out, 'o', "out", true, "where to put the image (standard output by default)"};
 constexpr OptionInfo kNoPayload{Option::NoPayload, 0, "nopl", false, "do not show the payload of entries"};
 
+constexpr OptionInfo kImagesIn{Option::In, 'i', "in", true, "folder of the images (the current one by default)"};
+constexpr OptionInfo kCoresOut{Option::Out, 'o', "out", true, "folder for core.PID (the current one by default)"};
+constexpr OptionInfo kPid{Option::Pid, 'p', "pid", true, "the process (all by default)"};
+
 constexpr OptionInfo kDecodeOptions[]{kHelp, kPretty, kBinaryIn, kJsonOut};
 constexpr OptionInfo kEncodeOptions[]{kHelp, kJsonIn, kBinaryOut};
 constexpr OptionInfo kInfoOptions[]{kHelp};
 constexpr OptionInfo kShowOptions[]{kHelp, kNoPayload};
+constexpr OptionInfo kCoreOptions[]{kHelp, kImagesIn, kPid, kCoresOut};
 
 struct CommandInfo {
     Command command;
@@ -46,10 +52,11 @@ constexpr CommandInfo kCommands[]{
     {Command::Info, "info", "[-h] in", "show what an image is", kInfoOptions, 1, "in"},
     {Command::Explore, "x", "[-h] dir {ps,fds,mems,rss}", "explore a directory of images", kInfoOptions, 2,
      "dir, what"},
+    {Command::Core, "core", "[-h] [-i IN] [-p PID] [-o OUT]", "write core files for debuggers", kCoreOptions, 0, ""},
     {Command::Show, "show", "[-h] [--nopl] in", "convert an image to JSON for people", kShowOptions, 1, "in"},
 };
 
-constexpr std::string_view kUsage = "usage: crit [-h] [--version] {decode,encode,info,x,show} ...\n";
+constexpr std::string_view kUsage = "usage: crit [-h] [--version] {decode,encode,info,x,core,show} ...\n";
 
 std::unexpected<Stop> wrong(const CommandInfo &c, std::string_view text) {
     return std::unexpected(
@@ -128,6 +135,14 @@ std::expected<void, Stop> apply(const CommandInfo &c, const OptionInfo &option, 
     case Option::Out:
         out.out = value;
         return {};
+    case Option::Pid: {
+        uint32_t pid = 0;
+        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), pid);
+        if (error != std::errc() || end != value.data() + value.size())
+            return wrong(c, fmt::format("argument --pid: invalid int value: '{}'", value));
+        out.pid = pid;
+        return {};
+    }
     }
     return {};
 }

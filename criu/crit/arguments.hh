@@ -2,6 +2,7 @@
 // `--in=FILE`, unambiguous beginnings of long options, `--` ends options.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <optional>
 #include <span>
@@ -10,7 +11,7 @@
 
 namespace crit {
 
-enum class Command { Decode, Encode, Info, Show, Explore };
+enum class Command { Decode, Encode, Info, Show, Explore, Core };
 enum class Topic { Ps, Fds, Mems, Rss };
 
 struct Arguments {
@@ -19,6 +20,7 @@ struct Arguments {
     bool no_payload = false;
     std::optional<std::string> in, out; ///< nothing: standard input or output
     std::string dir;
+    std::optional<uint32_t> pid; ///< of core; nothing: all tasks
     Topic topic{};
 };
 

@@ -4,6 +4,7 @@
 #include "base/printable.hh"
 #include "base/unique_fd.hh"
 #include "criu/crit/arguments.hh"
+#include "criu/crit/core_file.hh"
 #include "criu/crit/explore.hh"
 #include "criu/crit/image_json.hh"
 
@@ -121,6 +122,14 @@ base::Result<void> explore(const Arguments &args, const Streams &streams) {
     return write_output(args, streams, TRY_CTX(kExplorers[static_cast<size_t>(args.topic)](dir), args.dir));
 }
 
+base::Result<void> core(const Arguments &args) {
+    const std::string folder = args.in.value_or(".");
+    base::UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd)
+        return base::fail_sys(folder);
+    return write_cores(TRY(image::ImageDir::open(fd.get())), args.pid, args.out.value_or("."));
+}
+
 base::Result<void> run(Arguments args, const Streams &streams) {
     switch (args.command) {
     case Command::Show:
@@ -134,6 +143,8 @@ base::Result<void> run(Arguments args, const Streams &streams) {
         return info(args, streams);
     case Command::Explore:
         return explore(args, streams);
+    case Command::Core:
+        return core(args);
     }
     return base::fail(base::ErrorKind::Bug, "unknown command");
 }

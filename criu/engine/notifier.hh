@@ -3,11 +3,10 @@
 
 #include "base/ids.hh"
 #include "base/result.hh"
+#include "criu/engine/request.hh"
 #include "criu/kernel/scripts.hh"
-#include "criu/resource/file/options.hh"
 
 #include <optional>
-#include <vector>
 
 namespace engine {
 
@@ -21,7 +20,11 @@ public:
     /// As tell(), but a script that fails is no error: its status is returned, 0 if all went well.
     virtual Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) = 0;
     /// Dump, once the tree stands still: the listener may name further objects that are not saved.
-    virtual Result<void> ask_for_external(std::vector<resource::External> &) { return {}; }
+    virtual Result<void> ask_for_external(DumpRequest &) { return {}; }
+    /// Restore, in the root task: the master of a pseudo terminal whose slave the tree has. Errors: nobody takes it.
+    virtual Result<void> hand_over_terminal(int) {
+        return base::unsupported("nobody takes the master of a terminal that the tree has");
+    }
 };
 
 /// Action scripts.

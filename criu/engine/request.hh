@@ -45,6 +45,7 @@ struct RestoreRequest {
     bool withhold_capabilities = false; ///< refuse tasks that have any
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
+    std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;

@@ -1,5 +1,6 @@
 #include "criu/service/notifier.hh"
 
+#include "criu/cli/requests.hh"
 #include "criu/service/option_fields.hh"
 
 #include <fmt/format.h>
@@ -14,14 +15,14 @@ bool shows_pid(std::string_view hook) {
 
 } // namespace
 
-Result<img::criu_req> RpcNotifier::ask(const char *hook, std::optional<base::Pid> root) {
+Result<img::criu_req> RpcNotifier::ask(const char *hook, std::optional<base::Pid> root, int descriptor) {
     img::criu_resp message;
     message.set_type(img::NOTIFY);
     message.set_success(true);
     message.mutable_notify()->set_script(hook);
     if (root && shows_pid(hook))
         message.mutable_notify()->set_pid(root->value);
-    TRY_CTX(connection_.send(message), fmt::format("notification {}", hook));
+    TRY_CTX(connection_.send(message, descriptor), fmt::format("notification {}", hook));
     auto answer = TRY_CTX(connection_.receive(), fmt::format("answer to the notification {}", hook));
     if (!answer)
         return base::fail(base::ErrorKind::Died, fmt::format("the client has gone at the notification {}", hook));
@@ -45,7 +46,7 @@ Result<int> RpcNotifier::tell_for_status(const char *hook, std::optional<base::P
     return scripts_.run_for_status(hook, root);
 }
 
-Result<void> RpcNotifier::ask_for_external(std::vector<resource::External> &external) {
+Result<void> RpcNotifier::ask_for_external(engine::DumpRequest &request) {
     if (listening_ == Listening::No)
         return {};
     const img::criu_req answer = TRY(ask("query-ext-files", {}));
@@ -53,7 +54,17 @@ Result<void> RpcNotifier::ask_for_external(std::vector<resource::External> &exte
     *only.mutable_external() = answer.opts().external();
     cli::Options options;
     TRY_CTX(apply_fields(only, options), "query-ext-files");
-    external.insert(external.end(), options.external.begin(), options.external.end());
+    const engine::DumpRequest more = cli::dump_request(options);
+    auto &external = request.files.externals;
+    external.insert(external.end(), more.files.externals.begin(), more.files.externals.end());
+    request.namespaces.mounts.keys.insert(more.namespaces.mounts.keys.begin(), more.namespaces.mounts.keys.end());
+    return {};
+}
+
+Result<void> RpcNotifier::hand_over_terminal(int master) {
+    if (listening_ == Listening::No)
+        return base::unsupported("orphan_pts_master needs notify_scripts: it is a notification");
+    TRY(ask("orphan-pts-master", {}, master));
     return {};
 }
 

@@ -15,11 +15,12 @@ public:
 
     Result<void> tell(const char *hook, std::optional<base::Pid> root) override;
     Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) override;
-    Result<void> ask_for_external(std::vector<resource::External> &external) override;
+    Result<void> ask_for_external(engine::DumpRequest &request) override;
+    Result<void> hand_over_terminal(int master) override;
 
 private:
     /// Sends the notification and returns the answer. Errors: a refusal, or a client that has gone.
-    Result<img::criu_req> ask(const char *hook, std::optional<base::Pid> root);
+    Result<img::criu_req> ask(const char *hook, std::optional<base::Pid> root, int descriptor = -1);
 
     Connection &connection_;
     Listening listening_;

@@ -121,7 +121,6 @@ Result<Texts> pre_dump_mode(const Opts &opts) {
     return Texts{opts.pre_dump_mode() == img::VM_READ ? "read" : "splice"};
 }
 
-/// An option without a value.
 Result<Texts> auto_ext_mnt(const Opts &opts) {
     return opts.auto_ext_mnt() ? Texts{"auto"} : Texts{};
 }
@@ -228,8 +227,13 @@ std::span<const Field> option_fields() {
 Result<void> apply_fields(const img::criu_opts &from, cli::Options &to) {
     for (const Field &row : kFields) {
         const FieldDescriptor *field = img::criu_opts::descriptor()->FindFieldByName(std::string(row.name));
-        if (row.way != Way::Session && field && is_set(from, *field))
-            TRY(apply_one(row, from, *field, to));
+        if (row.way == Way::Session || !field || !is_set(from, *field))
+            continue;
+        auto applied = apply_one(row, from, *field, to);
+        // What the option's own words do not say is which field it was.
+        if (!applied && applied.error().message().find(row.name) == std::string::npos)
+            applied.error().ctx(std::string(row.name));
+        TRY(std::move(applied));
     }
     return {};
 }

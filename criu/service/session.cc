@@ -44,6 +44,8 @@ Result<void> apply_session_fields(const img::criu_opts &from, const Peer &peer, 
         return base::unsupported("status_fd is not supported yet: restoring memory on demand");
     if (from.has_pidfd_store_sk())
         return base::unsupported("pidfd_store_sk is not supported yet: incremental dumps and the page server");
+    if (from.has_orphan_pts_master())
+        to.orphan_terminals = from.orphan_pts_master();
     to.exec_cmd = from.exec_cmd_size() > 0;
     to.exec_argv.assign(from.exec_cmd().begin(), from.exec_cmd().end());
     to.restore_detached = !to.exec_cmd;

@@ -24,6 +24,8 @@ public:
     LogLevel level() const { return level_; }
     void set_level(LogLevel level) { level_ = level; }
     int fd() const { return file_ ? file_.get() : 2; }
+    /// Goes on in another file.
+    void move_to(UniqueFd file) { file_ = std::move(file); }
     /// Lines carry this pid from now on (children of a restore share the file).
     void set_pid(int pid) { pid_ = pid; }
 

@@ -4,6 +4,7 @@
 usage: rpc_test.py --criu CRIU --pycriu FOLDER --rpc-pb2 FILE
 """
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
@@ -39,8 +40,8 @@ FIELDS = {
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
     "ps": ("refused", {"port": 1}), "parent_img": ("refused", "a"), "track_mem": ("refused", True),
     "auto_dedup": ("refused", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
-    "ext_mnt": ("refused", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
-    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("refused", 0x40000000),
+    "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
+    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
     "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("refused", "/a"),
     "lazy_pages": ("refused", True), "status_fd": ("refused", 1), "lsm_profile": ("refused", "a:b"), "tls": ("refused", True),
@@ -276,6 +277,57 @@ def external_objects():
         ours.close()
 
 
+TERMINAL = """
+import fcntl, os, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+def answer(*_):
+    os.write(1, b"yes " + os.read(0, 100))
+import signal
+signal.signal(signal.SIGUSR1, answer)
+"""
+
+
+def index(master):
+    """The number of a pseudo terminal."""
+    return int.from_bytes(fcntl.ioctl(master, 0x80045430, b"\0" * 4), sys.byteorder)
+
+
+def orphaned_terminal():
+    """A terminal whose master is the client's: it gets a new one at the restore."""
+    with images() as (folder, fd):
+        master, slave = os.openpty()
+        number = index(master)
+        with target(TERMINAL, terminal=slave) as process:
+            os.close(slave)
+            answer, _, _, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid))
+            expect("a terminal of somebody else is refused", not answer.success and ticks(process), answer)
+            answer, _, _, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, orphan_pts_master=True))
+            expect("orphan_pts_master accepts it", answer.success, answer)
+            process.wait()
+            os.close(master)
+            answer, _, _, _ = ask(request(rpc, rpc.RESTORE, fd, orphan_pts_master=True))
+            expect("nobody listens: a refusal", not answer.success and "notify_scripts" in answer.cr_errmsg, answer)
+            got = []
+            client = pycriu.criu()
+            client.use_binary(str(GIVEN.criu))
+            client.opts.CopyFrom(request(rpc, rpc.RESTORE, fd, orphan_pts_master=True).opts)
+            client.set_notify(lambda script, pid, given: got.append((script, given)))
+            pid = client.restore().pid
+            hooks = [script for script, _ in got]
+            expect("the notification comes while files are opened", hooks == ["pre-restore", "orphan-pts-master", "post-restore",
+                                                                              "pre-resume", "post-resume"], hooks)
+            new = got[1][1]
+            expect("its descriptor is the master of the same number", index(new) == number, (index(new), number))
+            os.write(new, b"hello\n")
+            os.kill(pid, 10)
+            said = b""
+            while b"yes" not in said:
+                said += os.read(new, 100)
+            expect("the tree talks over it", pid == process.pid and b"yes" in said, said)
+            support.end(pid)
+            os.close(new)
+
+
 SELF_DUMP = """
 import os, sys, time
 sys.path.insert(0, {package!r})
@@ -308,6 +360,26 @@ def self_dump():
             answer, _, _, _ = ask(request(rpc, rpc.RESTORE, fd))
             support.wait_for(lambda: (folder / "said").exists())
             expect("it learns that it was restored", answer.success and (folder / "said").read_text() == "restored\n", answer)
+
+
+def image_package():
+    pycriu.images.program = [str(GIVEN.criu), "crit"]
+    with target() as process, images() as (folder, fd):
+        ask(request(rpc, rpc.DUMP, fd, pid=process.pid, leave_running=True))
+        with open(folder / "pstree.img", "rb") as image:
+            tree = pycriu.images.load(image)
+        expect("pycriu.images: load", tree["magic"] == "PSTREE" and tree["entries"][0]["pid"] == process.pid, tree)
+        with open(folder / "again.img", "wb") as image:
+            pycriu.images.dump(tree, image)
+        expect("pycriu.images: dump", (folder / "again.img").read_bytes() == (folder / "pstree.img").read_bytes())
+        with open(folder / "pstree.img", "rb") as image:
+            said = pycriu.images.info(image)
+        expect("pycriu.images: info", said["count"] == 1, said)
+        try:
+            pycriu.images.loads(b"no image")
+            expect("pycriu.images: no image", False)
+        except pycriu.images.MagicException:
+            expect("pycriu.images: no image", True)
 
 
 def client_package():
@@ -346,6 +418,6 @@ with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
     for part in (small_requests, no_requests, option_fields, bad_options, there_and_back, same_as_command_line,
-                 folders_by_name_and_configuration, descriptors, external_objects, self_dump, client_package, cost):
+                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, image_package, client_package, cost):
         part()
 sys.exit(support.finish())

@@ -124,6 +124,46 @@ def worker_dies(service, process, fd):
         expect(f"the worker is killed at {hook}: the tree goes on", ticks(process))
 
 
+def killed_at_random(service, folder):
+    """Worker, client and service, at any instant."""
+    fd = os.open(folder, os.O_RDONLY)
+    wanted = request(rpc, rpc.DUMP, fd, leave_running=True)
+    with target() as process:
+        wanted.opts.pid = process.pid
+        for i in range(12):
+            client = service.connect()
+            client.send(wanted.SerializeToString())
+            time.sleep(0.0015 * i)
+            for child in service.children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+            client.close()
+            if not ticks(process):
+                expect(f"the worker is killed after {1.5 * i} ms", False)
+                return
+        expect("workers are killed at twelve instants: the tree goes on", True)
+        for i in range(12):
+            child = os.fork()
+            if child == 0:
+                service.connect().send(wanted.SerializeToString())
+                time.sleep(60)
+            time.sleep(0.005 + 0.0015 * i)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            if not ticks(process):
+                expect("the client is killed", False)
+                return
+        expect("clients are killed at twelve instants: the tree goes on", support.wait_for(lambda: not service.children()))
+        client = service.connect()
+        support.wait_for(service.children)
+        client.send(wanted.SerializeToString())
+        os.kill(service.pid, signal.SIGKILL)
+        answer = rpc.criu_resp()
+        answer.ParseFromString(client.recv(10000))
+        expect("the service is killed: its worker goes on", answer.success and ticks(process), answer)
+    os.close(fd)
+
+
 # ---- attacks -------------------------------------------------------------------------------------------------------
 
 def be_as_after_exec():
@@ -307,4 +347,7 @@ with tempfile.TemporaryDirectory() as name:
         attacks(running, work)
     finally:
         running.end()
+    doomed = Service(work)
+    killed_at_random(doomed, work / "images")
+    doomed.process.wait()
 sys.exit(support.finish())

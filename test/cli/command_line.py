@@ -109,7 +109,21 @@ def trees(work):
         report = json.loads(criu("check", "-t", str(busy.pid), "--json").stdout)
         expect("the report as JSON", found, 1 if report["checkpointable"] is False and len(report["findings"]) >= 2 else -1)
         state = pathlib.Path(f"/proc/{busy.pid}/status").read_text()
-        expect("the tree goes on", found, 1 if "TracerPid:\t0\n" in state and "State:\tS" in state else -1)
+        expect("the tree goes on", found, 1 if "TracerPid:\t0\n" in state and "State:\tT" not in state else -1)
+        (pathlib.Path(work) / "logs of processes").mkdir()
+        images = str(pathlib.Path(work) / "logs of processes")
+        expect("a dump", criu("dump", "-t", str(idle.pid), "-D", images), 0)
+        idle.wait()
+        expect("a log for every process", criu("restore", "-d", "-D", images, "-o", "restore.log", "--log-pid", "-v4"), 0)
+        own = pathlib.Path(images) / f"restore.log.{idle.pid}"
+        expect("it is there", found, 1 if own.exists() and f"process {idle.pid}" in own.read_text() else -1)
+        expect("exec-cmd", criu("restore", "-D", images, "--exec-cmd", "--", "/bin/true"), 1, err=r"in use")
+        os.kill(idle.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while os.path.exists(f"/proc/{idle.pid}") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        done = criu("restore", "-D", images, "--exec-cmd", "--", "/bin/sh", "-c", "echo parent $$; cat /proc/$$/task/$$/children; exit 7")
+        expect("exec-cmd: the command has the root as child, and its status counts", done, 7, out=rf"^{idle.pid} ")
     finally:
         for child in (idle, busy):
             child.kill()

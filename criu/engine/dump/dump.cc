@@ -208,11 +208,11 @@ struct Job {
 /// Dumps a tree that stands still.
 Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
                                         resource::TimedPolls &polls, DumpClock &clock) {
-    const engine::DumpRequest &request = job.request;
+    engine::DumpRequest request = job.request;
     clock.frozen();
     TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
-    auto file_settings = request.files;
-    TRY(job.notifier.ask_for_external(file_settings.externals));
+    TRY(job.notifier.ask_for_external(request));
+    auto &file_settings = request.files;
     auto [tasks, namespaces, groups] = TRY(learn(tree, request));
     polls.settle(tasks);
 

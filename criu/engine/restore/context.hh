@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/log.hh"
+#include "criu/engine/notifier.hh"
 #include "criu/engine/request.hh"
 #include "criu/engine/restore/rendezvous.hh"
 #include "criu/plan/program.hh"
@@ -16,6 +17,7 @@ namespace restore {
 
 struct RestoreContext {
     const engine::RestoreRequest &request;
+    engine::Notifier &notifier;
     base::Log &log;
     const plan::Checkpoint &checkpoint;
     const plan::Topology &topology;

@@ -197,6 +197,7 @@ Result<void> open_files(RestoreContext &context) {
     files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
         return fill_shared(context.checkpoint.images, id, memory, size);
     };
+    files.hand_over_terminal = [&](int master) { return context.notifier.hand_over_terminal(master); };
     Opener opener(context, files);
     Result<void> outcome;
     for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {

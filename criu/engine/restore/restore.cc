@@ -129,6 +129,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     auto rendezvous = TRY_CTX(Rendezvous::create(draft.around.arena), "restore");
     auto plugins = TRY_CTX(start_plugins(checkpoint, request.plugins, log), "restore");
     RestoreContext context{.request = request,
+                           .notifier = notifier,
                            .log = log,
                            .checkpoint = checkpoint,
                            .topology = draft.topology,

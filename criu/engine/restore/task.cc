@@ -227,12 +227,28 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     return launch(context, node);
 }
 
+/// RestoreRequest::process_logs. A log that cannot be made is no reason to fail: what there is to say goes to the
+/// other.
+void begin_own_log(const RestoreContext &context, const Node &node) {
+    if (context.request.process_logs.empty())
+        return;
+    const std::string name = fmt::format("{}.{}", context.request.process_logs, node.pid);
+    base::UniqueFd file(openat(context.request.work_dir_fd, name.c_str(),
+                               O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (file)
+        context.log.move_to(std::move(file));
+    context.log.info(fmt::format("restore: process {}", node.pid));
+}
+
 [[noreturn]] void live(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
+    begin_own_log(context, node);
     if (node.parent < 0)
         wait_for_hold(context);
     tie_to_parent(context, node);
     auto outcome = base::guarded([&] { return live_on(context, node); });
+    if (!outcome && !context.request.process_logs.empty())
+        context.log.error("restore: " + outcome.error().message());
     if (!outcome && !context.rendezvous.given_up())
         context.rendezvous.report(std::move(outcome).error().ctx(fmt::format("task {}", node.pid)));
     _exit(1);

@@ -151,6 +151,8 @@ struct FileOpenContext {
     std::function<bool(uint32_t id)> is_held; ///< whether a task has the file as a descriptor
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
+    /// FileOptions::orphan_terminals: gives the caller a copy of the master.
+    std::function<Result<void>(int master)> hand_over_terminal;
     KindStates states;      ///< what a kind remembers from one file to the next
     KindStates kept;        ///< the same for settle(): nothing that has to end when the files are open
     bool try_again = false; ///< set by open() that wants to be called again when other files are open

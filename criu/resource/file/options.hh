@@ -21,6 +21,7 @@ struct External {
 struct FileOptions {
     bool link_remap = false;
     bool shell_job = false;
+    bool orphan_terminals = false; ///< slaves without masters come back with new ones, which the caller gets
     bool file_locks = false;
     bool evasive_devices = false;
     bool ghost_fiemap = true;

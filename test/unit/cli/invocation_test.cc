@@ -117,7 +117,7 @@ TEST_CASE("options: lists, brackets, words of options whose engines come later",
     CHECK(set({"--external", "mnt[]:ms"})->external.empty());
     CHECK(set({"-x"})->ext_unix_inodes.empty());
     for (const char *bad : {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file",
-                            "--external=file[]", "--external=]x[", "--external=thing[1]", "--external=mnt[/x]:key",
+                            "--external=file[]", "--external=]x[", "--external=thing[1]", "--external=mnt[/x]",
                             "--cpu-cap", "--cpu-cap=none,cpu", "--network-lock=maybe"})
         CHECK_FALSE(set({bad}));
     CHECK(set({"--network-lock", "maybe"}).error().hint() == "accepted: nftables, iptables, skip, none");
@@ -127,8 +127,8 @@ TEST_CASE("options: what only matters for namespaces of their own is accepted", 
     CHECK(error_of({"dump", "-t", "1", "--enable-fs", "hugetlbfs", "--enable-external-sharing",
                     "--enable-external-masters", "--external", "mnt[]"}) == "");
     CHECK(error_of({"restore", "--weak-sysctls", "--mntns-compat-mode", "--enable-fs=all", "--cpu-cap=none"}) == "");
-    CHECK(options_of({"restore", "--manage-cgroups"}).manage_cgroups == ManageCgroups::Soft);
-    CHECK(options_of({"restore", "--manage-cgroups=soft"}).manage_cgroups == ManageCgroups::Soft);
+    CHECK(options_of({"restore", "--manage-cgroups"}).manage_cgroups == resource::cgroup::Mode::Soft);
+    CHECK(options_of({"restore", "--manage-cgroups=soft"}).manage_cgroups == resource::cgroup::Mode::Soft);
     CHECK(error_of({"restore", "--cpu-cap=fpu"}) == "--cpu-cap=fpu is not supported yet: comparing processors");
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("options: defaults are CRIU's", "[cli]") {
     CHECK(o.cpu_cap == (kCpuCapFpu | kCpuCapIns));
     CHECK(o.file_validation == FileValidation::BuildId);
     CHECK(o.image_layout == ImageLayout::Current);
-    CHECK(o.manage_cgroups == ManageCgroups::Ignore);
+    CHECK(o.manage_cgroups == resource::cgroup::Mode::Soft);
 }
 
 TEST_CASE("options: verbosity counts letters from the default", "[cli]") {
@@ -207,7 +207,7 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
 TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
     CHECK(error_of({"dump", "-t", "1", "--tls"}) == "--tls is not supported yet: encrypted page connections");
     CHECK(load({"dump", "-t", "1", "--tls"}).error().kind() == base::ErrorKind::Unsupported);
-    CHECK_FALSE(load({"dump", "-t", "1", "--external", "mnt[/x]:key"}));
+    CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
     CHECK_FALSE(load({"dump", "-t", "1", "--manage-cgroups=full"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;

@@ -1,5 +1,6 @@
 """A client of criu's RPC. The interface is that of CRIU's own pycriu."""
+from . import images
 from . import rpc_pb2 as rpc
 from .client import CRIUException, CRIUExceptionExternal, CRIUExceptionInternal, criu
 
-__all__ = ["rpc", "criu", "CRIUException", "CRIUExceptionExternal", "CRIUExceptionInternal"]
+__all__ = ["images", "rpc", "criu", "CRIUException", "CRIUExceptionExternal", "CRIUExceptionInternal"]

@@ -210,7 +210,7 @@ Result<void> finish_pair(FileDumpContext &context, uint32_t index, const Pair &p
         context.last_steps.emplace_back(step);
         return {};
     }
-    if (pair.hung_up || context.options.shell_job)
+    if (pair.hung_up || context.options.shell_job || context.options.orphan_terminals)
         return {};
     return base::fail(base::Error(base::ErrorKind::Unsupported,
                                   fmt::format("task {} has the terminal {} open, whose master is outside of the tree",

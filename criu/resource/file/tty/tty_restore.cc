@@ -81,7 +81,13 @@ Result<const img::tty_info_entry *> info_of(const Restored &restored, uint32_t i
 
 // ---- opening -------------------------------------------------------------------------------------------------------
 
-/// Masters of the image by number, from `first` on.
+/// Whether the other end of this slave is made for the caller.
+bool is_orphan(const FileOpenContext &context, const img::tty_info_entry &info) {
+    return context.options.orphan_terminals && info.type() == img::PTY && !info.ext().hung_up() &&
+           info.id() == slave_id(info.pty().index()) && !file_of(context.files, master_id(info.pty().index()));
+}
+
+/// Masters of the image by number, from `first` on; null stands for one that only the caller will have.
 std::map<uint32_t, const img::tty_file_entry *> masters_from(const FileOpenContext &context, const Restored &restored,
                                                              uint32_t first) {
     std::map<uint32_t, const img::tty_file_entry *> masters;
@@ -94,6 +100,8 @@ std::map<uint32_t, const img::tty_file_entry *> masters_from(const FileOpenConte
         const uint32_t index = info->second.pty().index();
         if (index >= first && info->first == master_id(index))
             masters.emplace(index, &file.tty());
+        if (index >= first && is_orphan(context, info->second))
+            masters.emplace(index, nullptr);
     }
     return masters;
 }
@@ -102,9 +110,9 @@ struct NewMaster {
     base::UniqueFd fd;
     uint32_t index;
 };
-Result<NewMaster> open_master_of(const ImageFiles &files, const img::tty_file_entry &terminal) {
-    const std::string path = path_of(files, terminal, "/dev/ptmx");
-    base::UniqueFd fd = open_at_once(path.c_str(), opening_flags(terminal.flags()));
+Result<NewMaster> open_master_of(const ImageFiles &files, const img::tty_file_entry *terminal) {
+    const std::string path = terminal ? path_of(files, *terminal, "/dev/ptmx") : "/dev/ptmx";
+    base::UniqueFd fd = open_at_once(path.c_str(), opening_flags(terminal ? terminal->flags() : O_RDWR));
     if (!fd)
         return base::fail_sys(fmt::format("open {}", path));
     const uint32_t index = TRY(index_of_master(fd.get()));
@@ -119,7 +127,7 @@ Result<void> open_masters(FileOpenContext &context, Restored &restored, uint32_t
         auto next = wanted.lower_bound(restored.next);
         if (next == wanted.end())
             break;
-        NewMaster made = TRY(open_master_of(context.files, *next->second));
+        NewMaster made = TRY(open_master_of(context.files, next->second));
         if (made.index < next->first) {
             restored.in_the_way.push_back(std::move(made.fd));
             continue;
@@ -137,11 +145,12 @@ Result<void> open_masters(FileOpenContext &context, Restored &restored, uint32_t
 }
 
 /// The pair of that number; its master is opened as the image has it.
-Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, uint32_t index) {
+Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, const img::tty_info_entry &info) {
+    const uint32_t index = info.pty().index();
     Pty &pty = restored.ptys[index];
     if (pty.master)
         return &pty;
-    if (!file_of(context.files, master_id(index)) || index > kMostIndex)
+    if ((!file_of(context.files, master_id(index)) && !is_orphan(context, info)) || index > kMostIndex)
         return base::bad_image(fmt::format("files.img: the master of terminal {} is missing", index));
     TRY(open_masters(context, restored, index));
     if (!pty.master)
@@ -178,14 +187,14 @@ Result<base::UniqueFd> open_slave(FileOpenContext &context, Restored &restored, 
     if (info.ext().hung_up())
         return open_hung_up(flags);
     const uint32_t index = info.pty().index();
-    if (!file_of(context.files, master_id(index))) {
+    if (!file_of(context.files, master_id(index)) && !is_orphan(context, info)) {
         if (context.options.shell_job)
             return open_own(flags);
         return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("the master of {} is not in the tree",
                                                                                 path_of(context.files, terminal, "it")))
                               .hint("restore with --shell-job"));
     }
-    Pty *pty = TRY(pty_of(context, restored, index));
+    Pty *pty = TRY(pty_of(context, restored, info));
     base::UniqueFd fd = TRY(open_peer(pty->master.get(), flags));
     if (!pty->slave)
         pty->slave.reset(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -193,7 +202,7 @@ Result<base::UniqueFd> open_slave(FileOpenContext &context, Restored &restored, 
 }
 
 Result<base::UniqueFd> open_master(FileOpenContext &context, Restored &restored, const img::tty_info_entry &info) {
-    Pty *pty = TRY(pty_of(context, restored, info.pty().index()));
+    Pty *pty = TRY(pty_of(context, restored, info));
     base::UniqueFd fd(fcntl(pty->master.get(), F_DUPFD_CLOEXEC, 0));
     if (!fd)
         return base::fail_sys("keep a descriptor");
@@ -278,10 +287,20 @@ Result<void> complete_master(Pty &pty, const img::tty_info_entry &info) {
     return {};
 }
 
-Result<void> complete_pty(Restored &restored, uint32_t index, Pty &pty) {
-    const img::tty_info_entry &master = *TRY(info_of(restored, master_id(index)));
+/// What there is to set of the master itself, once everything else is.
+Result<void> finish_master(FileOpenContext &context, const Restored &restored, uint32_t index, Pty &pty) {
+    auto master = restored.infos.find(master_id(index));
+    if (master != restored.infos.end())
+        return complete_master(pty, master->second);
+    TRY(context.hand_over_terminal(pty.master.get()));
+    pty.master.reset();
+    return {};
+}
+
+Result<void> complete_pty(FileOpenContext &context, Restored &restored, uint32_t index, Pty &pty) {
     auto known = restored.infos.find(slave_id(index));
-    const img::tty_info_entry &modes = known == restored.infos.end() ? master : known->second;
+    const img::tty_info_entry &modes =
+        known == restored.infos.end() ? *TRY(info_of(restored, master_id(index))) : known->second;
     const int fd = pty.master.get(); // modes and size are the slave's, through whichever end they are set
     TRY(set_modes(fd, modes));
     TRY(fill_queues(restored, index, pty, modes.has_termios() && (modes.termios().c_lflag() & ICANON)));
@@ -289,7 +308,7 @@ Result<void> complete_pty(Restored &restored, uint32_t index, Pty &pty) {
     TRY(lock_modes(fd, modes));
     if (known != restored.infos.end())
         TRY(complete_slave(pty, modes));
-    return complete_master(pty, master);
+    return finish_master(context, restored, index, pty);
 }
 
 } // namespace
@@ -338,7 +357,7 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &e
     if (std::exchange(pty->second.completed, true))
         return {};
     restored.in_the_way.clear();
-    return complete_pty(restored, pty->first, pty->second);
+    return complete_pty(context, restored, pty->first, pty->second);
 }
 
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
