@@ -1,7 +1,6 @@
 // What can be told of the files of a checkpoint before any is opened.
 #pragma once
 
-#include "criu/cli/options.hh"
 #include "criu/plan/checkpoint.hh"
 
 #include <map>
