@@ -200,7 +200,9 @@ Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *par
     AddressSpace space;
     space.special = special_mappings(task);
     for (Region &region : TRY(make_regions(task, vdso_as_memory))) {
-        region.by_agent = region.kind == Region::Kind::Anonymous && !has_pages(task, region.start, region.end);
+        // Droppable memory comes back empty, whatever an image holds of it: random state is not to be shared by clones.
+        region.by_agent = region.kind == Region::Kind::Anonymous &&
+                          ((region.flags & MAP_TYPE) == kMapDroppable || !has_pages(task, region.start, region.end));
         if (region.by_agent)
             space.regions.push_back(region);
         else

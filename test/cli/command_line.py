@@ -309,6 +309,40 @@ def signals_late(work):
     os.kill(target.pid, signal.SIGKILL)
 
 
+LINKED = """
+import os, signal, sys
+os.chdir(sys.argv[1])
+open("first", "w").write("contents")
+linked = open("first")
+os.link("first", "second")
+os.unlink("first")
+null = os.open("/dev/null", os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(null, number)
+open("ready", "w").close()
+while True:
+    signal.pause()
+"""
+
+
+def links_stay(work):
+    """The links of a dump that lets the tree live are in the images, for any number of restores."""
+    images = pathlib.Path(work) / "images"
+    images.mkdir()
+    target = subprocess.Popen([sys.executable, "-c", LINKED, work], start_new_session=True, stdin=subprocess.DEVNULL)
+    while not (pathlib.Path(work) / "ready").exists():
+        time.sleep(0.01)
+    expect("dump -R --link-remap", criu("dump", "-t", str(target.pid), "-R", "--link-remap", "-D", str(images)), 0)
+    target.kill()
+    target.wait()
+    for number in (1, 2):
+        expect(f"restore {number} of it", criu("restore", "-d", "--link-remap", "-D", str(images)), 0)
+        expect(f"program {number} runs", criu("--version"), 0 if alive(target.pid) else -1)
+        os.kill(target.pid, signal.SIGKILL)
+        while os.path.exists(f"/proc/{target.pid}"):
+            time.sleep(0.01)
+
+
 def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
@@ -319,7 +353,7 @@ def main():
         trees(work)
         cgroups(work)
         unprivileged(work)
-    for part in (limits, targets, signals_late):
+    for part in (limits, targets, signals_late, links_stay):
         with tempfile.TemporaryDirectory() as work:
             part(work)
     checks()

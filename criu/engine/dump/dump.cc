@@ -265,6 +265,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (written && scripted && *scripted == 0 && !file_settings.tree_survives)
         written = make_lasting(files);
     if (!written || !scripted || *scripted != 0) {
+        std::ranges::move(files.undo_failure, std::back_inserter(files.undo));
         take_back(files);
         if (!written)
             images.discard();

@@ -163,7 +163,8 @@ Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma,
 
 /// Consecutive mappings that one scan can take together.
 bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, MappingClass kb) {
-    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start;
+    return ka == kb && ka == MappingClass::PrivateAnonymous && a.end == b.start &&
+           a.flags.has(parse::VmFlag::Dp) == b.flags.has(parse::VmFlag::Dp);
 }
 
 /// What pages of a mapping are like, to be handled in one run.
@@ -222,7 +223,8 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
             last++;
         const uint64_t end = task.vmas[last].end;
         i = last + 1;
-        if (!has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared))
+        // What may be lost at any time is lost in a checkpoint: two clones must not share the random state in it.
+        if (!has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared) || first.flags.has(parse::VmFlag::Dp))
             continue;
         runs.scanned += (end - first.start) / base::kPageSize;
         found.data.clear();

@@ -27,10 +27,53 @@ bool holds_stop(const img::signal_queue_entry &queue) {
 
 /// A SIGSTOP was on its way to the task: see signal_queues.cc.
 bool is_about_to_stop(const plan::TaskImage &task) {
-    return holds_stop(task.core().tc().signals_s()) ||
+    return task.core().tc().ext().stop_pending() || holds_stop(task.core().tc().signals_s()) ||
            std::ranges::any_of(task.threads, [](const plan::ThreadImage &thread) {
                return holds_stop(thread.core.thread_core().signals_p());
            });
+}
+
+bool is_default(const plan::TaskImage &task, int signal) {
+    // The image has no entries for SIGKILL and SIGSTOP.
+    const int index = signal - 1 - (signal > SIGKILL) - (signal > SIGSTOP);
+    const auto &actions = task.core().tc().sigactions();
+    return index < actions.size() && actions[index].sigaction() == 0;
+}
+
+/// Whether a member of the group has a parent in another group of the session: otherwise the group ignores stop signals
+/// of terminals.
+bool has_job_control(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
+    return std::ranges::any_of(checkpoint.tasks, [&](const plan::TaskImage &member) {
+        const auto parent = std::ranges::find(checkpoint.tasks, member.ppid, &plan::TaskImage::pid);
+        return member.pgid == task.pgid && parent != checkpoint.tasks.end() && parent->sid == member.sid &&
+               parent->pgid != member.pgid;
+    });
+}
+
+/// The signal that the task was stopped by, if it stops it again.
+int stop_signal(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, uint64_t mask) {
+    const auto signal = static_cast<int>(task.core().tc().stop_signo());
+    const bool of_terminal = signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+    if (!task.stopped() || !of_terminal || (mask >> (signal - 1) & 1) || !is_default(task, signal) ||
+        !has_job_control(checkpoint, task))
+        return SIGSTOP;
+    return signal;
+}
+
+/// Stops a task whose threads are all in ptrace stop, by that signal, which wait(2) will tell. What else is pending
+/// waits as before: everything is blocked until the signal is delivered, and SIGSTOP, which cannot be, is exchanged.
+Result<void> stop_by(compel::StoppedThread leader, int signal) {
+    const uint64_t mask = TRY(leader.signal_mask());
+    TRY(leader.set_signal_mask(~uint64_t{0}));
+    kill(leader.tid().value, SIGSTOP);
+    TRY(leader.resume());
+    const compel::WaitStatus status = TRY(compel::wait(leader.tid(), kTimeoutMs));
+    TRY(leader.set_signal_mask(mask));
+    if (status.signal_to_deliver() != SIGSTOP)
+        return {}; // somebody has been quicker: it is pending still
+    TRY(leader.resume(signal));
+    TRY(compel::wait(leader.tid(), kTimeoutMs));
+    return {};
 }
 
 } // namespace
@@ -107,9 +150,16 @@ Result<void> RestoredThreads::prepare() {
 // If we are killed the kernel ends the threads that have EXITKILL still and lets the others go. Hence the two rounds:
 // the first takes a fraction of a microsecond for each, and behind it our end is as good as the second.
 Result<void> RestoredThreads::release(bool leave_stopped) {
-    for (const plan::TaskImage &task : context_->checkpoint.tasks)
-        if (!task.dead() && (leave_stopped || task.stopped() || is_about_to_stop(task)))
-            kill(context_->real_pid(task.pid).value, SIGSTOP);
+    for (const plan::TaskImage &task : context_->checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        const compel::StoppedThread leader(context_->real_pid(task.pid));
+        const int signal = stop_signal(context_->checkpoint, task, leader.signal_mask().value_or(0));
+        if (signal != SIGSTOP)
+            TRY_CTX(stop_by(leader, signal), fmt::format("stop task {}", task.pid));
+        else if (leave_stopped || task.stopped() || is_about_to_stop(task))
+            kill(leader.tid().value, SIGSTOP);
+    }
     for (base::Pid tid : seized_)
         (void)compel::StoppedThread(tid).set_options(0);
     for (base::Pid tid : seized_)

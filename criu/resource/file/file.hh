@@ -94,9 +94,10 @@ struct FileDumpContext {
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
     std::map<std::pair<uint64_t, uint64_t>, uint32_t>
-        link_remaps;                         ///< ... that still has a name -> id of the file of that name
-    std::set<uint64_t> pipes_done;           ///< pipes whose contents are written
-    std::vector<std::function<void()>> undo; ///< run in reverse order when the dump fails
+        link_remaps;                                 ///< ... that still has a name -> id of the file of that name
+    std::set<uint64_t> pipes_done;                   ///< pipes whose contents are written
+    std::vector<std::function<void()>> undo;         ///< run in reverse order when the dump fails, or the tree lives on
+    std::vector<std::function<void()>> undo_failure; ///< ... when the dump fails only
     /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
     std::vector<std::function<Result<void>()>> before_kill;
     /// What has to outlive us if the tree is to be killed: run when nothing else is left to be done.

@@ -30,7 +30,8 @@ static_assert(sizeof(SchedAttr) == 48);
 void write(const SchedAttr &attr, int32_t nice, img::thread_core_entry *thread) {
     img::ext_thread_core *ext = thread->mutable_ext();
     thread->set_sched_nice(nice);
-    thread->set_sched_policy(attr.policy);
+    // As sched_getscheduler(2) tells it, and CRIU writes it.
+    thread->set_sched_policy(attr.policy | (attr.flags & kResetOnFork ? SCHED_RESET_ON_FORK : 0));
     if (attr.policy == SCHED_FIFO || attr.policy == SCHED_RR)
         thread->set_sched_prio(attr.priority);
     if (attr.policy == kDeadline || attr.runtime) {
@@ -84,12 +85,15 @@ Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     if (thread.has_sched_policy() || thread.sched_nice()) {
         SchedAttr attr{};
         attr.size = sizeof attr;
-        attr.policy = thread.sched_policy();
+        attr.policy = thread.sched_policy() & ~static_cast<uint32_t>(SCHED_RESET_ON_FORK);
         attr.nice = thread.sched_nice();
         attr.priority = thread.sched_prio();
         attr.flags = ext.sched_flags() & kResetOnFork;
-        if (attr.policy == kDeadline) {
+        if (attr.policy == kDeadline)
             attr.flags = ext.sched_flags();
+        if (thread.sched_policy() & SCHED_RESET_ON_FORK)
+            attr.flags |= kResetOnFork;
+        if (attr.policy == kDeadline) {
             attr.runtime = ext.sched_runtime_ns();
             attr.deadline = ext.sched_deadline_ns();
             attr.period = ext.sched_period_ns();

@@ -1,7 +1,7 @@
 // Pending signals: the private queue of each thread and the shared one of the process, with their complete siginfo, in
 // order. Read from outside by PTRACE_PEEKSIGINFO; queued again by the thread itself, which may forge any siginfo to
-// itself. But not SIGSTOP, which nobody can block: it would stop the task on the spot. The coordinator sends it at the
-// end.
+// itself. But not SIGSTOP, which nobody can block: it would stop the task on the spot. It is noted beside the queues,
+// and the coordinator sends it at the end.
 #include "criu/resource/task/resources.hh"
 
 #include <csignal>
@@ -11,9 +11,15 @@
 namespace resource::signal_queues {
 namespace {
 
-void write_queue(const std::vector<siginfo_t> &queue, img::signal_queue_entry *into) {
+/// Returns whether a SIGSTOP is among them: CRIU would queue it again while it restores, and stop.
+bool write_queue(const std::vector<siginfo_t> &queue, img::signal_queue_entry *into) {
+    bool stop = false;
     for (const siginfo_t &info : queue)
-        into->add_signals()->set_siginfo(&info, sizeof info);
+        if (info.si_signo == SIGSTOP)
+            stop = true;
+        else
+            into->add_signals()->set_siginfo(&info, sizeof info);
+    return stop;
 }
 
 // Thread ids are not known to the image's signals: tgkill-style queueing asks the agent for its own id first.
@@ -44,7 +50,9 @@ Result<void> plan_queue(plan::ThreadPlan &plan, const img::signal_queue_entry &q
 
 Answer ask_private(compel::Batch &, const tree::TaskFacts &, const tree::ThreadFacts &facts) {
     return [&facts](const compel::Batch &, img::core_entry &core) -> Result<void> {
-        write_queue(facts.pending, core.mutable_thread_core()->mutable_signals_p());
+        const bool stop = write_queue(facts.pending, core.mutable_thread_core()->mutable_signals_p());
+        if (stop && core.has_tc())
+            core.mutable_tc()->mutable_ext()->set_stop_pending(true);
         if (core.has_tc())
             core.mutable_tc()->set_blk_sigset(facts.signal_mask);
         else
@@ -55,7 +63,8 @@ Answer ask_private(compel::Batch &, const tree::TaskFacts &, const tree::ThreadF
 
 Answer ask_shared(compel::Batch &, const tree::TaskFacts &facts) {
     return [&facts](const compel::Batch &, img::core_entry &core) -> Result<void> {
-        write_queue(facts.shared_pending, core.mutable_tc()->mutable_signals_s());
+        if (write_queue(facts.shared_pending, core.mutable_tc()->mutable_signals_s()))
+            core.mutable_tc()->mutable_ext()->set_stop_pending(true);
         return {};
     };
 }

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from . import damage, isolate, kernel, observe
-from .hostility import Failure, Hostility, state_of
+from .hostility import Failure, Hostility, name_of, state_of
 
 
 class Cycle(Hostility, damage.Damage):
@@ -258,7 +258,8 @@ class Cycle(Hostility, damage.Damage):
 
     def _own(self):
         """Processes beside the tree that belong there."""
-        return {self.keeper.pid if self.keeper else 0, *self.not_ours, *(self.real.clients() if self.real else ())}
+        servers = [pid for pid in isolate.descendants(os.getpid()) if self.test.servers and name_of(pid) in self.test.servers]
+        return {self.keeper.pid if self.keeper else 0, *self.not_ours, *servers, *(self.real.clients() if self.real else ())}
 
     def _decode(self, images):
         if self.options.no_crit:

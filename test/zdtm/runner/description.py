@@ -37,6 +37,7 @@ class Description:
     expect_restore_fail: str = ""
     later: str = ""  # why the tool cannot do it yet; skipped with this reason
     program: str = ""  # name of the test whose program this one runs
+    servers: list = dataclasses.field(default_factory=list)  # names of processes that it has started outside of its tree
     timeout: float = 0.0  # seconds; 0 = the runner's default
     env: dict = dataclasses.field(default_factory=dict)
     real: object = None  # driver of a real program instead of a source

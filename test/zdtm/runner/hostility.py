@@ -17,6 +17,15 @@ class Failure(Exception):
     """The test failed; the text says how."""
 
 
+def name_of(pid):
+    """What the process is called; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def state_of(tid):
     """State letter of a task, or "gone"."""
     try:

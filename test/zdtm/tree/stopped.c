@@ -41,6 +41,12 @@ int main(int argc, char **argv) {
     }
     test_daemon();
     test_waitsig();
+    for (size_t i = 0; i < ARRAY_SIZE(kSignals); i++) {
+        siginfo_t info = {};
+        check(waitid(P_PID, children[i], &info, WSTOPPED | WNOHANG) == 0 && info.si_pid == children[i] &&
+                  info.si_status == kSignals[i],
+              "child %zu: stopped by %d instead of %d", i, info.si_status, kSignals[i]);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(kSignals); i++)
         check(state_of(children[i]) == 'T', "child %zu is in state %c", i, state_of(children[i]));
     for (size_t i = 0; i < ARRAY_SIZE(kSignals); i++) {

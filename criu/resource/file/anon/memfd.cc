@@ -113,8 +113,20 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
 
 struct Inode {
     img::memfd_inode_entry entry;
-    base::UniqueFd fd;
+    base::UniqueFd fd;      ///< as memfd_create() has returned it
+    bool passed_on = false; ///< a file of the image is this description
 };
+
+/// The description that memfd_create() has returned counts as no writer: a program in it can be run, unlike behind one
+/// that was opened again for writing.
+Result<base::UniqueFd> original(const Inode &inode, uint32_t flags, uint64_t position) {
+    base::UniqueFd fd(fcntl(inode.fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd || fcntl(fd.get(), F_SETFL, flags) < 0)
+        return base::fail_sys(fmt::format("keep memfd {}", inode.entry.name()));
+    if (position && lseek(fd.get(), static_cast<off_t>(position), SEEK_SET) < 0)
+        return base::fail_sys("seek in a memfd");
+    return fd;
+}
 
 struct Inodes {
     bool loaded = false;
@@ -205,9 +217,10 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
             return base::fail_sys("keep secret memory");
         return same;
     }
-    uint32_t flags = memfd.flags() & ~static_cast<uint32_t>(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
-    if (!context.is_held(entry.id()))
-        flags = (flags & ~static_cast<uint32_t>(O_ACCMODE)) | O_RDWR;
+    const uint32_t flags = memfd.flags() & ~static_cast<uint32_t>(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
+    const bool held = context.is_held(entry.id());
+    if (!held || ((flags & (O_ACCMODE | O_PATH)) == O_RDWR && !std::exchange(inode.passed_on, true)))
+        return original(inode, held ? flags : O_RDWR, memfd.pos());
     base::UniqueFd fd(
         open(fmt::format("/proc/self/fd/{}", inode.fd.get()).c_str(), static_cast<int>(flags | O_CLOEXEC)));
     if (!fd)

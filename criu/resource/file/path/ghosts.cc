@@ -233,6 +233,9 @@ Result<void> make_ghost(FileOpenContext &context, const Ghost &what, PassingDire
     if (S_ISLNK(ghost.entry.mode()))
         TRY(set_attributes(ghost.entry, name));
     base::UniqueFd kept(::open(name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    // Servers of file systems (FUSE, NFS) forget a nameless file that nobody has really open.
+    if (S_ISREG(ghost.entry.mode()))
+        context.nameless.emplace_back(::open(name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (S_ISDIR(ghost.entry.mode()))
         directories.add(name); // others may lie in it
     else if (unlink(name.c_str()) < 0)

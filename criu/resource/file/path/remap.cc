@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace resource {
@@ -39,6 +41,15 @@ Result<void> dump_ghost(FileDumpContext &context, const OpenFile &file, FileId i
     return add_remap(context, id, it->second, img::GHOST);
 }
 
+/// File systems whose removed files keep a link count: those of a lower layer of an overlay have it there, and servers
+/// behind FUSE rename what is open still.
+bool is_gone_but_counted(const OpenFile &file) {
+    struct statfs fs {};
+    constexpr decltype(fs.f_type) kFuse = 0x65735546; // FUSE_SUPER_MAGIC
+    return file.stat.st_nlink == 1 && file.link.ends_with(" (deleted)") && fstatfs(file.fd, &fs) == 0 &&
+           (fs.f_type == OVERLAYFS_SUPER_MAGIC || fs.f_type == kFuse);
+}
+
 /// A dump that was killed may have left its links: one to the same file is as good as new, another one is not ours to
 /// remove.
 Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, const std::string &path, uint32_t id) {
@@ -55,7 +66,8 @@ Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, co
         struct stat there {};
         if (r < 0 && (lstat(ours.c_str(), &there) < 0 || key_of(there) != key_of(file.stat)))
             continue;
-        context.undo.push_back([ours] { unlink(ours.c_str()); });
+        auto &undo = context.options.tree_survives ? context.undo_failure : context.undo;
+        undo.push_back([ours] { unlink(ours.c_str()); });
         return name;
     }
     return base::fail_sys(EEXIST, fmt::format("link {} to {}", file.link, stem));
@@ -81,6 +93,9 @@ Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id
         TRY(dump_owner(context, OpenFile{}, reg->mutable_fown()));
         reg->set_name(TRY(make_link(context, file, path, named.value)));
         reg->set_mode(file.stat.st_mode);
+        // Of a tree that lives on the images may be restored at any time, and more than once.
+        if (context.options.tree_survives)
+            reg->mutable_extension()->set_link_stays(true);
         TRY(context.images.add(image::ImageKind::Files, 0, entry));
     }
     return add_remap(context, id, it->second, img::LINKED);
@@ -116,7 +131,7 @@ base::UniqueFd open_kept(const std::string &path, int flags) {
 }
 
 Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path) {
-    if (file.stat.st_nlink == 0 || S_ISDIR(file.stat.st_mode))
+    if (file.stat.st_nlink == 0 || S_ISDIR(file.stat.st_mode) || is_gone_but_counted(file))
         return dump_ghost(context, file, id);
     return dump_link(context, file, id, path);
 }
@@ -164,7 +179,7 @@ void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
         if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())
             continue;
         const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
-        if (!is_link_remap(extra))
+        if (!is_link_remap(extra) || named->second.reg().extension().link_stays())
             continue;
         // By way of the old name, so that /proc shows it again; but never over a file that has it now.
         if (!old.empty() && renameat2(AT_FDCWD, extra.c_str(), AT_FDCWD, old.c_str(), RENAME_NOREPLACE) == 0)

@@ -13,7 +13,7 @@ namespace {
 
 /// A descriptor of the terminal: of a file that is open on it, or opened through its master.
 Result<base::UniqueFd> reach(const FileSettleContext &context, const img::tty_info_entry &info) {
-    const img::file_entry *slave = file_of(context.files, info.id());
+    const img::file_entry *slave = file_of(context.files, slave_id(info.pty().index()));
     if (slave && context.opened.contains(slave->id()))
         return base::UniqueFd(fcntl(context.opened.at(slave->id()), F_DUPFD_CLOEXEC, 0));
     const img::file_entry *master = file_of(context.files, master_id(info.pty().index()));
@@ -22,15 +22,19 @@ Result<base::UniqueFd> reach(const FileSettleContext &context, const img::tty_in
     return open_peer(context.opened.at(master->id()), O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
-/// The controlling terminal of the session that this task leads; nothing if it has none that can be reached.
+/// The controlling terminal of the session that this task leads; nothing if it has none that can be reached. CRIU notes
+/// the session with the master of a pair, where both are there.
 struct Controlling {
     img::tty_info_entry info;
     base::UniqueFd fd;
 };
 Result<Controlling> find_controlling(const FileSettleContext &context, const image::ImageDir &images) {
-    for (auto &info : TRY(images.read<img::tty_info_entry>(image::ImageKind::TtyInfo)))
-        if (info.type() == img::PTY && info.sid() == context.pid && identify(info.rdev()).device == Device::Slave)
+    for (auto &info : TRY(images.read<img::tty_info_entry>(image::ImageKind::TtyInfo))) {
+        const Device device = identify(info.rdev()).device;
+        if (info.type() == img::PTY && info.sid() == context.pid &&
+            (device == Device::Slave || device == Device::Master))
             return Controlling{info, TRY(reach(context, info))};
+    }
     return Controlling{};
 }
 

@@ -76,6 +76,7 @@ constexpr SocketOption kIp6[] = {
     {SOL_IPV6, kIp6RouterAlertIsolate, "IPV6_ROUTER_ALERT_ISOLATE", 0, 4, kLenient},
     {SOL_IPV6, kIp6FlowinfoSend, "IPV6_FLOWINFO_SEND", 0},
     {SOL_IPV6, IPV6_RECVPKTINFO, "IPV6_RECVPKTINFO", 0},
+    {SOL_IP, IP_PKTINFO, "IP_PKTINFO", 0},
     {SOL_IPV6, IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 0},
     {SOL_IPV6, IPV6_RECVHOPOPTS, "IPV6_RECVHOPOPTS", 0},
     {SOL_IPV6, IPV6_HOPOPTS, "IPV6_HOPOPTS", 0, 512},
@@ -231,7 +232,8 @@ Result<void> dump_inet_options(int fd, img::inet_sk_entry *entry, std::string_vi
     img::ip_opts_entry *ip = entry->mutable_ip_opts();
     if (number(fd, SOL_IP, IP_FREEBIND))
         ip->set_freebind(true);
-    if (number(fd, SOL_IP, IP_PKTINFO))
+    // Of IPv6 sockets CRIU means IPv6's by it.
+    if (entry->family() == AF_INET6 ? number(fd, SOL_IPV6, IPV6_RECVPKTINFO) : number(fd, SOL_IP, IP_PKTINFO))
         ip->set_pktinfo(true);
     if (uint32_t tos = number(fd, SOL_IP, IP_TOS))
         ip->set_tos(tos);
@@ -311,7 +313,9 @@ Result<void> restore_early_inet_options(int fd, const img::inet_sk_entry &entry)
 
 Result<void> restore_inet_options(int fd, const img::inet_sk_entry &entry) {
     const img::ip_opts_entry &ip = entry.ip_opts();
-    if (ip.pktinfo())
+    if (ip.pktinfo() && entry.family() == AF_INET6)
+        TRY(set_int_option(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"));
+    else if (ip.pktinfo())
         TRY(set_int_option(fd, SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO"));
     if (ip.tos())
         TRY(set_int_option(fd, SOL_IP, IP_TOS, static_cast<int>(ip.tos()), "IP_TOS"));

@@ -64,7 +64,10 @@ struct UnixDumpState {
         img::file_entry entry;
     };
     std::set<uint32_t> of_plugins;
-    std::vector<Kept> undecided;         ///< whose peers may turn out to be outside, which is for plugins to know
+    std::vector<Kept> undecided; ///< whose peers may turn out to be outside, which is for plugins to know
+    /// Sockets whose peers do not have them as theirs, or that wait to be accepted: CRIU wants these behind the
+    /// listeners and datagram sockets that they refer to.
+    std::vector<img::file_entry> clients;
     std::vector<Kept> busy;              ///< listeners with clients that were not accepted yet
     uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets that no task has yet
 };

@@ -246,6 +246,12 @@ Result<void> ask_plugins(FileDumpContext &context, UnixDumpState &state) {
     return {};
 }
 
+/// A datagram socket that sends to one which does not send back to it.
+bool refers_to_another(const UnixDumpState &state, const kernel::UnixSocket &sk) {
+    const auto peer = state.sockets.find(sk.peer.value_or(0));
+    return sk.peer && peer != state.sockets.end() && peer->second.peer != sk.inode;
+}
+
 Result<void> check_peers(FileDumpContext &context, UnixDumpState &state) {
     std::set<uint32_t> outsiders;
     for (auto [inode, holder] : state.dumped) {
@@ -314,8 +320,13 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         return postpone(context, state.busy, file, entry);
     if (sk.state != kUnixListening)
         TRY(dump_unix_queue(context, file.fd, sk.type, file.id.value, inode));
-    return sk.peer && context.plugins.has_unix_hook() ? postpone(context, state.undecided, file, entry)
-                                                      : Result<void>();
+    if (sk.peer && context.plugins.has_unix_hook())
+        return postpone(context, state.undecided, file, entry);
+    if (state.waiting_at.contains(inode) || refers_to_another(state, sk)) {
+        state.clients.push_back(entry);
+        context.postponed = true;
+    }
+    return {};
 }
 
 Result<void> finish(FileDumpContext &context) {
@@ -325,6 +336,14 @@ Result<void> finish(FileDumpContext &context) {
     TRY(check_clients(context, state));
     for (UnixDumpState::Kept &listener : state.busy)
         TRY(finish_listener(context, state, listener));
+    auto write_clients = [&context, &state]() -> Result<void> {
+        for (const img::file_entry &client : state.clients)
+            TRY(context.images.add(image::ImageKind::Files, 0, client));
+        return {};
+    };
+    if (context.options.tree_survives || state.busy.empty())
+        return write_clients();
+    context.last_steps.emplace_back(write_clients); // behind the listeners, which are completed there
     return {};
 }
 
