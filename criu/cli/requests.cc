@@ -72,6 +72,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .sibling = options.restore_sibling,
             .become_parent = options.exec_cmd,
             .own_cgroups_only = options.manage_cgroups == ManageCgroups::Soft,
+            .lower_limits = options.lower_limits,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .files = file_options(options),

@@ -41,6 +41,7 @@ struct RestoreRequest {
     bool become_parent = false;         ///< the caller goes on as another program (--exec-cmd), as the root's parent
     bool own_cgroups_only = false;      ///< refuse images of tasks in other control groups than ours
     bool withhold_capabilities = false; ///< refuse tasks that have any
+    bool lower_limits = false;          ///< hard limits above ours become ours
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
     resource::FileOptions files;

@@ -6,6 +6,7 @@
 #include "criu/engine/restore/draft.hh"
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/hard_limits.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -111,6 +112,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_descriptors(checkpoint), "restore");
+    TRY_CTX(fit_limits(*draft.checkpoint, request.lower_limits, log), "restore");
     if (request.own_cgroups_only)
         TRY_CTX(check_cgroups(checkpoint), "restore");
     const uint64_t flags = namespace_flags(checkpoint);
@@ -136,7 +138,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .namespace_flags = flags,
                            .needs_own_clocks = needs_own_clocks,
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
-                           .stash_base = first_free_number(checkpoint)};
+                           .stash_room = room_for_stash(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
