@@ -90,11 +90,7 @@ bool is_ending(Pid pid) {
     if (has_ended(status))
         return true;
     constexpr unsigned kExiting = 4; // PF_EXITING
-    const std::string stat = slurp(fmt::format("/proc/{}/stat", pid.value));
-    unsigned flags = 0;
-    const size_t close = stat.rfind(')');
-    if (close != std::string::npos && sscanf(stat.c_str() + close + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
-        flags & kExiting)
+    if (flags_of(pid, pid) & kExiting)
         return true;
     auto pending = [&](std::string_view key) {
         return strtoull(std::string(field(status, key).substr(0, 16)).c_str(), nullptr, 16) >> (SIGKILL - 1) & 1;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <memory>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace compel {
@@ -26,12 +27,37 @@ std::string slurp(const std::string &path) {
     return text;
 }
 
+namespace {
+
+// Threads that the kernel has made for a process look like its own, but have no program to run: those of io_uring and
+// vhost. A stop would make them give up what they wait for. What tells them is a file that takes microseconds; but a
+// thread of libc has registered its list of robust futexes, which takes a call to see.
+bool is_of_kernel(Pid pid, Pid tid) {
+    void *robust_list = nullptr;
+    size_t size = 0;
+    if (syscall(SYS_get_robust_list, tid.value, &robust_list, &size) == 0 && robust_list)
+        return false;
+    constexpr unsigned kIoWorker = 0x10, kUserWorker = 0x4000; // PF_IO_WORKER, PF_USER_WORKER
+    return flags_of(pid, tid) & (kIoWorker | kUserWorker);
+}
+
+} // namespace
+
+unsigned flags_of(Pid pid, Pid tid) {
+    const std::string text = slurp(fmt::format("/proc/{}/task/{}/stat", pid.value, tid.value));
+    const size_t close = text.rfind(')');
+    unsigned flags = 0;
+    if (close != std::string::npos)
+        (void)sscanf(text.c_str() + close + 1, " %*c %*d %*d %*d %*d %*d %u", &flags);
+    return flags;
+}
+
 std::vector<Pid> threads_of(Pid pid) {
     std::vector<Pid> tids;
     std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir(fmt::format("/proc/{}/task", pid.value).c_str()), closedir);
     while (dirent *entry = dir ? readdir(dir.get()) : nullptr)
-        if (entry->d_name[0] != '.')
-            tids.push_back(Pid(atoi(entry->d_name)));
+        if (const Pid tid(atoi(entry->d_name)); tid.value > 0 && (tid == pid || !is_of_kernel(pid, tid)))
+            tids.push_back(tid);
     std::stable_sort(tids.begin(), tids.end(), [&](Pid a, Pid b) {
         return (a == pid) > (b == pid) ? true : (b == pid) ? false : a < b;
     });

@@ -16,7 +16,10 @@ using base::Pid;
 /// A file's text, as far as it can be read.
 std::string slurp(const std::string &path);
 
-/// The leader first, the others by number.
+/// Of struct task_struct (PF_...); 0 when the thread is gone.
+unsigned flags_of(Pid pid, Pid tid);
+
+/// The leader first, the others by number. Without those that the kernel has made (io_uring, vhost).
 std::vector<Pid> threads_of(Pid pid);
 
 struct Stat {

@@ -59,6 +59,7 @@ struct Options {
     std::vector<std::string> action_scripts;
     ImageLayout image_layout = ImageLayout::Current;
     bool print_plan = false;
+    bool lower_limits = false;
 
     // Privileges.
     bool unprivileged = false;

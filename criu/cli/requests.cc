@@ -80,6 +80,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .sibling = options.restore_sibling,
             .become_parent = options.exec_cmd,
             .cgroups = cgroup_options(options),
+            .lower_limits = options.lower_limits,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),

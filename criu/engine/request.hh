@@ -43,6 +43,7 @@ struct RestoreRequest {
     bool become_parent = false; ///< the caller goes on as another program (--exec-cmd), as the root's parent
     resource::cgroup::Options cgroups;
     bool withhold_capabilities = false; ///< refuse tasks that have any
+    bool lower_limits = false;          ///< hard limits above ours become ours
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log

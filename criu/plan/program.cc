@@ -185,7 +185,7 @@ private:
             return base::unsupported("it has too many threads and mappings: the plan of its restore does not fit");
         program_.start = start_;
         program_.stack = stacks_ + kLeaderStack;
-        program_.size = around_.arena.memory() - program_.base;
+        program_.stacks = {base::page_down(stacks_), around_.arena.memory()};
         return std::move(program_);
     }
 

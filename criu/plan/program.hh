@@ -42,7 +42,7 @@ struct Listing {
 struct Program {
     uint64_t base = 0;            ///< where `bytes` belong: Arena::data()
     std::vector<std::byte> bytes; ///< operations and their data
-    uint64_t size = 0;            ///< of the mapping: bytes, then stacks
+    Range stacks;                 ///< memory for the threads, far behind
     uint64_t start = 0;           ///< address of the leader's agent::RestoreStart
     uint64_t stack = 0;           ///< the leader's initial stack pointer
     std::vector<Listing> listings;

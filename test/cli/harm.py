@@ -293,6 +293,7 @@ def full_memory_group(tool, work):
     try:
         join = lambda: (group / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
         target = Target(work, 4, 32, 0, preexec_fn=join)
+        time.sleep(0.2)  # it has touched all that it will touch
         value = int(usage.read_text()) // 4096 * 4096
         while value > 4096:
             try:
@@ -329,6 +330,7 @@ def main():
         tool = Tool(options.criu.resolve(), work)
         if options.only:
             globals()[options.only](tool, work, *([options.targets] if options.only == "lock_of_killed" else []))
+            print(*failures, sep="\n")
             return 1 if failures else 0
         for pause in (0, 0.05, 0.2):
             second_dump(tool, work, options.targets, pause, 1, (1, 200, 0))

@@ -9,6 +9,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -53,6 +54,24 @@ Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma
     return file->value;
 }
 
+/// Queues of io_uring that are mapped twice become shared memory. The larger mapping shows all of it.
+Result<void> dump_queues(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    const uint64_t id = resource::shared_id_of_queues(vma);
+    if (!context.shared_done.insert(id).second)
+        return {};
+    const parse::Vma *largest = &vma;
+    for (const parse::Vma &other : task.vmas)
+        if (other.name == vma.name && other.inode == vma.inode && other.pgoff != IORING_OFF_SQES &&
+            other.size() > largest->size())
+            largest = &other;
+    std::string queues(largest->size(), '\0');
+    TRY(TRY(compel::RemoteMemory::open(task.voice)).read(largest->start, std::as_writable_bytes(std::span(queues))));
+    base::UniqueFd copy(memfd_create("queues of io_uring", MFD_CLOEXEC));
+    if (!copy || write(copy.get(), queues.data(), queues.size()) != static_cast<ssize_t>(queues.size()))
+        return base::fail_sys("copy the queues of io_uring");
+    return write_file_pages(context, image::ImageKind::ShmemPagemap, id, copy.get(), queues.size());
+}
+
 /// A System V segment, once for all tasks. Its contents share the numbers of anonymous memory, as in CRIU's images.
 Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
     if (context.shared_done.contains(vma.inode) && !context.segments_done.contains(vma.inode))
@@ -77,13 +96,16 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
     }
     if (kind == MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of_ring(context, vma)));
-    if (kind == MappingClass::IoUring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+    const bool of_uring = kind == MappingClass::IoUring || kind == MappingClass::IoUringTwice;
+    if (of_uring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return base::unsupported("an io_uring instance whose descriptor was closed");
     if (vma.name.starts_with("/secretmem") &&
         !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return base::unsupported("secret memory (memfd_secret) whose descriptor was closed");
     if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
+    if (kind == MappingClass::IoUringTwice)
+        TRY(dump_queues(context, task, vma));
     if (kind == MappingClass::SysvSegment)
         TRY(dump_segment(context, task, vma));
     if (kind == MappingClass::SharedAnonymous && context.segments_done.contains(vma.inode))
@@ -207,6 +229,15 @@ Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
     classes.reserve(task.vmas.size());
     for (const parse::Vma &vma : task.vmas)
         classes.push_back(TRY(resource::classify(vma)));
+    // Programs that do not count on IORING_FEAT_SINGLE_MMAP map the queues twice.
+    for (const parse::Vma &vma : task.vmas) {
+        if (vma.name != "anon_inode:[io_uring]" || vma.pgoff != IORING_OFF_CQ_RING)
+            continue;
+        for (size_t i = 0; i < classes.size(); i++)
+            if (const parse::Vma &other = task.vmas[i];
+                classes[i] == MappingClass::IoUring && other.inode == vma.inode && other.pgoff != IORING_OFF_SQES)
+                classes[i] = MappingClass::IoUringTwice;
+    }
     return classes;
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.hh"
 #include "criu/engine/notifier.hh"
 #include "criu/engine/request.hh"
+#include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/rendezvous.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
@@ -41,17 +42,18 @@ struct RestoreContext {
     std::map<uint32_t, int> stash;
     std::set<uint32_t> given;              ///< files whose descriptors are the caller's: left as they are
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
-    int stash_base = 0;                    ///< lowest number of a stashed descriptor
+    NumberGap stash_room;                  ///< where descriptors are stashed that cannot be at home
 
     resource::KindStates kept_by_files; ///< what kinds of files remember from opening them
 
-    /// Numbers from here on are above the stash: for descriptors that outlive close_foreign().
+    /// Numbers from here to the end of the stash's room are for descriptors that outlive close_foreign().
     int keep_base() const {
-        int last = stash_base;
+        int last = stash_room.from;
+        auto look_at = [&](int fd) { last = stash_room.contains(fd) ? std::max(last, fd) : last; };
         for (auto &[id, fd] : stash)
-            last = std::max(last, fd);
+            look_at(fd);
         for (auto &[id, fd] : shared_memory)
-            last = std::max(last, fd);
+            look_at(fd);
         return last + 1;
     }
 

@@ -16,12 +16,6 @@
 namespace restore {
 namespace {
 
-bool may_raise_limits() {
-    std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void *)> own(cap_get_proc(), cap_free);
-    cap_flag_value_t value = CAP_CLEAR;
-    return own && cap_get_flag(own.get(), CAP_SYS_RESOURCE, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
-}
-
 uint64_t highest_limit() {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -29,6 +23,15 @@ uint64_t highest_limit() {
     if (may_raise_limits() && std::ifstream("/proc/sys/fs/nr_open") >> most)
         return most;
     return limit.rlim_max;
+}
+
+/// Numbers for files that cannot lie at one of their own from the beginning, and for what is ours.
+uint64_t numbers_needed(const plan::Checkpoint &checkpoint) {
+    constexpr uint64_t kOfOurOwn = 16;
+    const auto homes = homes_of(checkpoint);
+    const auto needed = needed_files(checkpoint);
+    return kOfOurOwn +
+           static_cast<uint64_t>(std::ranges::count_if(needed, [&](uint32_t id) { return !homes.contains(id); }));
 }
 
 /// The directory that a missing one would be made in.
@@ -87,28 +90,43 @@ std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
     return homes;
 }
 
-int first_free_number(const plan::Checkpoint &checkpoint) {
-    int first = 3;
+bool may_raise_limits() {
+    std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void *)> own(cap_get_proc(), cap_free);
+    cap_flag_value_t value = CAP_CLEAR;
+    return own && cap_get_flag(own.get(), CAP_SYS_RESOURCE, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
+}
+
+NumberGap room_for_stash(const plan::Checkpoint &checkpoint) {
+    std::set<int> used{STDERR_FILENO};
     for (auto &[id, table] : checkpoint.tables)
-        if (!table.empty())
-            first = std::max(first, static_cast<int>(table.back().fd()) + 1);
-    return first;
+        for (const img::fdinfo_entry &entry : table)
+            used.insert(static_cast<int>(entry.fd()));
+    const NumberGap above{.from = *used.rbegin() + 1};
+    const uint64_t limit = highest_limit();
+    if (static_cast<uint64_t>(above.from) + numbers_needed(checkpoint) <= limit)
+        return above;
+    // A program with a descriptor near the limit.
+    NumberGap widest{.from = above.from,
+                     .end = std::max(above.from, static_cast<int>(std::min<uint64_t>(limit, INT_MAX)))};
+    for (auto number = used.begin(); std::next(number) != used.end(); ++number)
+        if (const NumberGap gap{*number + 1, *std::next(number)}; gap.size() > widest.size())
+            widest = gap;
+    return widest;
 }
 
 Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
-    constexpr uint64_t kOfOurOwn = 16;
-    const auto homes = homes_of(checkpoint);
-    const auto needed = needed_files(checkpoint);
-    const auto homeless = std::ranges::count_if(needed, [&](uint32_t id) { return !homes.contains(id); });
-    const uint64_t numbers =
-        static_cast<uint64_t>(first_free_number(checkpoint)) + static_cast<uint64_t>(homeless) + kOfOurOwn;
-    const uint64_t limit = highest_limit();
-    if (numbers <= limit)
+    const NumberGap room = room_for_stash(checkpoint);
+    const uint64_t needed = numbers_needed(checkpoint), limit = highest_limit();
+    uint64_t highest = 0;
+    for (auto &[id, table] : checkpoint.tables)
+        if (!table.empty())
+            highest = std::max<uint64_t>(highest, uint64_t{table.back().fd()} + 1);
+    if (highest <= limit && needed <= static_cast<uint64_t>(room.size()))
         return {};
     return base::fail(base::Error(base::ErrorKind::Unsupported,
                                   fmt::format("{} files are open in the tree, and a restore needs descriptors up to {} "
                                               "at once: the hard limit on open files is {} here",
-                                              needed.size(), numbers, limit))
+                                              needed_files(checkpoint).size(), highest + needed, limit))
                           .hint("raise the hard limit on open files (ulimit -Hn), or give criu CAP_SYS_RESOURCE"));
 }
 

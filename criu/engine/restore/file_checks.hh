@@ -3,6 +3,7 @@
 
 #include "criu/plan/checkpoint.hh"
 
+#include <climits>
 #include <map>
 #include <set>
 
@@ -17,8 +18,19 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint);
 /// then has to hold most files only once.
 std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint);
 
-/// First descriptor number that no task uses.
-int first_free_number(const plan::Checkpoint &checkpoint);
+/// Descriptor numbers that no task uses: [from, end).
+struct NumberGap {
+    int from = 0, end = INT_MAX;
+    bool contains(int number) const { return number >= from && number < end; }
+    int size() const { return end - from; }
+};
+
+/// Where descriptors are kept that cannot be at home: above all others, or in the widest gap where the limit on open
+/// files leaves no room there.
+NumberGap room_for_stash(const plan::Checkpoint &checkpoint);
+
+/// CAP_SYS_RESOURCE.
+bool may_raise_limits();
 
 /// Whether the limit on open files, raised as far as we may, holds all files of the tree at once.
 /// Errors: Unsupported, with both numbers.

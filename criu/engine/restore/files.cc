@@ -38,7 +38,7 @@ Result<int> stash(const RestoreContext &context, base::UniqueFd fd, std::optiona
         return number;
     if (number >= 0)
         close(number); // something of ours lies there
-    number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
+    number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_room.from);
     if (number < 0)
         return base::fail(
             std::move(base::Error::sys("keep a descriptor")
@@ -323,9 +323,21 @@ void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
             syscall(SYS_close_range, next, end - 1, 0);
         next = end + 1;
     };
-    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task))
+    bool kept = false;
+    auto leave_kept = [&] {
+        close_up_to(static_cast<unsigned>(context.keep_base()));
+        next = static_cast<unsigned>(context.stash_room.end);
+        kept = true;
+    };
+    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+        if (!kept && entry.fd() >= static_cast<unsigned>(context.stash_room.end))
+            leave_kept();
         close_up_to(entry.fd());
-    close_up_to(static_cast<unsigned>(context.keep_base()));
+    }
+    if (!kept)
+        leave_kept();
+    if (next < INT_MAX)
+        close_up_to(INT_MAX);
 }
 
 } // namespace restore

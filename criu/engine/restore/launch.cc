@@ -32,8 +32,9 @@ void *map_at(uint64_t address, uint64_t size) {
 }
 
 Result<void> map_program(const plan::Program &program) {
-    void *data = map_at(program.base, program.size);
-    if (data == MAP_FAILED)
+    // Not what lies between the two: whoever counts address space or data counts it (ulimit -v, ulimit -d).
+    void *data = map_at(program.base, base::page_up(program.bytes.size()));
+    if (data == MAP_FAILED || map_at(program.stacks.start, program.stacks.end - program.stacks.start) == MAP_FAILED)
         return base::fail_sys("map the agent's plan");
     std::memcpy(data, program.bytes.data(), program.bytes.size());
     return {};

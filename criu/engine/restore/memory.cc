@@ -194,7 +194,7 @@ Result<void> create_shared_memory(RestoreContext &context) {
             open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));
         if (!fd)
             return base::fail_sys("open shared memory (needs CAP_CHECKPOINT_RESTORE)");
-        int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_base);
+        int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_room.from);
         if (number < 0)
             return base::fail_sys("keep a descriptor of shared memory");
         munmap(at, size);

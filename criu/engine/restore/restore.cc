@@ -7,6 +7,7 @@
 #include "criu/engine/restore/draft.hh"
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/hard_limits.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -117,6 +118,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_descriptors(checkpoint), "restore");
+    TRY_CTX(fit_limits(*draft.checkpoint, request.lower_limits, log), "restore");
     const uint64_t flags = namespace_flags(checkpoint);
     if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
         TRY_CTX(check_pids(checkpoint, draft.topology), "restore");
@@ -141,7 +143,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .namespace_flags = flags,
                            .needs_own_clocks = needs_own_clocks,
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
-                           .stash_base = first_free_number(checkpoint)};
+                           .stash_room = room_for_stash(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     // Before those that will be in them, so that they have ended when it is taken back.
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images, request.cgroups, log), "restore");

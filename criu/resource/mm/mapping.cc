@@ -69,7 +69,8 @@ uint32_t map_flags(const Vma &vma, MappingClass kind) {
     if (kind == MappingClass::PrivateAnonymous || kind == MappingClass::SharedAnonymous || kind == MappingClass::Vdso ||
         kind == MappingClass::Vvar || kind == MappingClass::Vsyscall)
         flags |= MAP_ANONYMOUS;
-    if (kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment)
+    if (kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment ||
+        kind == MappingClass::IoUringTwice)
         flags = MAP_SHARED | MAP_ANONYMOUS;
     if (kind == MappingClass::IoUring)
         flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -112,6 +113,7 @@ uint32_t status_of(const Vma &vma, MappingClass kind) {
     case MappingClass::SharedFile:
         return kVmaRegular | kVmaFileShared;
     case MappingClass::SharedAnonymous:
+    case MappingClass::IoUringTwice:
         return kVmaRegular | kVmaAnonShared;
     case MappingClass::SysvSegment:
         return kVmaRegular | kVmaAnonShared | kVmaSysvIpc;
@@ -162,7 +164,7 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
     const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment;
     const bool of_file = needs_file(kind) || of_shared;
     entry.set_pgoff(of_file ? vma.pgoff : 0);
-    entry.set_shmid(of_shared ? vma.inode : 0);
+    entry.set_shmid(of_shared ? vma.inode : kind == MappingClass::IoUringTwice ? shared_id_of_queues(vma) : 0);
     entry.set_prot(vma.prot);
     entry.set_flags(map_flags(vma, kind));
     entry.set_status(status_of(vma, kind));
@@ -173,6 +175,11 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
         entry.set_fdflags(vma.shared && vma.flags.has(VmFlag::Mw) ? O_RDWR : O_RDONLY);
     describe_extension(vma, entry);
     return entry;
+}
+
+uint64_t shared_id_of_queues(const Vma &vma) {
+    constexpr uint64_t kApart = 1u << 31;
+    return vma.inode | kApart;
 }
 
 bool needs_file(MappingClass kind) {

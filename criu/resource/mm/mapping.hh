@@ -20,7 +20,8 @@ enum class MappingClass {
     Vvar,
     Vsyscall,
     AioRing,
-    IoUring, ///< queues or requests of an io_uring instance
+    IoUring,      ///< queues or requests of an io_uring instance
+    IoUringTwice, ///< its queues, where submissions and completions are mapped apart: the same memory at two places
 };
 
 /// Errors: Unsupported, naming the mapping and why it cannot be saved.
@@ -28,6 +29,9 @@ Result<MappingClass> classify(const parse::Vma &vma);
 
 /// The image's entry, but for `shmid` of file mappings, which is the id of the file.
 img::vma_entry describe(const parse::Vma &vma, MappingClass kind);
+
+/// The number of shared memory in the images that queues become which are mapped twice: none of the kernel's own.
+uint64_t shared_id_of_queues(const parse::Vma &vma);
 
 /// Whether the mapping's file must be in the image.
 bool needs_file(MappingClass kind);

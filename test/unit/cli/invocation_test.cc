@@ -208,7 +208,6 @@ TEST_CASE("options of later parts are refused by name, wherever they stand", "[c
     CHECK(error_of({"dump", "-t", "1", "--tls"}) == "--tls is not supported yet: encrypted page connections");
     CHECK(load({"dump", "-t", "1", "--tls"}).error().kind() == base::ErrorKind::Unsupported);
     CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
-    CHECK_FALSE(load({"dump", "-t", "1", "--manage-cgroups=full"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;
     std::string file = dir.write("c", "shell-job\ntrack-mem\n");

@@ -155,11 +155,20 @@ def _thread(pid, tid):
     return values
 
 
+def _is_of_kernel(path):
+    """Workers of io_uring and the like (PF_IO_WORKER, PF_USER_WORKER), which come and go."""
+    try:
+        with open(f"{path}/stat", encoding="utf-8", errors="replace") as file:
+            return bool(int(file.read().rsplit(")", 1)[1].split()[6]) & 0x4010)
+    except OSError:
+        return False
+
+
 def _task(pid, numbers):
     path = f"/proc/{pid}"
     values = {}
     status = _status(path)
-    tids = sorted(map(int, os.listdir(f"{path}/task")))
+    tids = [tid for tid in sorted(map(int, os.listdir(f"{path}/task"))) if not _is_of_kernel(f"{path}/task/{tid}")]
     voice = pid
     if status.get("State") == "Z":
         if len(tids) == 1:

@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/io_uring.h>
+#include <set>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -132,6 +133,7 @@ struct Place {
 
 Result<Place> find_mappings(const FileDumpContext &context, const OpenFile &file) {
     Place place;
+    std::set<uint64_t> seen;
     for (const tree::TaskFacts &task : context.tasks)
         for (const parse::Vma &vma : task.vmas) {
             if (!is_of(vma, file))
@@ -139,8 +141,11 @@ Result<Place> find_mappings(const FileDumpContext &context, const OpenFile &file
             if (task.pid != file.holder)
                 return base::unsupported(fmt::format("task {} has its queues mapped as well", task.pid.value));
             const bool requests = vma.pgoff == IORING_OFF_SQES;
-            if (requests ? place.requests : place.rings)
-                return base::unsupported("its queues are mapped twice");
+            if (!seen.insert(vma.pgoff).second)
+                return base::unsupported("its queues are mapped twice in one way");
+            // Submissions and completions mapped apart are the same memory, as far as each needs it.
+            if (!requests && vma.end - vma.start <= place.rings_size)
+                continue;
             (requests ? place.requests : place.rings) = vma.start;
             (requests ? place.requests_size : place.rings_size) = vma.end - vma.start;
         }
@@ -184,7 +189,8 @@ Place find_among(Pid pid, const std::vector<pages::Extent> &extents, const parse
 Result<Place> find_in_memory(const tree::TaskFacts &task, const parse::IoUringInfo &info) {
     auto scanner = TRY(pages::PageScanner::open(task.voice));
     for (const parse::Vma &vma : task.vmas) {
-        if (vma.shared || !vma.name.empty() || !(vma.prot & PROT_WRITE))
+        const bool shared = vma.shared && vma.name == "/dev/zero (deleted)"; // its queues are mapped twice
+        if ((!shared && (vma.shared || !vma.name.empty())) || !(vma.prot & PROT_WRITE))
             continue;
         pages::ScanResult used;
         TRY(scanner.scan(vma.start, vma.end, pages::Mapping::Anonymous, used));
@@ -259,11 +265,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
 
 // ---- restore -------------------------------------------------------------------------------------------------------
 
-/// Nothing of what is written to lies outside of the task's own private memory.
-bool is_private_memory(const img::mm_entry &mm, uint64_t start, uint64_t size) {
+/// Nothing of what is written to lies outside of the task's own anonymous memory.
+bool is_plain_memory(const img::mm_entry &mm, uint64_t start, uint64_t size) {
     uint64_t at = start;
     for (const img::vma_entry &vma : mm.vmas())
-        if (vma.start() <= at && at < vma.end() && (vma.flags() & MAP_PRIVATE) && (vma.prot() & PROT_WRITE))
+        if (vma.start() <= at && at < vma.end() && (vma.flags() & MAP_ANONYMOUS) && (vma.prot() & PROT_WRITE))
             at = vma.end();
     return at >= start + size;
 }
@@ -274,8 +280,8 @@ Result<Layout> check(const img::ext_io_uring &uring, const img::mm_entry &mm) {
                        uring.completions() >= uring.entries() && !(uring.flags() & ~kKnownFlags);
     const Layout layout = Layout::of(uring.entries(), uring.completions(), uring.flags());
     if (!sizes || uring.rings() % base::kPageSize || uring.requests() % base::kPageSize ||
-        !is_private_memory(mm, uring.rings(), base::page_up(layout.rings)) ||
-        !is_private_memory(mm, uring.requests(), base::page_up(layout.requests)))
+        !is_plain_memory(mm, uring.rings(), base::page_up(layout.rings)) ||
+        !is_plain_memory(mm, uring.requests(), base::page_up(layout.requests)))
         return base::bad_image("an io_uring instance of impossible size or place");
     return layout;
 }
