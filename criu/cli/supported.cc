@@ -23,7 +23,7 @@ for all kinds.
 )";
 
 constexpr const char *kTail = R"(
-Memory, namespaces and the rest: [README](../README.md#what-works).
+Memory, namespaces and the rest: [limits.md](limits.md#what-works).
 )";
 
 std::string cell(const char *text, const char *otherwise) {

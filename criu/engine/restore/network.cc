@@ -37,6 +37,9 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     if (!options.tcp_established || options.tcp_close || inventory.tcp_close() || !options.lock_network ||
         inventory.network_lock_method() == kSkip)
         return lock;
+    lock.inner_ = checkpoint.root().ids.net_ns_id() != inventory.root_ids().net_ns_id();
+    if (lock.inner_)
+        return lock;
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
         return lock;
@@ -53,6 +56,8 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
 }
 
 Result<void> NetworkLock::unlock(engine::Notifier &notifier, base::Pid root) {
+    if (inner_)
+        return notifier.tell("network-unlock", root);
     if (tables_.empty())
         return {};
     TRY(notifier.tell("network-unlock", root));

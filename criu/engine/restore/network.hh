@@ -28,6 +28,7 @@ public:
 private:
     std::vector<std::string> tables_; ///< names that the lock may have; empty: nothing is locked
     kernel::HeldNetworkLock own_;     ///< keeps a lock of our own
+    bool inner_ = false;              ///< the network is the tree's own: nobody outside can send to it yet
 };
 
 } // namespace restore
