@@ -3,10 +3,12 @@
 #include "criu/kernel/io.hh"
 
 #include <chrono>
+#include <csignal>
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <csignal>
 #include <linux/magic.h>
+#include <memory>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,12 +28,42 @@ Result<void> FreezerGroup::set(bool frozen) const {
     return write_file(directory_.get(), file(), version2_ ? (frozen ? "1" : "0") : (frozen ? "FROZEN" : "THAWED"));
 }
 
+namespace {
+
+/// In the group, or in one below it.
+bool holds_us(int directory) {
+    const std::string wanted = std::to_string(getpid());
+    std::vector<base::UniqueFd> groups;
+    groups.emplace_back(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (size_t i = 0; i < groups.size(); i++) {
+        if (("\n" + read_file(groups[i].get(), "cgroup.procs").value_or("")).find("\n" + wanted + "\n") !=
+            std::string::npos)
+            return true;
+        base::UniqueFd copy(openat(groups[i].get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        std::unique_ptr<DIR, int (*)(DIR *)> list(copy ? fdopendir(copy.get()) : nullptr, closedir);
+        if (!list)
+            continue;
+        (void)copy.release();
+        while (const dirent *entry = readdir(list.get()))
+            if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+                groups.emplace_back(openat(groups[i].get(), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    }
+    return false;
+}
+
+} // namespace
+
 Result<FreezerGroup> FreezerGroup::freeze(const std::string &directory, int timeout_ms) {
     FreezerGroup group(TRY(open_at(AT_FDCWD, directory.c_str(), O_RDONLY | O_DIRECTORY)));
     struct statfs fs {};
     if (fstatfs(group.directory_.get(), &fs) < 0)
         return base::fail_sys(directory);
     group.version2_ = fs.f_type == CGROUP2_SUPER_MAGIC;
+    if (holds_us(group.directory_.get()))
+        return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("{}: criu itself is in this group, and would "
+                                                                          "stand still with it",
+                                                                          directory))
+                              .hint("start criu from another control group"));
     const std::string state = TRY_CTX(read_file(group.directory_.get(), group.file()), directory);
     group.was_frozen_ = state.starts_with(group.version2_ ? "1" : "FR"); // FROZEN, FREEZING
     group.frozen_ = true;

@@ -111,7 +111,12 @@ Result<void> Sets::dump(image::ImageDirWriter &images) const {
                 start = end + 1;
             }
             out->set_is_threaded(!controllers.empty());
-            const int root = TRY(hierarchies.open(controllers));
+            auto opened = hierarchies.open(controllers);
+            if (!opened)
+                return base::fail(
+                    std::move(opened.error().hint("--manage-cgroups=ignore leaves them out: the tasks come "
+                                                  "back in the groups of criu restore")));
+            const int root = *opened;
             for (const std::string &head : topmost(paths[controllers]))
                 if (head != "/") // the root is no group of the tree's
                     TRY_CTX(describe(root, relative(head), head.substr(1), controllers, *out->add_dirs()),
