@@ -21,11 +21,15 @@ static const struct attributes kWanted[] = {
     {48, SCHED_FIFO, 0, 0, 3, 0, 0, 0},
     {48, SCHED_RR, 1 /* reset on fork */, 0, 9, 0, 0, 0},
     {48, SCHED_OTHER, 1, 19, 0, 0, 0, 0},
+    {48, SCHED_BATCH, 1, 0, 0, 0, 0, 0},
+    {48, SCHED_IDLE, 1, 0, 0, 0, 0, 0},
+    {48, SCHED_FIFO, 1, 0, 1, 0, 0, 0},
 };
 #define THREADS ARRAY_SIZE(kWanted)
 
 static const int kIoPriorities[THREADS] = {0,           1 << 13 | 3, 2 << 13 | 0, 2 << 13 | 7,
-                                           3 << 13 | 7, 2 << 13 | 4, 0,           2 << 13 | 5};
+                                           3 << 13 | 7, 2 << 13 | 4, 0,           2 << 13 | 5,
+                                           2 << 13 | 1, 2 << 13 | 2, 0};
 static pthread_barrier_t barrier;
 
 static void read_all(struct attributes *a, int *io, long *slack, cpu_set_t *cpus) {
