@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -271,6 +272,45 @@ def targets(work):
     thread.join()
 
 
+OBSTACLES = """
+import os, socket, sys, threading
+outside = int(sys.argv[1])
+line = socket.socket(fileno=int(sys.argv[2]))
+foreign = os.pidfd_open(outside)
+file = open(f"/proc/{outside}/status")
+import ctypes
+unread = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+unread.send(b"\\x14\\0\\0\\0\\x12\\0\\1\\3" + bytes(12))
+def apart():
+    ctypes.CDLL(None).unshare(0x200)
+    print("ready", flush=True)
+    threading.Event().wait()
+threading.Thread(target=apart).start()
+"""
+
+
+def obstacles(work):
+    """What a dump refuses, check --tree tells in the same words, all objects at once."""
+    ours, theirs = socket.socketpair()
+    target = subprocess.Popen([sys.executable, "-c", OBSTACLES, str(os.getpid()), str(theirs.fileno())], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True, cwd="/",
+                              pass_fds=[theirs.fileno()])
+    try:
+        target.stdout.readline()
+        found = criu("check", "-t", str(target.pid))
+        for what, words in (("a connection to the outside", r"fd \d+: .*unix socket|fd \d+: .*socket \d+"), ("a foreign pidfd", r"refers to task \d+, which is outside"),
+                            ("a foreign file of /proc", r"file of task \d+, which is outside"), ("unread answers", r"messages wait in it"),
+                            ("a thread of its own", r"thread \d+ has descriptors or a working directory of its own")):
+            expect(f"check --tree: {what}", found, 1, out=words)
+        refused = criu("dump", "-t", str(target.pid), "-D", work)
+        expect("the dump refuses too", refused, 1, err=r"thread \d+ has descriptors or a working directory")
+    finally:
+        target.kill()
+        target.wait()
+        ours.close()
+        theirs.close()
+
+
 def script(work, hook, command):
     """An action script that does something at one hook."""
     path = pathlib.Path(work) / f"at-{hook}"
@@ -353,7 +393,7 @@ def main():
         trees(work)
         cgroups(work)
         unprivileged(work)
-    for part in (limits, targets, signals_late, links_stay):
+    for part in (limits, targets, obstacles, signals_late, links_stay):
         with tempfile.TemporaryDirectory() as work:
             part(work)
     checks()

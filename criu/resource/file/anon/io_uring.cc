@@ -231,11 +231,21 @@ Result<bool> has_array(Pid pid, const Place &place, const Layout &layout, uint32
     return only_first && head.sq_tail > 1;
 }
 
-Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+Result<parse::IoUringInfo> check_all(const OpenFile &file) {
     const auto info = TRY(parse::parse_io_uring(TRY(parse::parse_fdinfo(file.fdinfo)).io_uring));
     TRY(check_idle(info));
     TRY(check_by_calls(file.fd));
     TRY(check_kernel());
+    return info;
+}
+
+Result<void> examine(const OpenFile &file, const Examined &) {
+    TRY(check_all(file));
+    return {};
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const auto info = TRY(check_all(file));
     const tree::TaskFacts *task = find_task(context, file.holder);
     Place place = TRY(find_mappings(context, file));
     if (task && !place.rings)
@@ -387,6 +397,7 @@ extern const FileKind kKind{
     .open = open_file_of_plugin,
     .settle = settle_file_of_plugin,
     .late = is_uring,
-    .open_late = open_late};
+    .open_late = open_late,
+    .examine = examine};
 
 } // namespace resource::io_uring
