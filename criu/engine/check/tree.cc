@@ -87,8 +87,6 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_threads(task); !fine)
             add_error(&task, {}, fine.error());
-        if (auto fine = request_.own_cgroups_only ? dump::check_cgroups(task) : Result<void>(); !fine)
-            add_error(&task, {}, fine.error());
         examine_mappings(task);
     }
 }
