@@ -10,6 +10,7 @@
 #include "criu/resource/namespace/namespace.hh"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
@@ -41,9 +42,11 @@ public:
     }
 
     void examine_facts(const std::vector<TaskFacts> &tasks);
-    void examine_descriptors(const TaskFacts &task);
+    void examine_all_descriptors(std::span<const TaskFacts> tasks);
 
 private:
+    void examine_descriptors(const TaskFacts &task);
+    void note_sockets(const TaskFacts &task);
     void examine_mappings(const TaskFacts &task);
     Result<void> examine_descriptor(const TaskFacts &task, int pidfd, int number);
     void examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file);
@@ -52,6 +55,9 @@ private:
     const resource::FileOptions &file_options_;
     TreeReport &report_;
     std::set<uint32_t> tables_done_;
+    std::span<const TaskFacts> tasks_;
+    std::set<uint64_t> sockets_; ///< inode numbers of all that the tree has open
+    resource::KindStates states_;
 };
 
 void Examination::examine_mappings(const TaskFacts &task) {
@@ -78,6 +84,8 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
         if (auto fine = resource::check_children(task); !fine)
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
+            add_error(&task, {}, fine.error());
+        if (auto fine = dump::check_threads(task); !fine)
             add_error(&task, {}, fine.error());
         examine_mappings(task);
     }
@@ -123,7 +131,7 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
         return {};
     }
     if ((*kind)->examine)
-        if (auto fine = (*kind)->examine(file, file_options_); !fine) {
+        if (auto fine = (*kind)->examine(file, {file_options_, tasks_, sockets_, states_}); !fine) {
             add_error(&task, object, fine.error());
             return {};
         }
@@ -146,6 +154,24 @@ void Examination::examine_descriptors(const TaskFacts &task) {
         if (auto seen = examine_descriptor(task, pidfd->get(), number); !seen)
             add_error(&task, fmt::format("fd {}", number), seen.error());
     }
+}
+
+void Examination::note_sockets(const TaskFacts &task) {
+    constexpr std::string_view kSocket = "socket:[";
+    for (int number : task.fds) {
+        const auto link = kernel::read_link(AT_FDCWD, fmt::format("/proc/{}/fd/{}", task.voice.value, number).c_str());
+        if (link && link->starts_with(kSocket))
+            sockets_.insert(std::strtoull(link->c_str() + kSocket.size(), nullptr, 10));
+    }
+}
+
+void Examination::examine_all_descriptors(std::span<const TaskFacts> tasks) {
+    tasks_ = tasks;
+    for (const TaskFacts &task : tasks)
+        if (!task.zombie)
+            note_sockets(task);
+    for (const TaskFacts &task : tasks)
+        examine_descriptors(task);
 }
 
 std::string subject(const Finding &finding) {
@@ -177,8 +203,7 @@ base::Result<TreeReport> examine(const engine::DumpRequest &request) {
         return report;
     }
     examination.examine_facts(*tasks);
-    for (const TaskFacts &task : *tasks)
-        examination.examine_descriptors(task);
+    examination.examine_all_descriptors(*tasks);
     return report;
 }
 

@@ -1,5 +1,6 @@
 #include "criu/engine/restore/file_checks.hh"
 
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/mm/vma_status.hh"
 
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <sched.h>
 #include <set>
 #include <sys/capability.h>
 #include <sys/resource.h>
@@ -131,11 +133,12 @@ Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
 }
 
 Result<void> check_files(const plan::Checkpoint &checkpoint) {
+    const bool here = !(namespace_flags(checkpoint) & CLONE_NEWNS); // others' paths lead elsewhere
     for (auto &[id, file] : checkpoint.files) {
         if (!resource::find_file_kind(file.type()))
             return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", id,
                                                  img::fd_types_Name(file.type())));
-        if (!file.has_reg() || file.reg().ext())
+        if (!here || !file.has_reg() || file.reg().ext())
             continue;
         for (auto [remap, end] = checkpoint.remaps.equal_range(id); remap != end; ++remap)
             TRY_CTX(check_remap(checkpoint, file.reg(), remap->second), fmt::format("file {}", id));

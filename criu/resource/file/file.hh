@@ -80,6 +80,17 @@ struct TreeMounts {
     std::string path(const std::string &in_tree) const { return root + in_tree; }
 };
 
+/// What a look from outside at a running tree knows (`check --tree`).
+struct Examined {
+    const FileOptions &options;
+    std::span<const tree::TaskFacts> tasks; ///< the whole tree
+    const std::set<uint64_t> &sockets;      ///< inode numbers of all that the tree has open
+    KindStates &states;                     ///< what a kind remembers from one file to the next
+};
+
+/// Whether the tree has a process of that id, or with `thread` a thread.
+bool is_in_tree(std::span<const tree::TaskFacts> tasks, Pid id, bool thread);
+
 /// What a dump of files needs and remembers.
 struct FileDumpContext {
     const FileOptions &options;
@@ -228,7 +239,7 @@ struct FileKind {
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
     /// Why a dump would refuse the description, as far as that shows from outside (`check --tree`). Null: it would not.
-    Result<void> (*examine)(const OpenFile &, const FileOptions &) = nullptr;
+    Result<void> (*examine)(const OpenFile &, const Examined &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();

@@ -2,6 +2,7 @@
 // of the one who set the owner, and checks them when it sends: they are set again by briefly taking on these ids.
 #include "criu/resource/file/file.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,6 +13,13 @@
 #endif
 
 namespace resource {
+
+bool is_in_tree(std::span<const tree::TaskFacts> tasks, Pid id, bool thread) {
+    return std::ranges::any_of(tasks, [&](const tree::TaskFacts &task) {
+        return task.pid == id ||
+               (thread && std::ranges::any_of(task.threads, [&](auto &other) { return other.tid == id; }));
+    });
+}
 
 Result<void> dump_owner(const FileDumpContext &context, const OpenFile &file, img::fown_entry *owner) {
     owner->set_uid(0), owner->set_euid(0), owner->set_signum(0), owner->set_pid_type(0), owner->set_pid(0);

@@ -37,7 +37,7 @@ bool matches(const OpenFile &file) {
     return file.family >= 0; // a name in the file system that was opened with O_PATH is no socket
 }
 
-Result<void> examine(const OpenFile &file, const FileOptions &) {
+Result<void> refuse(const OpenFile &file) {
     for (const Family &family : kFamilies)
         if (family.number == file.family)
             return base::fail(
@@ -48,8 +48,12 @@ Result<void> examine(const OpenFile &file, const FileOptions &) {
                           .hint(kCloseIt));
 }
 
-Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &) {
-    return examine(file, context.options);
+Result<void> examine(const OpenFile &file, const Examined &) {
+    return refuse(file);
+}
+
+Result<void> dump(FileDumpContext &, const OpenFile &file, img::file_entry &) {
+    return refuse(file);
 }
 
 } // namespace

@@ -1,18 +1,15 @@
 // io_uring instances that have nothing under way.
-//
 // The kernel maps the queues of an instance where it likes, never at a chosen address. But an instance can also be made
 // in memory of the program (IORING_SETUP_NO_MMAP, Linux 6.5), at any address, with the same layout. So the queues come
 // back as ordinary memory with their contents, and an instance on top of it. Its two counters begin at zero, and only
-// requests move them: as many that do nothing are submitted as the program had submitted (a tenth of a second for a
-// million); then the contents of the queues are put back, with completions that nobody has seen and requests that were
-// not submitted yet.
+// requests move them: as many that do nothing are submitted as the program had submitted (0.1 s for a million); then the
+// contents of the queues are put back, with completions that nobody has seen and requests not submitted yet.
 //
 // Neither fdinfo nor any call tells everything about an instance:
 //  - requests under way: an idle instance has completed as many as it has taken; one that differs is refused, also
 //    where the difference comes from requests with no completion or with several;
-//  - flags of io_uring_setup(2): sizes tell those for large entries, contents whether there is an array of indices.
-//  What
-//    only tunes (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, ...) is not set again;
+//  - flags of io_uring_setup(2): sizes tell those for large entries, contents whether there is an array of indices;
+//    what only tunes (SINGLE_ISSUER, DEFER_TASKRUN, ...) is not set again;
 //  - where a restored instance has its memory: the 16 unused bytes behind the queues' heads say so, for the next dump.
 #include "criu/parse/io_uring.hh"
 #include "criu/pages/scan.hh"
@@ -231,11 +228,21 @@ Result<bool> has_array(Pid pid, const Place &place, const Layout &layout, uint32
     return only_first && head.sq_tail > 1;
 }
 
-Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+Result<parse::IoUringInfo> check_all(const OpenFile &file) {
     const auto info = TRY(parse::parse_io_uring(TRY(parse::parse_fdinfo(file.fdinfo)).io_uring));
     TRY(check_idle(info));
     TRY(check_by_calls(file.fd));
     TRY(check_kernel());
+    return info;
+}
+
+Result<void> examine(const OpenFile &file, const Examined &) {
+    TRY(check_all(file));
+    return {};
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const auto info = TRY(check_all(file));
     const tree::TaskFacts *task = find_task(context, file.holder);
     Place place = TRY(find_mappings(context, file));
     if (task && !place.rings)
@@ -387,6 +394,7 @@ extern const FileKind kKind{
     .open = open_file_of_plugin,
     .settle = settle_file_of_plugin,
     .late = is_uring,
-    .open_late = open_late};
+    .open_late = open_late,
+    .examine = examine};
 
 } // namespace resource::io_uring

@@ -20,22 +20,26 @@ bool matches(const OpenFile &file) {
     return file.link == "anon_inode:[pidfd]" || file.link.starts_with("pidfd:[");
 }
 
-bool is_in_tree(const FileDumpContext &context, Pid id, bool thread) {
-    return std::ranges::any_of(context.tasks, [&](const tree::TaskFacts &task) {
-        return task.pid == id ||
-               (thread && std::ranges::any_of(task.threads, [&](auto &other) { return other.tid == id; }));
-    });
-}
-
-Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+/// The task it refers to, one of the tree; -1 for one that has died.
+Result<Pid> task_of(std::span<const tree::TaskFacts> tasks, const OpenFile &file) {
     const auto info = TRY(parse::parse_fdinfo(file.fdinfo));
     if (!info.pidfd || info.pidfd->pid == 0)
         return base::unsupported("its task is in another pid namespace");
     const Pid pid(info.pidfd->pid);
-    if (pid.value > 0 && !is_in_tree(context, pid, file.flags & kPidfdThread))
+    if (pid.value > 0 && !is_in_tree(tasks, pid, file.flags & kPidfdThread))
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       fmt::format("it refers to task {}, which is outside of the tree", pid.value))
                               .hint("dump the common ancestor of both tasks"));
+    return pid;
+}
+
+Result<void> examine(const OpenFile &file, const Examined &known) {
+    TRY(task_of(known.tasks, file));
+    return {};
+}
+
+Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const Pid pid = TRY(task_of(context.tasks, file));
     img::pidfd_entry *pidfd = entry.mutable_pidfd();
     pidfd->set_id(file.id.value);
     pidfd->set_ino(static_cast<uint32_t>(file.stat.st_ino));
@@ -87,6 +91,7 @@ extern const FileKind kKind{
     .dump = dump,
     .open = open_dead,
     .late = is_of_the_living,
-    .open_late = open_late};
+    .open_late = open_late,
+    .examine = examine};
 
 } // namespace resource::pidfd

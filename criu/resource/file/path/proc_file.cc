@@ -61,6 +61,23 @@ bool is_proc_file(const OpenFile &file) {
     return proc_target(file.link) && fstatfs(file.fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
+namespace {
+
+std::unexpected<base::Error> refuse_foreign(const ProcTarget &target) {
+    return base::unsupported(fmt::format("it is a file of task {}, which is outside of the tree", target.pid));
+}
+
+} // namespace
+
+Result<void> examine_proc_file(const OpenFile &file, std::span<const tree::TaskFacts> tasks) {
+    const auto target = proc_target(file.link);
+    struct stat now {};
+    const bool gone = lstat(file.link.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
+    if (!target || gone || is_in_tree(tasks, Pid(static_cast<pid_t>(target->pid)), false))
+        return {};
+    return refuse_foreign(*target);
+}
+
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
     const ProcTarget target = *proc_target(path);
     // A file system of the tree's own names its tasks as they are called inside.
@@ -73,7 +90,7 @@ Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, cons
     if (file.number < 0)
         return base::unsupported("a task's directory in /proc cannot be the working directory or the root");
     if (!gone && task == context.tasks.end())
-        return base::unsupported(fmt::format("it is a file of task {}, which is outside of the tree", target.pid));
+        return refuse_foreign(target);
     if (!gone && target.tid && !has_thread(*task, target.tid))
         return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
     if (!gone)

@@ -237,6 +237,10 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
+Result<void> examine(const OpenFile &file, const Examined &known) {
+    return is_proc_file(file) ? examine_proc_file(file, known.tasks) : Result<void>{};
+}
+
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.reg().fown(), entry.reg().flags());
 }
@@ -263,6 +267,7 @@ extern const FileKind kKind{
     .inherit_key = inherit_key,
     .settle = settle,
     .late = waits_for_task,
-    .open_late = open_late};
+    .open_late = open_late,
+    .examine = examine};
 
 } // namespace resource::regular

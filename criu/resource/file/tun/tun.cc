@@ -64,7 +64,7 @@ Result<void> check_device(const ifreq &device) {
     return {};
 }
 
-Result<void> examine(const OpenFile &file, const FileOptions &) {
+Result<void> examine(const OpenFile &file, const Examined &) {
     TRY(check_namespace(file.fd));
     const auto device = TRY(attached(file.fd));
     return device ? check_device(*device) : Result<void>{};

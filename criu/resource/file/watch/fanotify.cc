@@ -107,11 +107,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
-Result<void> examine(const OpenFile &file, const FileOptions &options) {
+Result<void> examine(const OpenFile &file, const Examined &known) {
     const parse::FanotifyInfo info = TRY(info_of(file));
     for (const parse::FanotifyMark &mark : info.marks) {
         if (mark.target == parse::FanotifyTarget::Inode)
-            TRY(examine_watched(options, watched_of(mark)));
+            TRY(examine_watched(known.options, watched_of(mark)));
         else
             TRY(mount_of(mark));
     }

@@ -100,10 +100,10 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return context.options.tree_survives ? leave_events(context, file, inotify) : plan_queue(context, file, entry);
 }
 
-Result<void> examine(const OpenFile &file, const FileOptions &options) {
+Result<void> examine(const OpenFile &file, const Examined &known) {
     const auto info = TRY(parse::parse_fdinfo(file.fdinfo));
     for (const parse::InotifyMark &mark : info.inotify)
-        TRY_CTX(examine_watched(options, watched_of(mark)), name_of(mark.wd));
+        TRY_CTX(examine_watched(known.options, watched_of(mark)), name_of(mark.wd));
     return {};
 }
 

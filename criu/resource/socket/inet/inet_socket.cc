@@ -117,11 +117,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
-Result<void> examine(const OpenFile &file, const FileOptions &options) {
+Result<void> examine(const OpenFile &file, const Examined &known) {
     const InetIdentity identity = TRY(identify(file.fd));
     TRY(check_supported(identity));
     if (is_tcp(identity))
-        return examine_tcp(file, identity, options);
+        return examine_tcp(file, identity, known.options);
     return identity.type == SOCK_DGRAM && is_udp(identity.protocol) ? examine_corked(file.fd) : Result<void>{};
 }
 

@@ -138,6 +138,16 @@ Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
     }
 }
 
+/// Answers of the kernel that nobody can send again.
+Result<void> refuse_unread(const OpenFile &file, uint32_t protocol, bool has_groups) {
+    pollfd ready{file.fd, POLLIN, 0};
+    if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLIN) || protocol == NETLINK_USERSOCK || has_groups)
+        return {};
+    return base::fail(base::Error(base::ErrorKind::Unsupported, "messages wait in it that were not read yet, and "
+                                                                "nobody but the kernel can send them again")
+                          .hint("dump again when the program has read them"));
+}
+
 Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t protocol,
                         img::netlink_sk_entry &entry) {
     pollfd ready{file.fd, POLLIN, 0};
@@ -145,17 +155,15 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
         entry.mutable_ext()->set_lost(true); // messages before this dump, and the program does not know yet
     if (!(ready.revents & POLLIN))
         return {};
-    if (protocol != NETLINK_USERSOCK && std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; })) {
+    const bool has_groups = std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; });
+    TRY(refuse_unread(file, protocol, has_groups));
+    if (protocol != NETLINK_USERSOCK && has_groups) {
         context.log.warn(fmt::format("{}: notifications of the kernel that were not read are not kept; a restored "
                                      "program gets ENOBUFS for them",
                                      file.link));
         entry.mutable_ext()->set_lost(true);
         return {};
     }
-    if (protocol != NETLINK_USERSOCK)
-        return base::fail(base::Error(base::ErrorKind::Unsupported, "messages wait in it that were not read yet, and "
-                                                                    "nobody but the kernel can send them again")
-                              .hint("dump again when the program has read them"));
     if (context.options.tree_survives)
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       "messages wait in it, which only a dump that ends the tree can read")
@@ -184,6 +192,13 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     nlsk->mutable_ext()->set_type(static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_TYPE)));
     TRY(dump_option_list(file.fd, kOptions, nlsk->mutable_ext()->mutable_options()));
     return dump_queue(context, file, protocol, *nlsk);
+}
+
+Result<void> examine(const OpenFile &file, const Examined &) {
+    img::netlink_sk_entry entry;
+    TRY(dump_groups(file.fd, &entry));
+    const bool has_groups = std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; });
+    return refuse_unread(file, static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL)), has_groups);
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
@@ -358,6 +373,7 @@ extern const FileKind kKind{
     .dump = dump,
     .open = open_socket,
     .complete = complete,
-    .settle = settle};
+    .settle = settle,
+    .examine = examine};
 
 } // namespace resource::netlink_socket

@@ -85,6 +85,7 @@ extern const FileKind kUnixSocket{
     .carries = unix_socket::carries,
     .inherit_key = unix_socket::inherit_key,
     .complete = unix_socket::complete,
-    .settle = unix_socket::settle};
+    .settle = unix_socket::settle,
+    .examine = unix_socket::examine};
 
 } // namespace resource

@@ -285,9 +285,45 @@ Result<void> check_clients(FileDumpContext &context, const UnixDumpState &state)
     return {};
 }
 
+struct UnixExamination {
+    bool loaded = false;
+    std::unordered_map<uint32_t, kernel::UnixSocket> sockets;
+    std::unordered_map<uint32_t, uint32_t> waiting_at;
+};
+
+Result<UnixExamination *> load(KindStates &states) {
+    auto &state = states.of<UnixExamination>();
+    if (std::exchange(state.loaded, true))
+        return &state;
+    state.sockets = TRY(kernel::unix_sockets());
+    for (const auto &[inode, sk] : state.sockets)
+        for (uint32_t client : sk.waiting)
+            state.waiting_at.emplace(client, inode);
+    return &state;
+}
+
 } // namespace
 
 namespace unix_socket {
+
+Result<void> examine(const OpenFile &file, const Examined &known) {
+    const UnixExamination &state = *TRY(load(known.states));
+    const auto found = state.sockets.find(static_cast<uint32_t>(file.stat.st_ino));
+    if (found == state.sockets.end())
+        return {}; // of a network namespace of the tree's own
+    const kernel::UnixSocket &own = found->second;
+    auto look_at = [&](uint32_t other) -> Result<void> {
+        const auto peer = state.sockets.find(other);
+        if (other && !known.sockets.contains(other) && peer != state.sockets.end())
+            TRY(accept_outsider(known.options, own, peer->second));
+        return {};
+    };
+    const auto waits = state.waiting_at.find(own.inode);
+    TRY(look_at(waits != state.waiting_at.end() ? waits->second : own.peer.value_or(0)));
+    for (uint32_t client : own.waiting)
+        TRY_CTX(look_at(client), "a connection that was not accepted yet");
+    return {};
+}
 
 bool matches(const OpenFile &file) {
     return file.family == AF_UNIX && file.link.starts_with("socket:[");
