@@ -277,6 +277,25 @@ def external_objects():
         ours.close()
 
 
+def own_network():
+    """A tree with a network namespace of its own: the hooks with which engines of containers set it up."""
+    with target(prefix=["unshare", "--net", "--"]) as process, images() as (folder, fd):
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True, leave_running=True))
+        expect("own network, left running", answer.success and [hook for hook, _ in told] == [
+            "pre-dump", "network-lock", "query-ext-files", "post-dump", "network-unlock"], (answer, told))
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True),
+                                 lambda notify: notify.script != "query-ext-files")
+        expect("own network, refused", not answer.success and told[-1][0] == "network-unlock" and ticks(process), (answer, told))
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True))
+        expect("own network, dumped", answer.success and [hook for hook, _ in told] == [
+            "pre-dump", "network-lock", "query-ext-files", "post-dump"], (answer, told))
+        process.wait()
+        answer, _, told, _ = ask(request(rpc, rpc.RESTORE, fd, notify_scripts=True))
+        expect("own network, restored", answer.success and told == [
+            ("pre-restore", None), ("setup-namespaces", process.pid), ("post-setup-namespaces", None), ("post-restore", process.pid),
+            ("network-unlock", None), ("pre-resume", None), ("post-resume", None)], (answer, told))
+
+
 TERMINAL = """
 import fcntl, os, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -418,6 +437,6 @@ with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
     for part in (small_requests, no_requests, option_fields, bad_options, there_and_back, same_as_command_line,
-                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, image_package, client_package, cost):
+                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, own_network, self_dump, image_package, client_package, cost):
         part()
 sys.exit(support.finish())

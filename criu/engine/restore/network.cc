@@ -52,10 +52,9 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     return lock;
 }
 
-Result<void> NetworkLock::unlock(engine::Notifier &notifier, base::Pid root) {
+Result<void> NetworkLock::unlock() {
     if (tables_.empty())
         return {};
-    TRY(notifier.tell("network-unlock", root));
     if (own_.held())
         return own_.release();
     for (const std::string &table : tables_)
