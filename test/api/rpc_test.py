@@ -41,9 +41,9 @@ FIELDS = {
     "ps": ("refused", {"port": 1}), "parent_img": ("refused", "a"), "track_mem": ("refused", True),
     "auto_dedup": ("refused", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
     "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
-    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
+    "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
-    "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("refused", "/a"),
+    "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
     "lazy_pages": ("refused", True), "status_fd": ("refused", 1), "lsm_profile": ("refused", "a:b"), "tls": ("refused", True),
     "tls_cacert": ("refused", "a"), "tls_cacrl": ("refused", "a"), "tls_cert": ("refused", "a"), "tls_key": ("refused", "a"),
     "tls_no_cn_verify": ("refused", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("refused", 2),
@@ -131,7 +131,10 @@ def option_fields():
                 set_field(wanted.opts, name, value)
             answer, size, _, code = ask(wanted)
         if state == "works":
-            expect(f"{name} works", answer.cr_errno == ESRCH and "there is no task" in answer.cr_errmsg, answer)
+            # A freezer is opened before the task is looked for; the root of version 2 has none.
+            got_there = answer.cr_errno == ESRCH and "there is no task" in answer.cr_errmsg or name == "freeze_cgroup" and \
+                answer.cr_errmsg.startswith(f"dump: {value}: open freezer.state")
+            expect(f"{name} works", got_there, answer)
         else:
             expect(f"{name} is refused by its name", answer.cr_errno == EBADRQC and code == 1
                    and re.match(rf"{name}( is not supported yet|: .*not supported yet|=)", answer.cr_errmsg), answer)
