@@ -3,9 +3,9 @@
 #include "criu/kernel/io.hh"
 
 #include <chrono>
+#include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <csignal>
 #include <linux/magic.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>

@@ -8,6 +8,7 @@ import fcntl
 import os
 import pathlib
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -180,7 +181,10 @@ def there_and_back():
                                         lambda notify, hook=hook: None if notify.script == hook else True)
             expect(f"the client goes at {hook}: the tree goes on", code == 1 and ticks(process), (code, told))
         worker = Worker(GIVEN.criu)
+        os.kill(worker.process.pid, signal.SIGSTOP)  # it sees the request when the client has gone
         worker.socket.send(request(rpc, rpc.DUMP, fd, pid=process.pid).SerializeToString())
+        worker.socket.close()
+        os.kill(worker.process.pid, signal.SIGCONT)
         expect("a client that goes at once: the tree goes on", worker.end() == 1 and ticks(process))
         answer, _, told, code = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True, leave_running=True))
         expect("a dump that leaves the tree running", answer.success and not answer.dump.restored and ticks(process), answer)

@@ -76,7 +76,7 @@ def target(script="", **how):
 def ticks(process):
     """Whether the program goes on."""
     before = process.tick.stat().st_mtime_ns
-    return wait_for(lambda: process.tick.stat().st_mtime_ns != before, 5)
+    return wait_for(lambda: process.tick.stat().st_mtime_ns != before, 20)
 
 
 def wait_for(condition, seconds=20):

@@ -1,9 +1,9 @@
 // Control groups: who is in which, the groups themselves, and their properties. In the image a *set* is what
-// /proc/PID/cgroup lists, one group of each hierarchy; set 1 is the tool's own and not described: its tasks come back in
-// the groups of the restore.
+// /proc/PID/cgroup lists, one group of each hierarchy; set 1 is the tool's own and not described: its tasks come back
+// in the groups of the restore.
 //
-// Everything here is done from outside, by the tool, with pids: tasks need no rights over their groups, and what the tool
-// needs for it is not charged to them.
+// Everything here is done from outside, by the tool, with pids: tasks need no rights over their groups, and what the
+// tool needs for it is not charged to them.
 #pragma once
 
 #include "base/ids.hh"

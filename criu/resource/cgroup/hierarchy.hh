@@ -1,5 +1,5 @@
-// The hierarchies of control groups of this machine, version 1 and 2, each mounted for us alone: nothing depends on where
-// or whether the caller has them mounted, and nothing is left when we are gone.
+// The hierarchies of control groups of this machine, version 1 and 2, each mounted for us alone: nothing depends on
+// where or whether the caller has them mounted, and nothing is left when we are gone.
 #pragma once
 
 #include "base/result.hh"

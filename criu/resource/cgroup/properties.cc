@@ -22,8 +22,7 @@ struct Controller {
 
 /// Version 1, as CRIU has them.
 const Controller kVersion1[] = {
-    {"cpu",
-     {"cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.rt_period_us", "cpu.rt_runtime_us"}},
+    {"cpu", {"cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.rt_period_us", "cpu.rt_runtime_us"}},
     {"memory",
      {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.swappiness", "memory.soft_limit_in_bytes",
       "memory.move_charge_at_immigrate", "memory.oom_control", "memory.use_hierarchy", "memory.kmem.limit_in_bytes",
@@ -38,18 +37,19 @@ const Controller kVersion1[] = {
     {"pids", {"pids.max"}},
     {"devices", {"devices.list"}},
 };
-const std::vector<const char *> kEveryVersion1 = {"cgroup.clone_children", "notify_on_release", "cgroup.procs", "tasks"};
+const std::vector<const char *> kEveryVersion1 = {"cgroup.clone_children", "notify_on_release", "cgroup.procs",
+                                                  "tasks"};
 
 /// Files of version 2 that can be written and hold no setting: orders, and what moves tasks.
-constexpr std::string_view kOrders[] = {"cgroup.kill", "memory.reclaim", "cgroup.procs", "cgroup.threads",
-                                        "cgroup.pressure", "memory.peak", "memory.swap.peak"};
+constexpr std::string_view kOrders[] = {"cgroup.kill",     "memory.reclaim", "cgroup.procs",    "cgroup.threads",
+                                        "cgroup.pressure", "memory.peak",    "memory.swap.peak"};
 
 /// Only their owner matters, as of "cgroup.procs": who may move tasks into the group.
 constexpr std::string_view kOwnerOnly[] = {"cgroup.procs", "tasks", "cgroup.threads"};
 
-constexpr std::string_view kEarly[] = {"cpuset.cpus",       "cpuset.mems",         "devices.list",
-                                       "memory.swappiness", "memory.oom_control",  "memory.use_hierarchy",
-                                       "cgroup.type",       "memory.kmem.limit_in_bytes"};
+constexpr std::string_view kEarly[] = {
+    "cpuset.cpus",        "cpuset.mems",          "devices.list", "memory.swappiness",
+    "memory.oom_control", "memory.use_hierarchy", "cgroup.type",  "memory.kmem.limit_in_bytes"};
 
 bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
     return std::ranges::find(names, name) != names.end();
@@ -205,7 +205,8 @@ Result<void> read_group(int directory, const std::string &controllers, img::cgro
 }
 
 Result<void> write_permissions(int directory, const img::cgroup_perms &permissions) {
-    if (fchown(directory, permissions.uid(), permissions.gid()) < 0 || fchmod(directory, permissions.mode() & 07777) < 0)
+    if (fchown(directory, permissions.uid(), permissions.gid()) < 0 ||
+        fchmod(directory, permissions.mode() & 07777) < 0)
         return base::fail_sys("set owner and mode of a control group");
     return {};
 }

@@ -1,4 +1,5 @@
-// Properties of control groups: which files of a group are saved, and in which order and by which means each comes back.
+// Properties of control groups: which files of a group are saved, and in which order and by which means each comes
+// back.
 #pragma once
 
 #include "base/log.hh"

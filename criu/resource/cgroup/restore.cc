@@ -88,8 +88,7 @@ Result<void> Groups::prepare_one(int root, const std::string &path, const img::c
         return base::fail(base::Error(base::ErrorKind::Unsupported, fmt::format("Cgroup dir {} doesn't exist", path))
                               .hint("make it, or let the restore do so: --manage-cgroups=soft"));
     if (there && options.mode == Mode::Strict)
-        return base::fail(base::Error(base::ErrorKind::Busy,
-                                      fmt::format("the control group {} exists already", path))
+        return base::fail(base::Error(base::ErrorKind::Busy, fmt::format("the control group {} exists already", path))
                               .hint("--manage-cgroups=soft takes it as it is"));
     if (!there) {
         for (std::string &made : TRY(make_path(root, path))) {
