@@ -8,6 +8,7 @@ import fcntl
 import os
 import pathlib
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -41,9 +42,9 @@ FIELDS = {
     "ps": ("refused", {"port": 1}), "parent_img": ("refused", "a"), "track_mem": ("refused", True),
     "auto_dedup": ("refused", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
     "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
-    "cg_root": ("refused", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
+    "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
-    "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("refused", "/a"),
+    "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
     "lazy_pages": ("refused", True), "status_fd": ("refused", 1), "lsm_profile": ("refused", "a:b"), "tls": ("refused", True),
     "tls_cacert": ("refused", "a"), "tls_cacrl": ("refused", "a"), "tls_cert": ("refused", "a"), "tls_key": ("refused", "a"),
     "tls_no_cn_verify": ("refused", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("refused", 2),
@@ -131,7 +132,10 @@ def option_fields():
                 set_field(wanted.opts, name, value)
             answer, size, _, code = ask(wanted)
         if state == "works":
-            expect(f"{name} works", answer.cr_errno == ESRCH and "there is no task" in answer.cr_errmsg, answer)
+            # A freezer is opened before the task is looked for; the root of version 2 has none.
+            got_there = answer.cr_errno == ESRCH and "there is no task" in answer.cr_errmsg or name == "freeze_cgroup" and \
+                answer.cr_errmsg.startswith(f"dump: {value}: open freezer.state")
+            expect(f"{name} works", got_there, answer)
         else:
             expect(f"{name} is refused by its name", answer.cr_errno == EBADRQC and code == 1
                    and re.match(rf"{name}( is not supported yet|: .*not supported yet|=)", answer.cr_errmsg), answer)
@@ -177,7 +181,10 @@ def there_and_back():
                                         lambda notify, hook=hook: None if notify.script == hook else True)
             expect(f"the client goes at {hook}: the tree goes on", code == 1 and ticks(process), (code, told))
         worker = Worker(GIVEN.criu)
+        os.kill(worker.process.pid, signal.SIGSTOP)  # it sees the request when the client has gone
         worker.socket.send(request(rpc, rpc.DUMP, fd, pid=process.pid).SerializeToString())
+        worker.socket.close()
+        os.kill(worker.process.pid, signal.SIGCONT)
         expect("a client that goes at once: the tree goes on", worker.end() == 1 and ticks(process))
         answer, _, told, code = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True, leave_running=True))
         expect("a dump that leaves the tree running", answer.success and not answer.dump.restored and ticks(process), answer)
@@ -275,6 +282,25 @@ def external_objects():
             answer, _, _, _ = ask(wanted, lambda notify: [f"unix[{inode}]"] if notify.script == "query-ext-files" else True)
             expect("unless query-ext-files names it", answer.success, answer)
         ours.close()
+
+
+def own_network():
+    """A tree with a network namespace of its own: the hooks with which engines of containers set it up."""
+    with target(prefix=["unshare", "--net", "--"]) as process, images() as (folder, fd):
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True, leave_running=True))
+        expect("own network, left running", answer.success and [hook for hook, _ in told] == [
+            "pre-dump", "network-lock", "query-ext-files", "post-dump", "network-unlock"], (answer, told))
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True),
+                                 lambda notify: notify.script != "query-ext-files")
+        expect("own network, refused", not answer.success and told[-1][0] == "network-unlock" and ticks(process), (answer, told))
+        answer, _, told, _ = ask(request(rpc, rpc.DUMP, fd, pid=process.pid, notify_scripts=True))
+        expect("own network, dumped", answer.success and [hook for hook, _ in told] == [
+            "pre-dump", "network-lock", "query-ext-files", "post-dump"], (answer, told))
+        process.wait()
+        answer, _, told, _ = ask(request(rpc, rpc.RESTORE, fd, notify_scripts=True))
+        expect("own network, restored", answer.success and told == [
+            ("pre-restore", None), ("setup-namespaces", process.pid), ("post-setup-namespaces", None), ("post-restore", process.pid),
+            ("network-unlock", None), ("pre-resume", None), ("post-resume", None)], (answer, told))
 
 
 TERMINAL = """
@@ -418,6 +444,6 @@ with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
     for part in (small_requests, no_requests, option_fields, bad_options, there_and_back, same_as_command_line,
-                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, self_dump, image_package, client_package, cost):
+                 folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, own_network, self_dump, image_package, client_package, cost):
         part()
 sys.exit(support.finish())

@@ -62,7 +62,7 @@ def target(script="", **how):
             os.chown(tick, how["user"], how["group"])
         program = script + f"\nimport os, time\nwhile True:\n    os.utime({str(tick)!r})\n    time.sleep(0.005)\n"
         terminal = how.pop("terminal", subprocess.DEVNULL)
-        process = subprocess.Popen(["/usr/bin/python3", "-c", program], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, cwd="/", **how)
+        process = subprocess.Popen([*how.pop("prefix", []), "/usr/bin/python3", "-c", program], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, cwd="/", **how)
         process.tick = tick
         process.folder = pathlib.Path(folder)
         wait_for(lambda: ticks(process))
@@ -76,7 +76,7 @@ def target(script="", **how):
 def ticks(process):
     """Whether the program goes on."""
     before = process.tick.stat().st_mtime_ns
-    return wait_for(lambda: process.tick.stat().st_mtime_ns != before, 5)
+    return wait_for(lambda: process.tick.stat().st_mtime_ns != before, 20)
 
 
 def wait_for(condition, seconds=20):

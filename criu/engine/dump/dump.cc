@@ -17,6 +17,7 @@
 #include "criu/engine/restore/draft.hh"
 #include "criu/kernel/freezer_group.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/io.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
@@ -28,6 +29,7 @@
 #include "criu/resource/task/timed_polls.hh"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
 
@@ -205,12 +207,41 @@ struct Job {
     base::Log &log;
 };
 
+/// That the network is locked concerns who has made one for the tree: its end is told as well, unless the tree ends.
+class NetworkNotice {
+public:
+    explicit NetworkNotice(const Job &job) : job_(job) {}
+    NetworkNotice(const NetworkNotice &) = delete;
+    ~NetworkNotice() {
+        if (!given_)
+            return;
+        if (auto told = job_.notifier.tell("network-unlock", job_.request.root); !told)
+            job_.log.warn(told.error().message());
+    }
+    Result<void> give() {
+        const std::string theirs = fmt::format("/proc/{}/ns/net", job_.request.root.value);
+        auto own = kernel::read_link(AT_FDCWD, "/proc/self/ns/net");
+        auto other = kernel::read_link(AT_FDCWD, theirs.c_str());
+        if (!own || !other || *own == *other)
+            return {};
+        given_ = true;
+        return job_.notifier.tell("network-lock", job_.request.root);
+    }
+    void tree_has_ended() { given_ = false; }
+
+private:
+    const Job &job_;
+    bool given_ = false;
+};
+
 /// Dumps a tree that stands still.
 Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
                                         resource::TimedPolls &polls, DumpClock &clock) {
     engine::DumpRequest request = job.request;
     clock.frozen();
     TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
+    NetworkNotice notice(job);
+    TRY(notice.give());
     TRY(job.notifier.ask_for_external(request));
     auto &file_settings = request.files;
     auto [tasks, namespaces, groups] = TRY(learn(tree, request));
@@ -237,7 +268,6 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .pids = pids,
                                     .mounts = mounts};
     polls.hand_over_memory(files);
-    files.run_hook = [&](const char *hook) { return at_home([&] { return job.notifier.tell(hook, request.root); }); };
     MemoryStatistics statistics;
     Result<void> written = write_images(tasks, job.log, images, files, request.namespaces, statistics);
     if (written)
@@ -277,6 +307,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (request.leave_running || request.leave_stopped)
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
+    if (!file_settings.tree_survives)
+        notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
     clock.done();

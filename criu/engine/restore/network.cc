@@ -37,9 +37,8 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     if (!options.tcp_established || options.tcp_close || inventory.tcp_close() || !options.lock_network ||
         inventory.network_lock_method() == kSkip)
         return lock;
-    lock.inner_ = checkpoint.root().ids.net_ns_id() != inventory.root_ids().net_ns_id();
-    if (lock.inner_)
-        return lock;
+    if (checkpoint.root().ids.net_ns_id() != inventory.root_ids().net_ns_id())
+        return lock; // the network is the tree's own: nobody outside can send to it yet
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
         return lock;
@@ -55,12 +54,9 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
     return lock;
 }
 
-Result<void> NetworkLock::unlock(engine::Notifier &notifier, base::Pid root) {
-    if (inner_)
-        return notifier.tell("network-unlock", root);
+Result<void> NetworkLock::unlock() {
     if (tables_.empty())
         return {};
-    TRY(notifier.tell("network-unlock", root));
     if (own_.held())
         return own_.release();
     for (const std::string &table : tables_)

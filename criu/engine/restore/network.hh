@@ -4,7 +4,6 @@
 #include "base/ids.hh"
 #include "base/log.hh"
 #include "base/unique_fd.hh"
-#include "criu/engine/notifier.hh"
 #include "criu/kernel/network_lock.hh"
 #include "criu/plan/checkpoint.hh"
 #include "criu/resource/file/options.hh"
@@ -22,13 +21,12 @@ public:
     /// connection. A lock of our own goes when the restore fails, that of the dump stays for the next try.
     static Result<NetworkLock> take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
                                     base::Log &log);
-    /// Tells the caller and deletes the lock.
-    Result<void> unlock(engine::Notifier &notifier, base::Pid root);
+    /// Deletes the lock.
+    Result<void> unlock();
 
 private:
     std::vector<std::string> tables_; ///< names that the lock may have; empty: nothing is locked
     kernel::HeldNetworkLock own_;     ///< keeps a lock of our own
-    bool inner_ = false;              ///< the network is the tree's own: nobody outside can send to it yet
 };
 
 } // namespace restore

@@ -169,7 +169,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(request, root), "restore");
     TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone
-    TRY_CTX(network.unlock(notifier, root), "restore");
+    if (context.namespace_flags & CLONE_NEWNET)      // the concern of who has made a network for the tree
+        TRY_CTX(notifier.tell("network-unlock", root), "restore");
+    TRY_CTX(network.unlock(), "restore");
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.

@@ -117,8 +117,6 @@ struct FileDumpContext {
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
-    /// Runs the user's action scripts at a hook. Null: none.
-    std::function<Result<void>(const char *hook)> run_hook;
     KindStates states; ///< what a kind remembers from one file to the next
     /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
     bool postponed = false;

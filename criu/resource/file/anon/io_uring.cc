@@ -2,8 +2,8 @@
 // The kernel maps the queues of an instance where it likes, never at a chosen address. But an instance can also be made
 // in memory of the program (IORING_SETUP_NO_MMAP, Linux 6.5), at any address, with the same layout. So the queues come
 // back as ordinary memory with their contents, and an instance on top of it. Its two counters begin at zero, and only
-// requests move them: as many that do nothing are submitted as the program had submitted (0.1 s for a million); then the
-// contents of the queues are put back, with completions that nobody has seen and requests not submitted yet.
+// requests move them: as many that do nothing are submitted as the program had submitted (0.1 s for a million); then
+// the contents of the queues are put back, with completions that nobody has seen and requests not submitted yet.
 //
 // Neither fdinfo nor any call tells everything about an instance:
 //  - requests under way: an idle instance has completed as many as it has taken; one that differs is refused, also

@@ -150,9 +150,6 @@ void take_back(TcpDump &dump, FileDumpContext &context) {
     if (dump.locked) {
         if (auto unlocked = dump.lock.release(); !unlocked)
             context.log.warn(unlocked.error().message());
-        if (context.run_hook)
-            if (auto ran = context.run_hook("network-unlock"); !ran)
-                context.log.warn(ran.error().message());
     }
     dump.locked = false;
     if (dump.watchdog)
@@ -180,8 +177,6 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, dump.lock, context.tasks.front().pid)));
     context.undo.push_back([&dump, &context] { take_back(dump, context); });
     dump.locked = true;
-    if (context.run_hook)
-        TRY(context.run_hook("network-lock"));
     if (dump.lock.held())
         context.at_kill.push_back([&dump, connections] { return dump.lock.make_lasting(connections); });
     context.before_kill.push_back([&dump]() -> Result<void> {
