@@ -125,8 +125,12 @@ def other_cgroup():
     return None
 
 
+def holds(name, condition):
+    expect(name, subprocess.CompletedProcess([], 0, "", ""), 0 if condition else -1)
+
+
 def cgroups(work):
-    """--manage-cgroups=soft does not lose cgroups: a tree in others than the tool's is refused."""
+    """A tree in a control group of its own comes back in it, as the modes say; a restore that fails leaves no group."""
     null = subprocess.DEVNULL
     group = other_cgroup()
     if not group:
@@ -134,16 +138,43 @@ def cgroups(work):
         return
     idle = subprocess.Popen(["sleep", "60"], stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
     try:
-        dump = ("dump", "-t", str(idle.pid), "-R", "-D", work)
-        expect("soft in the tool's own control groups", criu(*dump, "--manage-cgroups"), 0)
         (group / "cgroup.procs").write_text(str(idle.pid))
-        expect("soft in another", criu(*dump, "--manage-cgroups=soft"), 1,
-               err=r"thread \d+ is in control groups of its own.*\nHint:  --manage-cgroups=ignore")
-        expect("ignored", criu(*dump, "--manage-cgroups=ignore"), 0)
+        expect("ignored", criu("dump", "-t", str(idle.pid), "-R", "-D", work, "--manage-cgroups=ignore"), 0)
+        member = next(line for line in pathlib.Path(f"/proc/{idle.pid}/cgroup").read_text().splitlines() if group.name in line)
+        images = pathlib.Path(work) / "grouped"
+        images.mkdir()
+        expect("groups are saved", criu("dump", "-t", str(idle.pid), "-D", images), 0)
+        idle.wait()
+        group.rmdir()
+        restore = ("restore", "-d", "-D", images)
+        expect("none wants the group to be there", criu(*restore, "--manage-cgroups=none"), 1,
+               err=r"Cgroup dir .* doesn't exist\nHint:  .*--manage-cgroups=soft")
+        # A restore that fails behind the point where the group is made takes it away again.
+        script = pathlib.Path(work) / "refuse"
+        script.write_text('#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ]\n')
+        script.chmod(0o755)
+        expect("a failed restore", criu(*restore, "--action-script", script), 1)
+        holds("a failed restore leaves no group", not group.exists())
+        expect("soft makes the group", criu(*restore), 0)
+        holds("the task is in its group", member in pathlib.Path(f"/proc/{idle.pid}/cgroup").read_text())
+        os.kill(idle.pid, signal.SIGKILL)
+        expect("strict refuses a group that is there", criu(*restore, "--manage-cgroups=strict"), 1, err="exists already")
+        other = group.with_name(group.name + "-other")
+        expect("below another root", criu(*restore, "--cgroup-root", f"{member.split(':')[1]}:/{other.name}"), 0)
+        holds("the task is in the other group", other.name in pathlib.Path(f"/proc/{idle.pid}/cgroup").read_text())
+        os.kill(idle.pid, signal.SIGKILL)
+        for _ in range(100):
+            try:
+                other.rmdir()
+                break
+            except OSError:
+                time.sleep(0.02)
+        holds("the group can be removed", not other.exists())
     finally:
         idle.kill()
         idle.wait()
-        group.rmdir()
+        if group.exists():
+            group.rmdir()
 
 
 def unprivileged(work):
