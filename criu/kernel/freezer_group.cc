@@ -59,12 +59,12 @@ Result<FreezerGroup> FreezerGroup::freeze(const std::string &directory, int time
     if (fstatfs(group.directory_.get(), &fs) < 0)
         return base::fail_sys(directory);
     group.version2_ = fs.f_type == CGROUP2_SUPER_MAGIC;
+    const std::string state = TRY_CTX(read_file(group.directory_.get(), group.file()), directory);
     if (holds_us(group.directory_.get()))
         return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("{}: criu itself is in this group, and would "
                                                                           "stand still with it",
                                                                           directory))
                               .hint("start criu from another control group"));
-    const std::string state = TRY_CTX(read_file(group.directory_.get(), group.file()), directory);
     group.was_frozen_ = state.starts_with(group.version2_ ? "1" : "FR"); // FROZEN, FREEZING
     group.frozen_ = true;
     if (!group.was_frozen_)
