@@ -170,8 +170,9 @@ Result<void> Injection::await_socket() {
     constexpr int kMostCalls = 4;
     int64_t outcome = -EMFILE;
     for (int calls = 0, tries = 0; calls < kMostCalls && tries < 2; calls++) {
-        TRY(run_to_syscall());
-        TRY(run_to_syscall());
+        // One step, both stops: in between the thread has no way out, and nothing but its death can come.
+        for (int stop = 0; stop < 2; stop++)
+            TRY(run_to_syscall());
         const Registers regs = TRY(leader_.registers());
         if (regs.orig_rax != SYS_socketpair)
             continue;
@@ -244,6 +245,7 @@ Result<void> Injection::aim(ThreadRun &run) {
     image.insert(image.end(), batch.begin(), batch.end());
     TRY(memory_->write(slot, image));
     run.state = ThreadRun::State::Aimed;
+    threads_away_++;
     TRY(run.thread.set_registers(way_back(run.registers)));
     TRY(run.thread.set_signal_mask(kAllSignals));
     Registers regs = run.registers;
@@ -271,12 +273,16 @@ Result<void> Injection::retrieve(ThreadRun &run) {
     TRY(run.thread.set_registers(way_back(run.registers)));
     if (inside) {
         threads_inside_--;
-        TRY(write_inside());
+        // No step of the walk through all faults: registers and count cannot change at once, and whoever dies in between
+        // leaves the agent's memory behind, which the next dump takes away (criu/engine/dump/remains.cc).
+        if (auto counted = write_inside(); !counted)
+            return counted;
     }
     run.state = ThreadRun::State::Aimed;
     TRY(run.thread.set_signal_mask(run.mask));
     TRY(run.thread.set_registers(run.registers));
     run.state = ThreadRun::State::Stopped;
+    threads_away_--;
     return {};
 }
 
@@ -353,6 +359,8 @@ Result<void> Injection::leave() {
         TRY(leader_.set_registers(saved_));
         inside_ = false;
     }
+    if (threads_away_) // a thread that got no further still returns by the boot code
+        return base::fail(base::ErrorKind::Died, "a thread did not get its own registers back");
     std::vector<std::byte> zero(agent_header().boot_size);
     return memory_->write(site_.boot_code, zero);
 }
@@ -361,7 +369,7 @@ Injection::Injection(Injection &&other) noexcept
     : leader_(other.leader_), saved_(other.saved_), memory_(other.memory_), site_(other.site_), size_(other.size_),
       code_(other.code_), control_(other.control_), slots_(other.slots_), scratch_(other.scratch_),
       frame_(other.frame_), limit_(other.limit_), raised_(other.raised_), sigmask_(other.sigmask_),
-      threads_inside_(other.threads_inside_), socket_(std::move(other.socket_)),
+      threads_inside_(other.threads_inside_), threads_away_(other.threads_away_), socket_(std::move(other.socket_)),
       replies_(std::exchange(other.replies_, false)), inside_(std::exchange(other.inside_, false)),
       mapped_(other.mapped_), running_(other.running_), started_(other.started_) {}
 

@@ -152,6 +152,7 @@ private:
     std::optional<uint32_t> raised_; ///< a limit whose old value lies there
     uint64_t sigmask_ = 0;
     uint32_t threads_inside_ = 0;
+    uint32_t threads_away_ = 0; ///< those among them, and others, whose registers are not their own yet
     base::UniqueFd socket_;
     bool replies_ = false; ///< a batch was submitted, its reply has not come yet
     bool inside_ = false;  ///< registers of the leader are changed

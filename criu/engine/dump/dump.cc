@@ -181,8 +181,16 @@ struct Knowledge {
     resource::cgroup::Sets groups;
 };
 
+/// What is wanted, and who is told.
+struct Job {
+    const engine::DumpRequest &request;
+    engine::Notifier &notifier;
+    base::Log &log;
+    std::string own_groups; ///< /proc/self/cgroup as we were started: a child that outlives the caller leaves them
+};
+
 /// Learns everything about it, less what the caller does not want.
-Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request) {
+Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request, const std::string &own_groups) {
     Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}, .groups = {}};
     auto &tasks = known.tasks;
     known.namespaces = TRY(number_namespaces(tasks));
@@ -192,20 +200,13 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
     TRY(check_tree(tasks, known.namespaces, request));
     TRY(straighten_handlers(tasks));
     if (request.cgroups.mode != resource::cgroup::Mode::Ignore) {
-        known.groups = TRY(resource::cgroup::Sets::collect(tasks));
+        known.groups = TRY(resource::cgroup::Sets::collect(tasks, own_groups));
         for (tree::TaskFacts &task : tasks)
             for (tree::ThreadFacts &thread : task.threads)
                 thread.cgroup_set = known.groups.of(thread.tid);
     }
     return known;
 }
-
-/// What is wanted, and who is told.
-struct Job {
-    const engine::DumpRequest &request;
-    engine::Notifier &notifier;
-    base::Log &log;
-};
 
 /// That the network is locked concerns who has made one for the tree: its end is told as well, unless the tree ends.
 class NetworkNotice {
@@ -244,7 +245,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     TRY(notice.give());
     TRY(job.notifier.ask_for_external(request));
     auto &file_settings = request.files;
-    auto [tasks, namespaces, groups] = TRY(learn(tree, request));
+    auto [tasks, namespaces, groups] = TRY(learn(tree, request, job.own_groups));
     polls.settle(tasks);
 
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
@@ -346,7 +347,7 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
     if (request.root.value <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
     TRY_CTX(check_target(request.root, request.files.service_socket != 0), "dump");
-    const Job job{request, notifier, log};
+    const Job job{request, notifier, log, kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string())};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");
     return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");

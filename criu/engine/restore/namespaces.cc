@@ -53,7 +53,7 @@ Result<base::VPid> inner_number(const kernel::ProcDir &task) {
 Result<void> check_namespaces(const plan::Checkpoint &checkpoint) {
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds) {
         if (kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind))
-            TRY(resource::check_restorable(kind));
+            TRY_CTX(resource::check_restorable(kind), fmt::format("ids-{}.img", checkpoint.root().pid));
         for (const plan::TaskImage &task : checkpoint.tasks)
             if (!task.dead() && id_of(task.ids, kind) != id_of(checkpoint.root().ids, kind))
                 return base::unsupported(fmt::format("task {} lived in another {} namespace than the root of the tree",

@@ -24,8 +24,8 @@ inline constexpr uint32_t kOwnSet = 1;
 /// The sets of all threads of a tree, by number.
 class Sets {
 public:
-    /// Errors: Died.
-    static Result<Sets> collect(std::span<const tree::TaskFacts> tasks);
+    /// `own`: /proc/self/cgroup of the tool, as the user has started it. Errors: Died.
+    static Result<Sets> collect(std::span<const tree::TaskFacts> tasks, const std::string &own);
 
     uint32_t of(base::Pid tid) const {
         auto found = by_thread_.find(tid);

@@ -19,10 +19,6 @@ std::string joined(const parse::CgroupMembership &line) {
     return fmt::format("{}", fmt::join(line.controllers, ","));
 }
 
-Result<std::vector<parse::CgroupMembership>> read(const std::string &path) {
-    return parse::parse_cgroup(TRY(kernel::read_file(AT_FDCWD, path.c_str())));
-}
-
 Result<std::vector<std::string>> list_below(int directory) {
     base::UniqueFd copy(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     std::unique_ptr<DIR, int (*)(DIR *)> list(copy ? fdopendir(copy.get()) : nullptr, closedir);
@@ -66,10 +62,10 @@ std::vector<std::string> topmost(std::set<std::string> paths) {
 
 } // namespace
 
-Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks) {
+Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks, const std::string &own) {
     Sets sets;
-    std::map<std::string, uint32_t> known{{TRY(kernel::read_file(AT_FDCWD, "/proc/self/cgroup")), kOwnSet}};
-    for (const parse::CgroupMembership &line : TRY(read("/proc/self/cgroup")))
+    std::map<std::string, uint32_t> known{{own, kOwnSet}};
+    for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(own)))
         sets.own_order_.push_back(joined(line));
     for (const tree::TaskFacts &task : tasks)
         for (const tree::ThreadFacts &thread : task.threads) {
