@@ -273,8 +273,8 @@ Result<void> Injection::retrieve(ThreadRun &run) {
     TRY(run.thread.set_registers(way_back(run.registers)));
     if (inside) {
         threads_inside_--;
-        // No step of the walk through all faults: registers and count cannot change at once, and whoever dies in between
-        // leaves the agent's memory behind, which the next dump takes away (criu/engine/dump/remains.cc).
+        // No step of the walk through all faults: registers and count cannot change at once, and whoever dies in
+        // between leaves the agent's memory behind, which the next dump takes away (criu/engine/dump/remains.cc).
         if (auto counted = write_inside(); !counted)
             return counted;
     }

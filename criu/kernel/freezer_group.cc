@@ -1,14 +1,12 @@
 #include "criu/kernel/freezer_group.hh"
 
-#include "criu/kernel/io.hh"
+#include "criu/kernel/listing.hh"
 
 #include <chrono>
 #include <csignal>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
-#include <memory>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,14 +37,8 @@ bool holds_us(int directory) {
         if (("\n" + read_file(groups[i].get(), "cgroup.procs").value_or("")).find("\n" + wanted + "\n") !=
             std::string::npos)
             return true;
-        base::UniqueFd copy(openat(groups[i].get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        std::unique_ptr<DIR, int (*)(DIR *)> list(copy ? fdopendir(copy.get()) : nullptr, closedir);
-        if (!list)
-            continue;
-        (void)copy.release();
-        while (const dirent *entry = readdir(list.get()))
-            if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-                groups.emplace_back(openat(groups[i].get(), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        for (const std::string &name : list_names(groups[i].get(), DT_DIR).value_or(std::vector<std::string>()))
+            groups.emplace_back(openat(groups[i].get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     }
     return false;
 }

@@ -1,9 +1,8 @@
-#include "criu/kernel/io.hh"
+#include "criu/kernel/listing.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/cgroup/properties.hh"
 
 #include <algorithm>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
@@ -19,20 +18,6 @@ std::string joined(const parse::CgroupMembership &line) {
     return fmt::format("{}", fmt::join(line.controllers, ","));
 }
 
-Result<std::vector<std::string>> list_below(int directory) {
-    base::UniqueFd copy(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    std::unique_ptr<DIR, int (*)(DIR *)> list(copy ? fdopendir(copy.get()) : nullptr, closedir);
-    if (!list)
-        return base::fail_sys("list control groups");
-    (void)copy.release();
-    std::vector<std::string> names;
-    while (const dirent *entry = readdir(list.get()))
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-            names.emplace_back(entry->d_name);
-    std::ranges::sort(names);
-    return names;
-}
-
 /// A group and everything below it.
 Result<void> describe(int parent, const std::string &path, const std::string &name, const std::string &controllers,
                       img::cgroup_dir_entry &entry) {
@@ -44,7 +29,7 @@ Result<void> describe(int parent, const std::string &path, const std::string &na
         return base::fail_sys(fmt::format("open the control group {}", path));
     entry.set_dir_name(name);
     TRY(read_group(directory.get(), controllers, entry));
-    for (const std::string &child : TRY(list_below(directory.get())))
+    for (const std::string &child : TRY(kernel::list_names(directory.get(), DT_DIR)))
         TRY(describe(directory.get(), child, child, controllers, *entry.add_children()));
     return {};
 }

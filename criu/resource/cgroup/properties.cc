@@ -1,10 +1,9 @@
 #include "criu/resource/cgroup/properties.hh"
 
 #include "base/unique_fd.hh"
-#include "criu/kernel/io.hh"
+#include "criu/kernel/listing.hh"
 
 #include <algorithm>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
@@ -104,23 +103,13 @@ Result<void> read_version1(int directory, const std::string &controllers, img::c
 
 /// Every file that can be read and written says something that was set: no list gets old.
 Result<void> read_version2(int directory, img::cgroup_dir_entry &entry) {
-    base::UniqueFd copy(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    std::unique_ptr<DIR, int (*)(DIR *)> list(copy ? fdopendir(copy.get()) : nullptr, closedir);
-    if (!list)
-        return base::fail_sys("list a control group");
-    (void)copy.release();
-    std::vector<std::string> names;
-    while (const dirent *file = readdir(list.get())) {
+    for (const std::string &name : TRY(kernel::list_names(directory, DT_REG))) {
         struct stat st {};
-        const bool set = fstatat(directory, file->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0200) &&
-                         (st.st_mode & 0400);
-        if (set && (!is_one_of(kOrders, file->d_name) || is_one_of(kOwnerOnly, file->d_name)))
-            names.emplace_back(file->d_name);
-    }
-    std::ranges::sort(names);
-    for (const std::string &name : names)
-        if (!name.ends_with(".pressure"))
+        const bool set = fstatat(directory, name.c_str(), &st, 0) == 0 && (st.st_mode & 0200) && (st.st_mode & 0400);
+        const bool counts = !is_one_of(kOrders, name) || is_one_of(kOwnerOnly, name);
+        if (set && counts && !name.ends_with(".pressure"))
             TRY(read_one(directory, name.c_str(), entry));
+    }
     return {};
 }
 
