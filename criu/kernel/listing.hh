@@ -12,8 +12,8 @@
 
 namespace kernel {
 
-/// Names in an open directory of one type (DT_DIR, DT_REG), sorted, without those that begin with a dot. For file systems
-/// that tell types here, as cgroupfs does. The directory's own offset is left alone.
+/// Names in an open directory of one type (DT_DIR, DT_REG), sorted, without those that begin with a dot. For file
+/// systems that tell types here, as cgroupfs does. The directory's own offset is left alone.
 inline Result<std::vector<std::string>> list_names(int directory, unsigned char type) {
     base::UniqueFd copy = TRY(open_at(directory, ".", O_RDONLY | O_DIRECTORY));
     std::unique_ptr<DIR, int (*)(DIR *)> list(fdopendir(copy.get()), closedir);

@@ -137,8 +137,8 @@ Result<void> set_propagation(int mounted, uint64_t type) {
 
 class Builder {
 public:
-    Builder(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill, base::Log &log)
-        : plan_(plan), entries_(entries), fill_(fill), log_(log), mounts_(plan.steps.size()) {}
+    Builder(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill)
+        : plan_(plan), entries_(entries), fill_(fill), mounts_(plan.steps.size()) {}
 
     Result<void> build() {
         // Events of the caller's mounts still come in, ours do not go out.
@@ -257,16 +257,14 @@ private:
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
     const FillFileSystem &fill_;
-    base::Log &log_;
     UniqueFd yard_;
     std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
 };
 
 } // namespace
 
-Result<void> build_mounts(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill,
-                          base::Log &log) {
-    return Builder(plan, entries, fill, log).build();
+Result<void> build_mounts(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill) {
+    return Builder(plan, entries, fill).build();
 }
 
 } // namespace resource::mounts

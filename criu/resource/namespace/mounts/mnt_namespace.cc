@@ -76,10 +76,9 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
 Result<void> fill(NamespaceFillContext &context) {
     const Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
     const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts));
-    return mounts::build_mounts(
-        plan, entries,
-        [&](const img::mnt_entry &entry, int directory) { return fill_file_system(context, entry, directory); },
-        context.log);
+    return mounts::build_mounts(plan, entries, [&](const img::mnt_entry &entry, int directory) {
+        return fill_file_system(context, entry, directory);
+    });
 }
 
 } // namespace resource::mnt_namespace
