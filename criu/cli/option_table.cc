@@ -192,12 +192,10 @@ constexpr std::array kOptions{
               .where = kDump | kRestore, .set = network_lock,
               .help = "How packets are held while the tree is frozen: nftables, iptables, skip. Default: nftables."},
     OptionRow{.name = "veth-pair", .arg = kNeeds, .metavar = "IN=OUT", .group = Group::Network, .where = kRestore,
-              .support = kLater, .reason = kNamespacesLater,
-              .help = "Old form of --external veth[]."},
+              .set = veth_pair, .help = "Old form of --external veth[]."},
     OptionRow{.name = "weak-sysctls", .negatable = true, .group = Group::Network, .where = kRestore,
               .set = nothing,
-              .help = "Go on if a network setting cannot be restored. Only matters for trees with a network "
-                      "namespace of their own, which are refused."},
+              .help = "Go on if a network setting cannot be restored: that is always so, with a warning."},
     // Control groups and security modules
     OptionRow{.name = "manage-cgroups", .arg = kMay, .metavar = "MODE", .group = Group::Cgroups,
               .where = kDump | kRestore, .set = manage_cgroups,

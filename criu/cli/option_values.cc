@@ -211,7 +211,8 @@ Result<void> inherit_fd(Options &options, const Given &given) {
 Result<void> external(Options &options, const Given &given) {
     constexpr std::string_view kAccepted = "mnt[MOUNTPOINT]:KEY, unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE]";
     constexpr std::array<std::string_view, 4> kKinds{"mnt", "unix", "tty", "file"};
-    constexpr std::array<std::string_view, 6> kLater{"dev", "net", "pid", "veth", "macvlan", "netdev"};
+    constexpr std::array<std::string_view, 3> kLater{"dev", "net", "pid"};
+    constexpr std::array<std::string_view, 3> kLinks{"veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)
@@ -222,17 +223,34 @@ Result<void> external(Options &options, const Given &given) {
         return {};
     if (std::ranges::find(kLater, kind) != kLater.end())
         return base::unsupported(fmt::format("{} {} is not supported yet", given.spelling, text));
-    if (std::ranges::find(kKinds, kind) == kKinds.end() || close == open + 1 ||
-        (!rest.empty() && !rest.starts_with(':')))
+    if (close == open + 1 || (!rest.empty() && !rest.starts_with(':')))
         return bad_value(given, kAccepted);
+    if (std::ranges::find(kLinks, kind) != kLinks.end()) {
+        if (rest.size() < 2)
+            return bad_value(given, "veth[NAME]:OUTSIDE@BRIDGE, netdev[NAME]:DEVICE, macvlan[NAME]:DEVICE");
+        options.links.push_back(
+            {std::string(kind), std::string(text.substr(open + 1, close - open - 1)), std::string(rest.substr(1))});
+        return {};
+    }
     if (kind == "mnt") {
         if (rest.size() < 2)
             return bad_value(given, "mnt[MOUNTPOINT]:KEY on a dump, mnt[KEY]:PATH on a restore");
         options.mount_map.emplace_back(text.substr(open + 1, close - open - 1), rest.substr(1));
         return {};
     }
+    if (std::ranges::find(kKinds, kind) == kKinds.end())
+        return bad_value(given, kAccepted);
     options.external.push_back({std::string(kind), std::string(text.substr(open + 1, close - open - 1)),
                                 std::string(rest.empty() ? rest : rest.substr(1))});
+    return {};
+}
+
+Result<void> veth_pair(Options &options, const Given &given) {
+    const std::string_view text = given.value.value_or("");
+    const size_t equals = text.find('=');
+    if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size())
+        return bad_value(given, "IN=OUT or IN=OUT@BRIDGE");
+    options.links.push_back({"veth", std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))});
     return {};
 }
 

@@ -72,6 +72,7 @@ struct Options {
     std::string plugin_dir; ///< empty: /usr/lib/criu, and what cannot be loaded there is left out
     std::string root;
     bool empty_net = false;
+    std::vector<External> links; ///< --external veth[..], netdev[..], macvlan[..]; --veth-pair
     std::vector<std::pair<std::string, std::string>> mount_map; ///< --ext-mount-map, --external mnt[..]: as given
     bool link_remap = false;
     uint64_t ghost_limit = 1u << 20;

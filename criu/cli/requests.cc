@@ -41,6 +41,9 @@ resource::NamespaceOptions namespace_options(const Options &options) {
     resource::NamespaceOptions out;
     out.mounts.root = options.root;
     out.empty_net = options.empty_net;
+    using Way = resource::GivenLink::Way;
+    for (const auto &[kind, inside, outside] : options.links)
+        out.links.push_back({kind == "veth" ? Way::Pair : kind == "netdev" ? Way::Move : Way::Above, inside, outside});
     // One spelling for both directions: a mount point and its key, or a key and its path.
     for (const auto &[from, to] : options.mount_map)
         out.mounts.keys[from] = out.mounts.paths[from] = to;

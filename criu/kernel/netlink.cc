@@ -18,7 +18,22 @@ Result<base::UniqueFd> open_netlink(int protocol) {
     base::UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
     if (!fd)
         return base::fail_sys("netlink");
+    const int on = 1; // the kernel says in words what it dislikes, without the whole request in front of that
+    (void)setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+    (void)setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
     return fd;
+}
+
+/// "netlink", with what the kernel adds to an error.
+std::string complaint(const nlmsghdr &head, std::string_view body) {
+    std::string words = "netlink";
+    if (head.nlmsg_flags & NLM_F_ACK_TLVS)
+        (void)for_each_attribute(body.substr(std::min(sizeof(nlmsgerr), body.size())),
+                                 [&](int type, std::string_view value) {
+                                     if (type == NLMSGERR_ATTR_MSG)
+                                         words.append(": ").append(value.substr(0, value.find('\0')));
+                                 });
+    return words;
 }
 
 enum class Reply { More, Done };
@@ -35,7 +50,7 @@ Result<Reply> read_replies(std::string_view data, const MessageVisitor *visit) {
             nlmsgerr error{};
             std::memcpy(&error, body.data(), std::min(sizeof error, body.size()));
             if (error.error != 0)
-                return base::fail_sys(-error.error, "netlink");
+                return base::fail_sys(-error.error, complaint(head, body));
             return Reply::Done;
         }
         if (!visit || head.nlmsg_type == NLMSG_DONE)
@@ -78,24 +93,24 @@ void Request::append(const void *data, size_t size) {
     bytes_.resize(align4(bytes_.size()));
 }
 
-void Request::attribute_bytes(int type, const void *data, size_t size) {
-    nlattr head{static_cast<uint16_t>(sizeof(nlattr) + size), static_cast<uint16_t>(type)};
+void Request::attribute_bytes(int type, std::string_view value) {
+    nlattr head{static_cast<uint16_t>(sizeof(nlattr) + value.size()), static_cast<uint16_t>(type)};
     append(&head, sizeof head);
-    append(data, size);
+    append(value.data(), value.size());
 }
 
 void Request::attribute(int type, uint32_t value) {
-    attribute_bytes(type, &value, sizeof value);
+    attribute_bytes(type, {reinterpret_cast<const char *>(&value), sizeof value});
 }
 
 void Request::attribute_text(int type, std::string_view text) {
     std::string terminated(text);
-    attribute_bytes(type, terminated.c_str(), terminated.size() + 1);
+    attribute_bytes(type, {terminated.c_str(), terminated.size() + 1});
 }
 
 size_t Request::begin_nested(int type) {
     size_t begin = bytes_.size();
-    attribute_bytes(type, nullptr, 0);
+    attribute_bytes(type, {});
     return begin;
 }
 

@@ -23,12 +23,12 @@ public:
     void append(const void *data, size_t size);
     void attribute(int type, uint32_t value);
     void attribute_text(int type, std::string_view text); ///< with its terminating zero
+    void attribute_bytes(int type, std::string_view value);
     size_t begin_nested(int type);
     void end_nested(size_t begin);
     std::string finish() const; ///< bytes with the length filled in
 
 private:
-    void attribute_bytes(int type, const void *data, size_t size);
     std::string bytes_;
 };
 

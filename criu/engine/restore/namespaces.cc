@@ -75,6 +75,22 @@ uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
     return flags;
 }
 
+Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base::Journal &journal) {
+    for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
+        if (!row.bring || !has_own(context.checkpoint, row.kind))
+            continue;
+        const base::UniqueFd fd = TRY(kernel::open_namespace(root, row.kind));
+        resource::NamespaceBringContext bring{.images = context.checkpoint.images,
+                                              .log = context.log,
+                                              .options = context.request.namespaces,
+                                              .id = id_of(context.checkpoint.root().ids, row.kind),
+                                              .fd = fd.get(),
+                                              .journal = journal};
+        TRY_CTX(row.bring(bring), fmt::format("{} namespace", kernel::name_of(row.kind)));
+    }
+    return {};
+}
+
 Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
         const bool own = has_own(context.checkpoint, row.kind);

@@ -1,6 +1,7 @@
 // The namespaces that a restored tree gets of its own, and who is who in them.
 #pragma once
 
+#include "base/journal.hh"
 #include "criu/engine/restore/context.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 
@@ -14,6 +15,10 @@ bool has_own_clocks(const plan::Checkpoint &checkpoint);
 
 /// Clone flags of the root task: one for each kind of namespace that is not the host's.
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
+
+/// In the coordinator, while the root task waits in its fresh namespaces: what comes into them from outside.
+/// `journal` must be taken back before the tree is ended.
+Result<void> bring_into_namespaces(const RestoreContext &context, base::Pid root, base::Journal &journal);
 
 /// In the root task, first of all: what the images hold of its fresh namespaces.
 /// `segments` keeps System V memory until tasks have attached theirs.

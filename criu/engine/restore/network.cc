@@ -1,5 +1,6 @@
 #include "criu/engine/restore/network.hh"
 
+#include "criu/kernel/namespaces.hh"
 #include "criu/kernel/network_lock.hh"
 #include "criu/resource/socket/inet/inet_address.hh"
 #include "criu/resource/socket/tcp/tcp_pending.hh"
@@ -28,23 +29,36 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
     return connections;
 }
 
+bool has_own_network(const plan::Checkpoint &checkpoint) {
+    return checkpoint.root().ids.net_ns_id() != checkpoint.inventory.root_ids().net_ns_id();
+}
+
+/// Whether connections are to come back as they were, and the network to be locked meanwhile.
+bool is_wanted(const plan::Checkpoint &checkpoint, const resource::FileOptions &options) {
+    const img::inventory_entry &inventory = checkpoint.inventory;
+    return options.tcp_established && !options.tcp_close && !inventory.tcp_close() && options.lock_network &&
+           inventory.network_lock_method() != kSkip;
+}
+
+/// Before CRIU 4.2 the pid stood for the run.
+std::string old_table_name(const plan::Checkpoint &checkpoint) {
+    return fmt::format("CRIU-{}", checkpoint.root().pid);
+}
+
 } // namespace
 
 Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
                                       base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
-    if (!options.tcp_established || options.tcp_close || inventory.tcp_close() || !options.lock_network ||
-        inventory.network_lock_method() == kSkip)
+    if (!is_wanted(checkpoint, options) || has_own_network(checkpoint)) // the latter is not there yet
         return lock;
-    if (checkpoint.root().ids.net_ns_id() != inventory.root_ids().net_ns_id())
-        return lock; // the network is the tree's own: nobody outside can send to it yet
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
         return lock;
     if (!inventory.dump_criu_run_id().empty())
         lock.tables_.push_back(kernel::lock_table_name(inventory.dump_criu_run_id()));
-    lock.tables_.push_back(fmt::format("CRIU-{}", checkpoint.root().pid)); // before CRIU 4.2
+    lock.tables_.push_back(old_table_name(checkpoint));
     for (const std::string &table : lock.tables_)
         if (auto locked = kernel::is_network_locked(table); locked && *locked)
             return lock;
@@ -52,6 +66,19 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
         log.info("network: the dump may have left rules of iptables in its chain CRIU");
     lock.own_ = TRY(kernel::HeldNetworkLock::take(lock.tables_.front(), connections));
     return lock;
+}
+
+Result<void> NetworkLock::take_inside(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
+                                      base::Pid root) {
+    if (!is_wanted(checkpoint, options) || !has_own_network(checkpoint))
+        return {};
+    const auto connections = TRY(connections_of(checkpoint));
+    if (connections.empty())
+        return {};
+    const auto visit = TRY(kernel::NetworkVisit::enter(root));
+    tables_.push_back(old_table_name(checkpoint));
+    own_ = TRY(kernel::HeldNetworkLock::take(tables_.front(), connections));
+    return {};
 }
 
 Result<void> NetworkLock::unlock() {

@@ -21,6 +21,9 @@ public:
     /// connection. A lock of our own goes when the restore fails, that of the dump stays for the next try.
     static Result<NetworkLock> take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
                                     base::Log &log);
+    /// Locks a network namespace of the tree's own, which is fresh: as soon as it has links, others can send to it.
+    /// `root`: a task that lives there.
+    Result<void> take_inside(const plan::Checkpoint &checkpoint, const resource::FileOptions &options, base::Pid root);
     /// Deletes the lock.
     Result<void> unlock();
 

@@ -27,7 +27,7 @@ namespace {
 
 /// Waits for the tree, stage by stage.
 Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::Notifier &notifier,
-                     const resource::cgroup::Groups &groups) {
+                     const resource::cgroup::Groups &groups, NetworkLock &network, base::Journal &journal) {
     const Arrivals arrivals = count_arrivals(context);
     context.rendezvous.expect(context.root_waits ? 1 : arrivals.processes);
     TRY(coordinator.start());
@@ -36,8 +36,10 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
         const base::Pid root = context.rendezvous.root();
         if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
             TRY(groups.move_process(set, root));
+        TRY(network.take_inside(context.checkpoint, context.request.files, root));
         if (context.has_own_namespaces())
             TRY(notifier.tell("setup-namespaces", root));
+        TRY(bring_into_namespaces(context, root, journal));
         context.rendezvous.expect(1);
         context.rendezvous.open(plan::kHooked);
         TRY(coordinator.wait_all());
@@ -151,7 +153,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
-    TRY_CTX(rebuild(context, coordinator, notifier, groups), "restore");
+    base::Journal journal; // taken back while the tree is still there
+    TRY_CTX(rebuild(context, coordinator, notifier, groups, network, journal), "restore");
     clock.forked();
     const base::Pid root = context.real_root();
     if (context.has_pid_namespace())
@@ -179,6 +182,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();
+    journal.done();
     groups.keep();
     segments.done();
     plugins.succeeded();

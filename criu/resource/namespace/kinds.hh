@@ -13,6 +13,7 @@ Result<void> fill(NamespaceFillContext &);
 namespace resource::net_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<void> bring(NamespaceBringContext &);
 Result<void> fill(NamespaceFillContext &);
 } // namespace resource::net_namespace
 namespace resource::mnt_namespace {

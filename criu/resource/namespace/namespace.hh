@@ -2,13 +2,16 @@
 //
 //     refuse(tree, ns)      why a tree that lives in such a namespace of its own cannot be saved
 //     dump(context, ns)     contents -> images
-//     fill(context)         in the root task, right after it came into being in a fresh namespace: images -> contents
+//     bring(context)        in the coordinator, while the root task waits in its fresh namespace: what comes from
+//     outside fill(context)         in the root task, right after it came into being in a fresh namespace: images ->
+//     contents
 //
 // How a namespace comes into being is the same for all kinds: the root task is created with the clone flags of those
 // that are not the host's. A namespace of the tool's own is recorded by its number and not filled; that is no special
 // case of a kind but the origin of the value (criu/tree/namespaces.hh).
 #pragma once
 
+#include "base/journal.hh"
 #include "base/log.hh"
 #include "base/result.hh"
 #include "criu/image/image_dir.hh"
@@ -52,12 +55,22 @@ struct NamespaceFillContext {
     SegmentSet::Fill fill_contents;
 };
 
+struct NamespaceBringContext {
+    const image::ImageDir &images;
+    base::Log &log;
+    const NamespaceOptions &options;
+    uint32_t id = 0;        ///< of the namespace at hand
+    int fd = -1;            ///< of that namespace
+    base::Journal &journal; ///< is taken back while the namespace is still there
+};
+
 struct NamespaceKindRow {
     tree::NamespaceKind kind;
     /// Null: it is never refused.
     Result<void> (*refuse)(const NamespaceCheckContext &, const tree::Namespace &);
     /// Null: all there is to know is in other images.
     Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
+    Result<void> (*bring)(NamespaceBringContext &) = nullptr;
     Result<void> (*fill)(NamespaceFillContext &) = nullptr;
 };
 

@@ -24,6 +24,7 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::Net,
      .refuse = net_namespace::refuse,
      .dump = net_namespace::dump,
+     .bring = net_namespace::bring,
      .fill = net_namespace::fill},
     {.kind = tree::NamespaceKind::Mnt,
      .refuse = mnt_namespace::refuse,

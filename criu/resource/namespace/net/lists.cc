@@ -67,20 +67,66 @@ Result<std::string> ask(const List &list) {
     return messages;
 }
 
-Result<void> send(const List &list, std::string_view body) {
-    kernel::Request request(list.answer, NLM_F_CREATE | NLM_F_EXCL);
+bool has_attribute(std::string_view body, size_t head, int wanted) {
+    bool found = false;
+    (void)kernel::for_each_attribute(body.substr(std::min(body.size(), NLMSG_ALIGN(head))),
+                                     [&](int type, std::string_view) { found = found || type == wanted; });
+    return found;
+}
+
+/// The message about an entry. A rule's priority is not listed where it is 0; a new rule without one gets another.
+kernel::Request about(const List &list, int type, int flags, std::string_view body) {
+    kernel::Request request(type, flags);
     request.append(body.data(), body.size());
+    if (list.answer == RTM_NEWRULE && !has_attribute(body, sizeof(fib_rule_hdr), FRA_PRIORITY))
+        request.attribute(FRA_PRIORITY, 0u);
+    return request;
+}
+
+/// The addresses came from a network where nobody else had them: IPv6 need not look for duplicates, for which a socket
+/// could not be bound to them meanwhile.
+std::string without_detection(const List &list, std::string body) {
+    if (list.answer != RTM_NEWADDR || kernel::value_of<ifaddrmsg>(body).ifa_family != AF_INET6)
+        return body;
+    const auto set = [&](size_t at, uint32_t flags, size_t size) {
+        flags = (flags | IFA_F_NODAD) & ~static_cast<uint32_t>(IFA_F_TENTATIVE);
+        std::memcpy(body.data() + at, &flags, size);
+    };
+    set(offsetof(ifaddrmsg, ifa_flags), kernel::value_of<ifaddrmsg>(body).ifa_flags, 1);
+    const std::string_view whole = body;
+    (void)kernel::for_each_attribute(whole.substr(sizeof(ifaddrmsg)), [&](int type, std::string_view value) {
+        if (type == IFA_FLAGS && value.size() == sizeof(uint32_t))
+            set(static_cast<size_t>(value.data() - whole.data()), kernel::value_of<uint32_t>(value), sizeof(uint32_t));
+    });
+    return body;
+}
+
+Result<void> send(const List &list, const std::string &body) {
+    const kernel::Request request = about(list, list.answer, NLM_F_CREATE | NLM_F_EXCL, without_detection(list, body));
     auto done = kernel::netlink_do(NETLINK_ROUTE, request);
     if (!done && done.error().code() != EEXIST)
         return base::fail(std::move(done.error().ctx(fmt::format("set up {}", list.what))));
     return {};
 }
 
+/// Errors: BadImage.
+Result<std::vector<std::string>> bodies_of(std::string_view messages, const List &list) {
+    std::vector<std::string> bodies;
+    while (messages.size() >= sizeof(nlmsghdr)) {
+        const auto head = kernel::value_of<nlmsghdr>(messages);
+        if (head.nlmsg_len < sizeof head || head.nlmsg_len > messages.size())
+            return base::bad_image("a message of impossible length");
+        if (head.nlmsg_type == list.answer)
+            bodies.emplace_back(messages.substr(sizeof head, head.nlmsg_len - sizeof head));
+        messages.remove_prefix(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), messages.size()));
+    }
+    return bodies;
+}
+
 Result<std::vector<std::string>> read_messages(NamespaceFillContext &context, const List &list) {
     auto file = TRY(context.images.open_raw(list.kind, context.id));
-    std::vector<std::string> bodies;
     if (!file)
-        return bodies;
+        return std::vector<std::string>();
     const uint64_t size = TRY(context.images.file_size(list.kind, context.id));
     constexpr uint64_t kMost = 256u << 20;
     const std::string name = image::image_file_name(list.kind, context.id);
@@ -89,18 +135,22 @@ Result<std::vector<std::string>> read_messages(NamespaceFillContext &context, co
     std::string bytes(size, '\0');
     if (pread(file->get(), bytes.data(), size, 0) != static_cast<ssize_t>(size))
         return base::fail_sys(name);
-    std::string_view rest = bytes;
-    if (kernel::value_of<uint32_t>(rest) != list.magic)
+    if (kernel::value_of<uint32_t>(bytes) != list.magic)
         return base::bad_image(name + ": no list of this kind");
-    for (rest.remove_prefix(sizeof list.magic); rest.size() >= sizeof(nlmsghdr);) {
-        const auto head = kernel::value_of<nlmsghdr>(rest);
-        if (head.nlmsg_len < sizeof head || head.nlmsg_len > rest.size())
-            return base::bad_image(name + ": a message of impossible length");
-        if (head.nlmsg_type == list.answer)
-            bodies.emplace_back(rest.substr(sizeof head, head.nlmsg_len - sizeof head));
-        rest.remove_prefix(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), rest.size()));
+    return TRY_CTX(bodies_of(std::string_view(bytes).substr(sizeof list.magic), list), name);
+}
+
+/// Every namespace begins with rules, of which a container may have none.
+Result<void> drop_rules(const List &list, const std::vector<std::string> &wanted) {
+    for (int family : list.families) {
+        const auto is_of_family = [&](const std::string &body) { return !body.empty() && body[0] == family; };
+        if (std::ranges::none_of(wanted, is_of_family))
+            continue; // CRIU keeps those of IPv4 only
+        for (const std::string &body :
+             TRY(bodies_of(TRY(ask({list.kind, list.magic, list.question, list.answer, {family}, list.what})), list)))
+            TRY_CTX(kernel::netlink_do(NETLINK_ROUTE, about(list, RTM_DELRULE, 0, body)), "delete a rule");
     }
-    return bodies;
+    return {};
 }
 
 /// Where a gateway is reached through must be known before it: routes to what is at hand come first.
@@ -128,6 +178,8 @@ Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id) {
 Result<void> fill_lists(NamespaceFillContext &context) {
     for (const List &list : kLists) {
         const auto bodies = TRY(read_messages(context, list));
+        if (list.answer == RTM_NEWRULE)
+            TRY(drop_rules(list, bodies));
         for (bool at_hand : {true, false})
             for (const std::string &body : bodies)
                 if (is_at_hand(list, body) == at_hand)

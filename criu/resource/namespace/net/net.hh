@@ -10,8 +10,6 @@ namespace resource::net {
 
 /// Why its links cannot be made again. Errors: Unsupported, naming the first such link.
 Result<void> check_links();
-/// Why its packet filters cannot: they are not saved yet. Errors: Unsupported.
-Result<void> check_filters();
 Result<void> dump_links(NamespaceDumpContext &context, uint32_t id);
 /// Addresses, routes and rules as the kernel lists them.
 Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id);
@@ -20,6 +18,8 @@ Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id);
 // ---- in the root task, in its fresh namespace
 
 Result<void> fill_links(NamespaceFillContext &context);
+/// Behind the addresses.
+Result<void> finish_links(NamespaceFillContext &context);
 Result<void> fill_lists(NamespaceFillContext &context);
 Result<void> fill_settings(NamespaceFillContext &context);
 

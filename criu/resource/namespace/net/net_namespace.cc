@@ -1,6 +1,8 @@
-// Network namespaces: links, their addresses, routes and rules, and settings (sysctl). With --empty-ns net nothing of
-// it is looked at: the caller sets the network up between the creation of the namespace and the sockets (the hook
-// setup-namespaces), as container engines do.
+// Network namespaces: links, their addresses, routes and rules, packet filters, and settings (sysctl). With --empty-ns
+// net nothing of it is looked at: the caller sets the network up between the creation of the namespace and the sockets
+// (the hook setup-namespaces), as container engines do.
+#include "criu/resource/namespace/net/filters.hh"
+#include "criu/resource/namespace/net/given_links.hh"
 #include "criu/resource/namespace/net/net.hh"
 
 #include "criu/kernel/namespaces.hh"
@@ -36,8 +38,15 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
     return visit(ns, [&]() -> Result<void> {
         TRY(net::dump_settings(context, ns.id));
         TRY(net::dump_links(context, ns.id));
-        return net::dump_lists(context, ns.id);
+        TRY(net::dump_lists(context, ns.id));
+        return net::dump_filters(context, ns.id);
     });
+}
+
+Result<void> bring(NamespaceBringContext &context) {
+    if (context.options.empty_net)
+        return {};
+    return net::bring_links(context);
 }
 
 Result<void> fill(NamespaceFillContext &context) {
@@ -45,7 +54,9 @@ Result<void> fill(NamespaceFillContext &context) {
         return {};
     TRY(net::fill_settings(context));
     TRY(net::fill_links(context));
-    return net::fill_lists(context);
+    TRY(net::fill_lists(context));
+    TRY(net::finish_links(context));
+    return net::fill_filters(context);
 }
 
 } // namespace resource::net_namespace

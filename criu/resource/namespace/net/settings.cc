@@ -1,14 +1,11 @@
 // Settings of a network namespace: sysctls, in the image as lists whose places have fixed meanings (CRIU's).
 #include "criu/kernel/io.hh"
-#include "criu/kernel/netlink.hh"
 #include "criu/resource/namespace/net/net.hh"
 
 #include <algorithm>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 
 namespace resource::net {
 namespace {
@@ -144,24 +141,6 @@ Result<void> write_all(const std::string &directory, std::span<const char *const
 }
 
 } // namespace
-
-Result<void> check_filters() {
-    struct {
-        nlmsghdr head{};
-        nfgenmsg body{};
-    } question;
-    size_t tables = 0;
-    auto listed = kernel::netlink_dump(NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, &question,
-                                       sizeof question, [&](std::string_view) -> Result<void> {
-                                           tables++;
-                                           return {};
-                                       });
-    const bool legacy = !kernel::read_file(AT_FDCWD, "/proc/thread-self/net/ip_tables_names").value_or("").empty() ||
-                        !kernel::read_file(AT_FDCWD, "/proc/thread-self/net/ip6_tables_names").value_or("").empty();
-    if ((listed && tables) || legacy)
-        return base::unsupported("its packet filters (nftables or iptables) are not saved yet");
-    return {};
-}
 
 Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id) {
     img::netns_entry entry;

@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""The network of a container: what `ip` and `nft` list of a namespace, before a dump and after the restore.
+
+usage: network_test.py CRIU
+
+Prints `ok NAME` or `not ok NAME: why` for each. Needs root, iproute2 and nftables. Everything lies in network namespaces that end
+with the test, also the network of "the host".
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+CRIU = os.path.abspath(sys.argv[1])
+LIMIT = 20  # seconds for anything to happen
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+def run(*command):
+    done = subprocess.run([str(word) for word in command], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=60)
+    return done.returncode, done.stdout
+
+
+def must(*command):
+    status, output = run(*command)
+    check(status == 0, f"{' '.join(map(str, command))}: {status}: {output.strip()}")
+    return output
+
+
+def inside(pid, *command):
+    return must("nsenter", "-n", "-t", pid, *command)
+
+
+class Tree:
+    """A process in a network namespace of its own, set up by a script."""
+
+    def __init__(self, script):
+        self.starter = subprocess.Popen(["setsid", "unshare", "-n", "--", "/bin/sh", "-ec", script + "\nexec sleep 1000"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.pid = self.starter.pid
+        end = time.monotonic() + LIMIT
+        while pathlib.Path(f"/proc/{self.pid}/comm").read_text().strip() != "sleep":
+            if self.starter.poll() is not None:
+                raise Failure(f"set-up: {self.starter.stderr.read().decode()}")
+            check(time.monotonic() < end, "set-up: too slow")
+            time.sleep(0.02)
+        self.alive = True
+
+    def end(self):
+        if self.alive:
+            run("kill", "-9", self.pid)
+            self.starter.wait()
+            self.alive = False
+        self.starter.stderr.close()
+
+
+# What is different in every namespace, or counts time and packets.
+CHANGING = ("link_netnsid", "stats64", "valid_life_time", "preferred_life_time", "hello_timer", "tcn_timer", "topology_change_timer",
+            "gc_timer", "age", "bridge_id", "root_id", "designated_bridge", "designated_root", "message_age_timer", "forward_delay_timer",
+            "hold_timer", "operstate", "state", "dadfailed", "carrier_changes", "id", "updated", "used", "confirmed", "port_no", "no", "perm_address", "tentative", "nodad")
+
+
+def stable(value):
+    if isinstance(value, dict):
+        return {key: stable(inner) for key, inner in value.items() if key not in CHANGING and inner is not None}
+    if isinstance(value, list):
+        return sorted((stable(inner) for inner in value), key=json.dumps)
+    return value
+
+
+def listing(pid):
+    """What there is, as one value for each question, once IPv6 has looked for duplicates of its addresses."""
+    while "tentative" in inside(pid, "ip", "addr"):
+        time.sleep(0.05)
+    questions = {"links": "ip -d -j link", "addresses": "ip -j addr", "routes": "ip -j route show table all",
+                 "routes6": "ip -6 -j route show table all", "rules": "ip -j rule", "rules6": "ip -6 -j rule",
+                 "neighbours": "ip -j neigh show nud permanent", "forwarding": "bridge -j fdb"}
+    answers = {name: json.loads(inside(pid, *question.split()) or "[]") for name, question in questions.items()}
+    answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"].startswith("02:")]  # ours
+    listed = {name: stable(answer) for name, answer in answers.items()}
+    # Rules of iptables come back as the same rules of nftables.
+    listed["filters"] = [" ".join(line.split()) for line in inside(pid, "nft", "list", "ruleset").splitlines() if not line.startswith("#")]
+    return listed
+
+
+def compare(before, after, without=()):
+    for name, old in before.items():
+        new = after[name]
+        if name in ("links", "addresses"):
+            old, new = ([{key: value for key, value in link.items() if key not in without} for link in links] for links in (old, new))
+        gone = [entry for entry in old if entry not in new]
+        more = [entry for entry in new if entry not in old]
+        check(not gone and not more, f"{name}: missing {gone}, new {more}")
+
+
+def through(script, *options):
+    """Through dump and restore: nothing may be different."""
+    tree = Tree(script)
+    new = None
+    with tempfile.TemporaryDirectory() as images:
+        try:
+            before = listing(tree.pid)
+            must(CRIU, "dump", "-t", tree.pid, "-D", images)
+            tree.starter.wait()
+            tree.alive = False
+            must(CRIU, "restore", "-d", "-D", images, "--pidfile", f"{images}/pid", *options)
+            new = pathlib.Path(f"{images}/pid").read_text()
+            compare(before, listing(new))
+        finally:
+            tree.end()
+            if new:
+                run("kill", "-9", new)
+
+
+def links():
+    """A bridge with its ports, both ends of a veth, an ifb, a vxlan: names, addresses, parameters, order of indexes."""
+    through("""
+ip link set lo up
+ip link add br0 type bridge forward_delay 700 ageing_time 12000
+ip link add va type veth peer name vb
+ip link set va master br0
+ip link property add dev vb altname a-much-longer-name-for-it
+ip link set vb alias 'the other end' txqueuelen 77 group 5 mtu 1400 address 02:00:00:00:00:0b
+ip link add ifb0 type ifb
+ip link add vx type vxlan id 42 dstport 4789 local 10.1.0.1 nolearning
+ip addr add 10.1.0.1/24 dev br0
+ip addr add fd00::1/64 dev br0 nodad
+ip addr add 10.2.0.1/24 dev vb
+ip link set br0 up; ip link set va up; ip link set vb up; ip link set vx up
+bridge link set dev va learning off hairpin on
+bridge fdb append 02:00:00:00:00:99 dev vx dst 10.1.0.9
+bridge fdb add 02:00:00:00:00:77 dev va master static
+ip neigh add 10.1.0.77 lladdr 02:00:00:00:00:77 nud permanent dev br0
+ip route add 10.9.0.0/16 via 10.1.0.2
+ip route add default via 10.1.0.3 table 100
+ip rule add from 10.2.0.0/16 table 100
+ip -6 route add fd01::/64 via fd00::2
+sleep 0.1
+""")
+
+
+def filters():
+    """Chains, sets, maps, counters, quotas, rules of iptables: the text that nft lists."""
+    through("""
+ip link set lo up
+nft -f - <<'RULES'
+table inet filter {
+    set blocked {
+        type ipv4_addr
+        flags interval
+        elements = { 10.0.0.0/8, 192.168.1.1 }
+    }
+    map ports {
+        type inet_service : verdict
+        elements = { 22 : accept, 80 : jump web }
+    }
+    counter seen {
+        packets 17 bytes 1234
+    }
+    chain web {
+        comment "include nothing"
+        limit rate 10/second burst 5 packets accept
+    }
+    chain input {
+        type filter hook input priority filter; policy accept;
+        ip saddr @blocked counter packets 3 bytes 4 drop
+        tcp dport vmap @ports
+        iifname "lo" counter name "seen" accept
+        ct state established,related accept
+    }
+}
+table ip nat {
+    chain post {
+        type nat hook postrouting priority srcnat; policy accept;
+        oifname "eth0" masquerade
+    }
+}
+table netdev early {
+}
+RULES
+iptables-nft -A INPUT -p tcp -m addrtype --dst-type LOCAL -j ACCEPT
+iptables-nft -A OUTPUT -p udp --dport 53 -m comment --comment 'a b' -j DROP
+""")
+
+
+def outside(way):
+    """The other end of a veth is on a bridge of the host's, found by name."""
+    def test():
+        with_host = f"unshare -n -- /usr/bin/python3 {__file__} {CRIU} {way}"
+        print(must(*with_host.split()).strip()) if os.environ.get("VERBOSE") else must(*with_host.split())
+    return test
+
+
+def settle():
+    must("ip", "link", "set", "lo", "up")
+    must("ip", "link", "add", "br9", "type", "bridge")
+    must("ip", "link", "set", "br9", "up")
+    must("ip", "addr", "add", "10.7.0.1/24", "dev", "br9")
+
+
+def reaches(pid):
+    """The container reaches the host over the pair."""
+    end = time.monotonic() + LIMIT
+    program = "import socket; s = socket.create_connection(('10.7.0.1', 7777), 1)"
+    with subprocess.Popen(["/usr/bin/python3", "-c", "import socket\ns = socket.create_server(('', 7777))\ns.accept()"]) as server:
+        try:
+            while run("nsenter", "-n", "-t", pid, "/usr/bin/python3", "-c", program)[0]:
+                check(time.monotonic() < end, "the container does not reach the host")
+                time.sleep(0.2)
+        finally:
+            server.kill()
+
+
+def start_with_pair():
+    starter = subprocess.Popen(["setsid", "unshare", "-n", "--", "/bin/sh", "-ec", """
+until ip link show eth0 2> /dev/null > /dev/null; do sleep 0.02; done
+ip link set lo up; ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.7.0.1
+exec sleep 1000"""], stdin=subprocess.DEVNULL)
+    own = os.readlink("/proc/self/ns/net")
+    while os.readlink(f"/proc/{starter.pid}/ns/net") == own:
+        time.sleep(0.02)
+    must("ip", "link", "add", "host0", "type", "veth", "peer", "name", "eth0", "netns", starter.pid)
+    must("ip", "link", "set", "host0", "master", "br9", "up")
+    while pathlib.Path(f"/proc/{starter.pid}/comm").read_text().strip() != "sleep":
+        time.sleep(0.02)
+    return starter
+
+
+def restore_with(images, *options):
+    return run(CRIU, "restore", "-d", "-D", images, "--pidfile", f"{images}/pid", *options)
+
+
+def dumped_pair(images):
+    starter = start_with_pair()
+    before = listing(starter.pid)
+    must(CRIU, "dump", "-t", starter.pid, "-D", images)
+    starter.wait()
+    return before
+
+
+def host_links():
+    return {(link["ifname"], link["ifindex"]) for link in json.loads(must("ip", "-j", "link"))}
+
+
+def pair(images):
+    before = dumped_pair(images)
+    status, output = restore_with(images, "--external", "veth[eth0]:host1@br9")
+    check(status == 0, output)
+    pid = pathlib.Path(f"{images}/pid").read_text()
+    try:
+        compare(before, listing(pid), without=("link_index",))  # the other end's number, where it is now
+        check("master br9" in must("ip", "link", "show", "host1"), "host1 is no port of the bridge")
+        reaches(pid)
+    finally:
+        run("kill", "-9", pid)
+
+
+def moved(images):
+    """A device of the host's goes inside; when the restore fails it is the host's again."""
+    before = dumped_pair(images)
+    must("ip", "link", "add", "host2", "type", "veth", "peer", "name", "spare")
+    must("ip", "link", "set", "host2", "master", "br9", "up")
+    status, _ = restore_with(images, "--external", "netdev[eth0]:spare", "--action-script", "/bin/false")
+    check(status != 0, "a restore whose hook fails succeeds")
+    must("ip", "link", "show", "spare")
+    status, output = restore_with(images, "--external", "netdev[eth0]:spare")
+    check(status == 0, output)
+    pid = pathlib.Path(f"{images}/pid").read_text()
+    try:
+        compare(before, listing(pid), without=("link_index",))  # the other end's number, where it is now
+        reaches(pid)
+    finally:
+        run("kill", "-9", pid)
+
+
+def unnamed(images):
+    """Nobody says where the other end is to be: it gets a name of the kernel's."""
+    dumped_pair(images)
+    before = host_links()
+    status, output = restore_with(images)
+    check(status == 0, output)
+    pid = pathlib.Path(f"{images}/pid").read_text()
+    try:
+        check(host_links() - before, "no other end in the host's network")
+    finally:
+        run("kill", "-9", pid)
+
+
+WAYS = {"pair": pair, "moved": moved, "unnamed": unnamed}
+TESTS = {"links": links, "filters": filters, **{f"outside: {way}": outside(way) for way in WAYS}}
+
+
+def main():
+    if len(sys.argv) > 2:
+        settle()
+        with tempfile.TemporaryDirectory() as images:
+            WAYS[sys.argv[2]](images)
+        return 0
+    failed = False
+    for name, test in TESTS.items():
+        try:
+            test()
+            print(f"ok network: {name}")
+        except Failure as failure:
+            failed = True
+            print(f"not ok network: {name}: {failure}")
+    return failed
+
+
+sys.exit(main())
