@@ -88,7 +88,7 @@ def listing(pid):
                  "routes6": "ip -6 -j route show table all", "rules": "ip -j rule", "rules6": "ip -6 -j rule",
                  "neighbours": "ip -j neigh show nud permanent", "forwarding": "bridge -j fdb"}
     answers = {name: json.loads(inside(pid, *question.split()) or "[]") for name, question in questions.items()}
-    answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"].startswith("02:")]  # ours
+    answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"][-2:] in ("77", "99")]  # not those that are learned
     listed = {name: stable(answer) for name, answer in answers.items()}
     # Rules of iptables come back as the same rules of nftables.
     listed["filters"] = [" ".join(line.split()) for line in inside(pid, "nft", "list", "ruleset").splitlines() if not line.startswith("#")]
