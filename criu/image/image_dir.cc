@@ -43,11 +43,14 @@ base::Result<uint64_t> ImageDir::file_size(ImageKind kind, uint64_t id) const {
 
 base::Result<std::optional<ImageDir>> ImageDir::parent() const {
     base::UniqueFd dir(openat(dir_.get(), "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!dir && errno == ENOENT)
+    if (dir)
+        return ImageDir(std::move(dir));
+    base::Error error = base::Error::sys("the directory that the images build on");
+    struct stat link {};
+    if (error.code() == ENOENT && fstatat(dir_.get(), "parent", &link, AT_SYMLINK_NOFOLLOW) < 0)
         return std::nullopt;
-    if (!dir)
-        return base::fail_sys("parent");
-    return ImageDir(std::move(dir));
+    return base::fail(
+        std::move(error.hint("the directories of a chain have to keep their places relative to each other")));
 }
 
 base::Result<std::optional<OpenImage>> ImageDir::open_entries(ImageKind kind, uint64_t id) const {

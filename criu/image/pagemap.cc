@@ -25,9 +25,9 @@ uint64_t end_of(const img::pagemap_entry &run) {
 }
 
 uint32_t flags_of(const img::pagemap_entry &run) {
-    if (run.has_flags())
-        return run.flags();
-    return run.in_parent() ? kPeParent : kPePresent;
+    if (run.in_parent()) // whatever the flags say, as CRIU reads it
+        return kPeParent;
+    return run.has_flags() ? run.flags() : kPePresent;
 }
 
 uint64_t PagemapImage::stored_pages() const {

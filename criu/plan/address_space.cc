@@ -59,10 +59,8 @@ Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
 
 /// Whether the mapping's first own page lies in [start, end).
 bool has_pages(const TaskImage &task, uint64_t start, uint64_t end) {
-    const auto &runs = task.pagemap.entries;
-    auto it = std::partition_point(runs.begin(), runs.end(),
-                                   [&](const img::pagemap_entry &run) { return image::end_of(run) <= start; });
-    return it != runs.end() && it->vaddr() < end;
+    const auto run = task.pages.first_behind(start);
+    return run != task.pages.runs.end() && run->start < end;
 }
 
 /// Protection while in the arena: writable where contents come in.

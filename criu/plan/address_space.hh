@@ -75,13 +75,13 @@ void rebase(AddressSpace &space, const Arena &arena);
 /// What the agent finds around it when it starts.
 struct Surroundings {
     Arena arena;
-    std::vector<Range> special;              ///< the current vvar and vdso mappings, ascending, contiguous
-    uint64_t vdso_home = 0;                  ///< where the vdso and its data go; 0: to where the image has its own
-    std::vector<VdsoPatch> vdso_patches;     ///< for the image's vdso, which then is memory like any other
-    int exe_fd = -1;                         ///< descriptor of the program, closed by the agent
-    int null_fd = -1;                        ///< /dev/null, closed by the agent
-    int proc_fd = -1;                        ///< /proc, closed by the agent; only where files are opened late
-    const image::ImageDir *images = nullptr; ///< for the state that lies in memory contents (AIO rings)
+    std::vector<Range> special;          ///< the current vvar and vdso mappings, ascending, contiguous
+    uint64_t vdso_home = 0;              ///< where the vdso and its data go; 0: to where the image has its own
+    std::vector<VdsoPatch> vdso_patches; ///< for the image's vdso, which then is memory like any other
+    int exe_fd = -1;                     ///< descriptor of the program, closed by the agent
+    int null_fd = -1;                    ///< /dev/null, closed by the agent
+    int proc_fd = -1;                    ///< /proc, closed by the agent; only where files are opened late
+    const pages::Chain *chain = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 
 /// Files the operations of the stages Unmap and Memory.

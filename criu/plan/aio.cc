@@ -1,5 +1,7 @@
 #include "criu/plan/aio.hh"
 
+#include "criu/pages/source.hh"
+
 #include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -27,23 +29,13 @@ struct Iocb {
 static_assert(sizeof(Iocb) == 64);
 
 /// The ring's tail in the image.
-Result<uint32_t> tail_of(const TaskImage &task, const image::ImageDir &images, uint64_t address) {
+Result<uint32_t> tail_of(const TaskImage &task, const pages::Chain &chain, uint64_t address) {
     constexpr uint64_t kTailAt = 12;
-    uint64_t offset = 0;
-    auto file = TRY(images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
-    for (const img::pagemap_entry &run : task.pagemap.entries) {
-        const uint64_t bytes = image::pages_of(run) * base::kPageSize;
-        uint32_t tail = 0;
-        if (run.vaddr() <= address && address < run.vaddr() + bytes) {
-            const auto at = static_cast<off_t>(offset + (address - run.vaddr()) + kTailAt);
-            if (!file || pread(file->get(), &tail, sizeof tail, at) != sizeof tail)
-                break;
-            return tail;
-        }
-        offset += bytes;
-    }
-    return base::bad_image(
-        fmt::format("mm-{}.img: the contents of the AIO ring at {:#x} are missing", task.pid, address));
+    uint32_t tail = 0;
+    const auto source = TRY(pages::PageSource::open(chain, task.pages));
+    TRY_CTX(source.read(task.pages, address + kTailAt, std::as_writable_bytes(std::span(&tail, 1))),
+            fmt::format("mm-{}.img: the AIO ring at {:#x}", task.pid, address));
+    return tail;
 }
 
 /// Moves the kernel's tail.
@@ -59,14 +51,14 @@ void plan_empty_requests(ThreadPlan &plan, uint64_t context, uint32_t count, int
                      {context, count, plan.data().add(std::as_bytes(std::span(pointers)))});
 }
 
-Result<void> plan_ring(ThreadPlan &plan, const TaskImage &task, const image::ImageDir &images,
+Result<void> plan_ring(ThreadPlan &plan, const TaskImage &task, const pages::Chain &chain,
                        const img::aio_ring_entry &ring, const AddressSpace &space, const Surroundings &around) {
     auto region = std::find_if(space.regions.begin(), space.regions.end(), [&](const Region &r) {
         return r.kind == Region::Kind::AioRing && r.start == ring.id();
     });
     if (region == space.regions.end() || ring.nr_req() == 0 || region->size() < kHeaderSize)
         return base::bad_image(fmt::format("mm-{}.img: the AIO ring {:#x} has no mapping", task.pid, ring.id()));
-    const uint32_t tail = TRY(tail_of(task, images, ring.id()));
+    const uint32_t tail = TRY(tail_of(task, chain, ring.id()));
     if (tail > (region->size() - kHeaderSize) / kEventSize)
         return base::bad_image(fmt::format("mm-{}.img: the AIO ring {:#x} is damaged", task.pid, ring.id()));
     const uint64_t context = plan.data().reserve(8);
@@ -85,7 +77,7 @@ Result<void> plan_ring(ThreadPlan &plan, const TaskImage &task, const image::Ima
 
 Result<void> plan_aio(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, const Surroundings &around) {
     for (const img::aio_ring_entry &ring : task.mm.aios())
-        TRY(plan_ring(plan, task, *around.images, ring, space, around));
+        TRY(plan_ring(plan, task, *around.chain, ring, space, around));
     if (around.null_fd >= 0)
         plan.call(Stage::Memory, "close /dev/null", SYS_close, {static_cast<uint64_t>(around.null_fd)});
     return {};

@@ -63,8 +63,9 @@ Result<void> load_threads(const image::ImageDir &images, const img::pstree_entry
     return {};
 }
 
-Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_entry &entry, bool fdinfo_per_id,
+Result<TaskImage> load_task(const pages::Chain &chain, const img::pstree_entry &entry, bool fdinfo_per_id,
                             Haste haste) {
+    const image::ImageDir &images = chain.newest();
     TaskImage task{.pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid()};
     auto leader = TRY(required<img::core_entry>(images, ImageKind::Core, task.pid, "core"));
     if (!leader.has_tc())
@@ -87,8 +88,7 @@ Result<TaskImage> load_task(const image::ImageDir &images, const img::pstree_ent
     share_sandbox(task);
     task.mm = TRY(required<img::mm_entry>(images, ImageKind::Mm, task.pid, "mm"));
     task.fs = TRY(required<img::fs_entry>(images, ImageKind::Fs, task.pid, "fs"));
-    task.pagemap = TRY(images.read_pagemap(ImageKind::Pagemap, task.pid));
-    TRY(image::check_pages_file(images, ImageKind::Pagemap, task.pid, task.pagemap));
+    task.pages = TRY(pages::index_pages(chain, ImageKind::Pagemap, task.pid));
     return task;
 }
 
@@ -113,7 +113,7 @@ Result<void> check_ids(const std::vector<img::pstree_entry> &tree) {
 Result<void> load_tasks(Checkpoint &checkpoint, const std::vector<img::pstree_entry> &tree, Haste haste) {
     for (const img::pstree_entry &entry : tree)
         checkpoint.tasks.push_back(
-            TRY(load_task(checkpoint.images, entry, checkpoint.inventory.fdinfo_per_id(), haste)));
+            TRY(load_task(checkpoint.chain, entry, checkpoint.inventory.fdinfo_per_id(), haste)));
     return {};
 }
 
@@ -128,12 +128,12 @@ img::remap_file_path_entry with_type(img::remap_file_path_entry remap) {
 }
 
 Result<void> load_files(Checkpoint &checkpoint) {
-    for (img::file_entry &file : TRY(checkpoint.images.read<img::file_entry>(ImageKind::Files))) {
+    for (img::file_entry &file : TRY(checkpoint.images().read<img::file_entry>(ImageKind::Files))) {
         const uint32_t id = file.id();
         if (!checkpoint.files.emplace(id, std::move(file)).second)
             return base::bad_image(fmt::format("files.img: file {} is there twice", id));
     }
-    for (const auto &remap : TRY(checkpoint.images.read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
+    for (const auto &remap : TRY(checkpoint.images().read<img::remap_file_path_entry>(ImageKind::RemapFpath)))
         checkpoint.remaps.emplace(remap.orig_id(), with_type(remap));
     return {};
 }
@@ -155,7 +155,7 @@ Result<void> need_early_file(const Checkpoint &checkpoint, uint32_t id, const st
 Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
     if (checkpoint.tables.contains(files_id))
         return {};
-    auto entries = TRY(checkpoint.images.read<img::fdinfo_entry>(ImageKind::Fdinfo, files_id));
+    auto entries = TRY(checkpoint.images().read<img::fdinfo_entry>(ImageKind::Fdinfo, files_id));
     std::sort(entries.begin(), entries.end(), [](auto &a, auto &b) { return a.fd() < b.fd(); });
     for (size_t i = 0; i < entries.size(); i++) {
         const std::string whose = fmt::format("fdinfo-{}.img: fd {}", files_id, entries[i].fd());
@@ -266,8 +266,8 @@ void find_holders(Checkpoint &checkpoint) {
 } // namespace
 
 Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
-    Checkpoint checkpoint{.images = TRY(image::ImageDir::open(images_dir_fd))};
-    auto inventory = TRY(checkpoint.images.read_one<img::inventory_entry>(ImageKind::Inventory));
+    Checkpoint checkpoint{.chain = TRY(pages::Chain::open(images_dir_fd))};
+    auto inventory = TRY(checkpoint.images().read_one<img::inventory_entry>(ImageKind::Inventory));
     if (!inventory)
         return base::fail(base::Error(base::ErrorKind::BadImage,
                                       "the directory is not a complete checkpoint: inventory.img is missing")
@@ -276,8 +276,12 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     if (inventory->img_version() == 0 || inventory->img_version() > kNewest)
         return base::bad_image(
             fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
+    if (inventory->has_pre_dump_mode())
+        return base::fail(
+            base::Error(base::ErrorKind::BadImage, "the directory holds a pre-dump: only memory, and no processes")
+                .hint("name the directory of the dump that followed with -D"));
     checkpoint.inventory = std::move(*inventory);
-    const auto tree = TRY(checkpoint.images.read<img::pstree_entry>(ImageKind::Pstree));
+    const auto tree = TRY(checkpoint.images().read<img::pstree_entry>(ImageKind::Pstree));
     TRY(check_ids(tree));
     auto files = [&] { return load_files(checkpoint); };
     auto tasks = [&] { return load_tasks(checkpoint, tree, haste); };
@@ -295,9 +299,9 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     find_holders(checkpoint);
     if (checkpoint.root().dead())
         return base::bad_image("pstree.img: the root task is a zombie");
-    for (auto &lock : TRY(checkpoint.images.read<img::file_lock_entry>(ImageKind::FileLocks)))
+    for (auto &lock : TRY(checkpoint.images().read<img::file_lock_entry>(ImageKind::FileLocks)))
         checkpoint.locks.emplace(lock.pid(), lock);
-    if (auto seccomp = TRY(checkpoint.images.read_one<img::seccomp_entry>(ImageKind::Seccomp)))
+    if (auto seccomp = TRY(checkpoint.images().read_one<img::seccomp_entry>(ImageKind::Seccomp)))
         checkpoint.seccomp = std::move(*seccomp);
     return checkpoint;
 }

@@ -3,7 +3,7 @@
 
 #include "base/ids.hh"
 #include "criu/image/image_dir.hh"
-#include "criu/image/pagemap.hh"
+#include "criu/pages/index.hh"
 #include "file-lock.pb.h"
 #include "images_pb.hh"
 
@@ -27,7 +27,7 @@ struct TaskImage {
     img::task_kobj_ids_entry ids;
     img::mm_entry mm;
     img::fs_entry fs;
-    image::PagemapImage pagemap;
+    pages::PageIndex pages;        ///< of private memory
     std::vector<uint32_t> forkers; ///< threads that have forked children, without the leader, ascending
 
     const img::core_entry &core() const { return threads.front().core; }
@@ -42,7 +42,7 @@ struct Holder {
 };
 
 struct Checkpoint {
-    image::ImageDir images;
+    pages::Chain chain; ///< the images and those that they build on
     img::inventory_entry inventory;
     std::vector<TaskImage> tasks; ///< parents before children; the first is the root
     std::map<uint32_t, img::file_entry> files;
@@ -53,6 +53,7 @@ struct Checkpoint {
     bool has_late_files = false;                        ///< files that wait until all processes and threads exist
     img::seccomp_entry seccomp;
 
+    const image::ImageDir &images() const { return chain.newest(); }
     const TaskImage &root() const { return tasks.front(); }
 };
 

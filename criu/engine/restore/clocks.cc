@@ -12,7 +12,7 @@
 namespace restore {
 
 Result<bool> clock_is_behind(const plan::Checkpoint &checkpoint, bool unprivileged, base::Log &log) {
-    const auto saved = TRY(checkpoint.images.read_one<img::timens_entry>(image::ImageKind::Timens));
+    const auto saved = TRY(checkpoint.images().read_one<img::timens_entry>(image::ImageKind::Timens));
     timespec now{};
     if (!saved || clock_gettime(CLOCK_MONOTONIC, &now) < 0)
         return false;

@@ -42,7 +42,7 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
     const uint64_t room_for_vdso = vdso.in_place ? 0 : plan::Arena::kParkingSize;
     around.arena = TRY(plan::place_arena(std::move(taken), memory + room_for_vdso));
     around.special = own.special;
-    around.images = &checkpoint.images;
+    around.chain = &checkpoint.chain;
     if (!vdso.in_place) {
         // Right behind the arena, which is as free in all tasks, and stays when the arena goes.
         around.arena.size -= room_for_vdso;

@@ -188,14 +188,14 @@ Result<void> open_files(RestoreContext &context) {
     settings.tcp_close |= context.checkpoint.inventory.tcp_close();
     resource::FileOpenContext files{.options = settings,
                                     .plugins = context.plugins,
-                                    .images = context.checkpoint.images,
+                                    .images = context.checkpoint.images(),
                                     .log = context.log,
                                     .files = context.checkpoint.files,
                                     .remaps = context.checkpoint.remaps,
                                     .net_namespace = context.checkpoint.root().ids.net_ns_id()};
     files.is_held = [&](uint32_t id) { return context.checkpoint.first_holders.contains(id); };
     files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
-        return fill_shared(context.checkpoint.images, id, memory, size);
+        return fill_shared(context.checkpoint.chain, id, memory, size);
     };
     files.hand_over_terminal = [&](int master) { return context.notifier.hand_over_terminal(master); };
     Opener opener(context, files);
@@ -258,7 +258,7 @@ Result<void> lead_session(RestoreContext &context, const plan::Node &node) {
     auto settle = settle_context(context, context.task(node), nothing);
     for (const FileKind *kind : resource::file_kinds())
         if (kind->lead_session)
-            TRY_CTX(kind->lead_session(settle, context.checkpoint.images), kind->name);
+            TRY_CTX(kind->lead_session(settle, context.checkpoint.images()), kind->name);
     return {};
 }
 
@@ -269,7 +269,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
     if (task.pid == task.sid)
         for (const FileKind *kind : resource::file_kinds())
             if (kind->settle_session)
-                TRY_CTX(kind->settle_session(settle, context.checkpoint.images), kind->name);
+                TRY_CTX(kind->settle_session(settle, context.checkpoint.images()), kind->name);
     table = TRY(fill_table(context, task, placeholder));
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);

@@ -95,13 +95,28 @@ bool move(int uffd, std::byte *to, std::byte *from, uint64_t bytes) {
     return true;
 }
 
+/// The part of the piece that lies in the memory; empty if none does.
+Fill clip(const Fill &piece, std::byte *from, std::byte *to) {
+    std::byte *start = std::max(piece.to, from), *end = std::min(piece.to + piece.bytes, to);
+    if (start >= end)
+        return {};
+    const auto skipped = static_cast<uint64_t>(start - piece.to);
+    return {start, static_cast<uint64_t>(end - start), piece.fd, piece.offset + skipped};
+}
+
 /// The work of all threads of one run.
 class Work {
 public:
-    Work(int fd, int uffd, const std::vector<Fill> &fills) : fd_(fd), uffd_(uffd) {
-        for (Fill fill : fills)
-            for (; fill.bytes; fill.to += kChunk, fill.offset += kChunk, fill.bytes -= std::min(fill.bytes, kChunk))
-                chunks_.push_back({fill.to, std::min(fill.bytes, kChunk), fill.offset});
+    Work(int uffd, const std::vector<Fill> &pieces, const std::vector<Stretch> &stretches)
+        : uffd_(uffd), pieces_(pieces) {
+        for (Stretch rest : stretches)
+            while (rest.bytes) {
+                const uint64_t here = std::min(rest.bytes, kChunk);
+                chunks_.push_back({rest.to, here, rest.first});
+                rest.to += here, rest.bytes -= here;
+                while (rest.bytes && pieces_[rest.first].to + pieces_[rest.first].bytes <= rest.to)
+                    rest.first++;
+            }
     }
 
     void run_one_thread() {
@@ -113,28 +128,44 @@ public:
 
     std::vector<Fill> left() {
         for (size_t i; (i = next_++) < chunks_.size();)
-            left_.push_back(chunks_[i]);
+            leave(chunks_[i]);
         return std::move(left_);
     }
 
 private:
-    bool fill(const Fill &chunk, Staging &staging) {
+    bool fill(const Stretch &chunk, Staging &staging) {
         const uint64_t before = now_ns();
-        if (!read_all(fd_, staging.get(), chunk.bytes, chunk.offset) ||
-            !move(uffd_, chunk.to, staging.get(), chunk.bytes))
+        const bool read = for_each_piece(chunk, [&](const Fill &piece) {
+            return read_all(piece.fd, staging.get() + (piece.to - chunk.to), piece.bytes, piece.offset);
+        });
+        if (!read || !move(uffd_, chunk.to, staging.get(), chunk.bytes))
             return false;
         if ((now_ns() - before) / (chunk.bytes >> 20) > kColdNsPerMiB)
             cold_ = true;
         return true;
     }
 
-    void leave(const Fill &chunk) {
+    void leave(const Stretch &chunk) {
         std::lock_guard lock(mutex_);
-        left_.push_back(chunk);
+        for_each_piece(chunk, [&](const Fill &piece) {
+            left_.push_back(piece);
+            return true;
+        });
     }
 
-    int fd_, uffd_;
-    std::vector<Fill> chunks_;
+    bool for_each_piece(const Stretch &chunk, auto &&use) const {
+        std::byte *end = chunk.to + chunk.bytes;
+        for (size_t i = chunk.first; i < pieces_.size() && pieces_[i].to < end; i++)
+            if (const Fill piece = clip(pieces_[i], chunk.to, end); piece.bytes == 0)
+                break; // of another stretch
+            else if (!use(piece))
+                return false;
+        return true;
+    }
+
+    int uffd_;
+    const std::vector<Fill> &pieces_;
+    std::vector<Stretch> chunks_;
     std::atomic<size_t> next_{0};
     std::atomic<bool> cold_{false};
     std::mutex mutex_;
@@ -143,27 +174,32 @@ private:
 
 } // namespace
 
-HugeFiller::HugeFiller(int fd) : fd_(fd) {}
-
-std::vector<Fill> HugeFiller::take(const Fill &fill) {
-    const uint64_t start = huge_up(address(fill.to)), end = huge_down(address(fill.to) + fill.bytes);
+std::vector<Fill> HugeFiller::take(const std::vector<Fill> &pieces) {
+    if (pieces.empty())
+        return {};
+    std::byte *first = pieces.front().to, *last = pieces.back().to + pieces.back().bytes;
+    const uint64_t start = huge_up(address(first)), end = huge_down(address(last));
     if (end <= start || end - start < kWorthIt)
-        return {fill};
+        return pieces;
     if (!uffd_) {
         uffd_ = open_uffd();
         if (!uffd_)
-            return {fill};
+            return pieces;
     }
     UffdioRegister range{{start, end - start}, kUffdModeMissing, 0};
     if (ioctl(uffd_.get(), kUffdioRegister, &range) < 0)
-        return {fill};
-    const uint64_t head = start - address(fill.to), middle = end - start;
-    taken_.push_back({fill.to + head, middle, fill.offset + head});
+        return pieces;
+    std::byte *from = first + (start - address(first)), *to = first + (end - address(first));
+    taken_.push_back({from, end - start, pieces_.size()});
     std::vector<Fill> rest;
-    if (head)
-        rest.push_back({fill.to, head, fill.offset});
-    if (head + middle < fill.bytes)
-        rest.push_back({fill.to + head + middle, fill.bytes - head - middle, fill.offset + head + middle});
+    for (const Fill &piece : pieces) {
+        if (const Fill head = clip(piece, first, from); head.bytes)
+            rest.push_back(head);
+        if (const Fill middle = clip(piece, from, to); middle.bytes)
+            pieces_.push_back(middle);
+        if (const Fill tail = clip(piece, to, last); tail.bytes)
+            rest.push_back(tail);
+    }
     return rest;
 }
 
@@ -171,9 +207,9 @@ base::Result<std::vector<Fill>> HugeFiller::run() {
     if (taken_.empty())
         return std::vector<Fill>{};
     uint64_t total = 0;
-    for (const Fill &fill : taken_)
-        total += fill.bytes;
-    Work work(fd_, uffd_.get(), taken_);
+    for (const Stretch &stretch : taken_)
+        total += stretch.bytes;
+    Work work(uffd_.get(), pieces_, taken_);
     const uint64_t wanted = std::min<uint64_t>({total / kPerThread, std::thread::hardware_concurrency(), kMostThreads});
     std::vector<std::thread> helpers;
     for (uint64_t i = 1; i < wanted; i++)
@@ -182,14 +218,16 @@ base::Result<std::vector<Fill>> HugeFiller::run() {
     for (std::thread &helper : helpers)
         helper.join();
     // Before anybody touches the rest: a fault in a registered range would wait for ever.
-    for (const Fill &fill : taken_) {
-        UffdioRange range{address(fill.to), fill.bytes};
+    for (const Stretch &stretch : taken_) {
+        UffdioRange range{address(stretch.to), stretch.bytes};
         if (ioctl(uffd_.get(), kUffdioUnregister, &range) < 0)
             return base::fail_sys("UFFDIO_UNREGISTER");
     }
     uffd_.reset();
     taken_.clear();
-    return work.left();
+    std::vector<Fill> left = work.left();
+    pieces_.clear();
+    return left;
 }
 
 } // namespace restore

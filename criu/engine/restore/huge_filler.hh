@@ -22,22 +22,29 @@ namespace restore {
 struct Fill {
     std::byte *to = nullptr;
     uint64_t bytes = 0;
+    int fd = -1;
     uint64_t offset = 0; ///< in the file
+};
+
+/// Memory that is filled as a whole, from several pieces of files.
+struct Stretch {
+    std::byte *to = nullptr;
+    uint64_t bytes = 0;
+    size_t first = 0; ///< of its pieces
 };
 
 class HugeFiller {
 public:
-    /// Nothing to be filled here is a valid answer: then take() takes nothing.
-    explicit HugeFiller(int fd);
-    /// Splits off the part that can be filled by huge pages; what remains (at most two pieces) is the caller's.
-    std::vector<Fill> take(const Fill &fill);
+    /// Splits off the part that can be filled by huge pages; what remains at the two ends is the caller's, and all of
+    /// it where this cannot be done here. `pieces`: memory without a gap.
+    std::vector<Fill> take(const std::vector<Fill> &pieces);
     /// Fills what was taken. What it had to leave is returned to be filled in the ordinary way.
     base::Result<std::vector<Fill>> run();
 
 private:
-    int fd_;
     base::UniqueFd uffd_;
-    std::vector<Fill> taken_;
+    std::vector<Fill> pieces_; ///< of all stretches
+    std::vector<Stretch> taken_;
 };
 
 } // namespace restore

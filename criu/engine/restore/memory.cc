@@ -1,7 +1,6 @@
 #include "criu/engine/restore/memory.hh"
 
 #include "criu/engine/restore/page_reader.hh"
-#include "criu/image/pagemap.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 
@@ -47,15 +46,15 @@ Result<void> move_beginning(void *from, uint64_t size, const Region &region) {
 /// Shared memory that nobody else maps: made and filled in place, without a descriptor. Programs may have tens of
 /// thousands of such mappings, more than the limit on open files.
 Result<void> map_unshared(const RestoreContext &context, const Region &region) {
-    const auto pagemap = TRY(context.checkpoint.images.read_pagemap(image::ImageKind::ShmemPagemap, region.object));
-    const uint64_t size = std::max(region.size(), told_size(pagemap));
+    const auto pages = TRY(pages::index_pages(context.checkpoint.chain, image::ImageKind::ShmemPagemap, region.object));
+    const uint64_t size = std::max(region.size(), pages.object_size());
     const bool whole = size == region.size();
     const int flags =
         MAP_SHARED | MAP_ANONYMOUS | (whole ? MAP_FIXED : 0) | static_cast<int>(region.flags & MAP_NORESERVE);
     void *at = mmap(whole ? pointer(region.at) : nullptr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (at == MAP_FAILED)
         return base::fail_sys(fmt::format("map {} bytes for {:#x}", size, region.start));
-    TRY(fill_shared(context.checkpoint.images, region.object, pagemap, static_cast<std::byte *>(at), size));
+    TRY(fill_shared(context.checkpoint.chain, region.object, pages, static_cast<std::byte *>(at), size));
     if (!whole) // The end of it is mapped nowhere, but stays.
         TRY(move_beginning(at, size, region));
     if (mprotect(pointer(region.at), region.size(), static_cast<int>(region.prot)) < 0)
@@ -123,21 +122,17 @@ void forget_others_pages(const plan::TaskImage &parent, const plan::TaskImage &t
         if (from < to)
             madvise(pointer(region.at + (from - region.start)), to - from, MADV_DONTNEED);
     };
-    auto first_behind = [](const image::PagemapImage &pagemap, uint64_t at) {
-        return std::partition_point(pagemap.entries.begin(), pagemap.entries.end(),
-                                    [&](const img::pagemap_entry &run) { return image::end_of(run) <= at; });
-    };
-    for (auto theirs = first_behind(parent.pagemap, region.start);
-         theirs != parent.pagemap.entries.end() && theirs->vaddr() < region.end; ++theirs) {
-        uint64_t at = std::max(theirs->vaddr(), region.start);
-        const uint64_t end = std::min(image::end_of(*theirs), region.end);
-        for (auto own = first_behind(task.pagemap, at); at < end; ++own) {
-            if (own == task.pagemap.entries.end() || own->vaddr() >= end) {
+    for (auto theirs = parent.pages.first_behind(region.start);
+         theirs != parent.pages.runs.end() && theirs->start < region.end; ++theirs) {
+        uint64_t at = std::max(theirs->start, region.start);
+        const uint64_t end = std::min(theirs->end, region.end);
+        for (auto own = task.pages.first_behind(at); at < end; ++own) {
+            if (own == task.pages.runs.end() || own->start >= end) {
                 drop(at, end);
                 break;
             }
-            drop(at, own->vaddr());
-            at = std::max(at, image::end_of(*own));
+            drop(at, own->start);
+            at = std::max(at, own->end);
         }
     }
 }
@@ -159,7 +154,7 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
     for (const Region &region : space.regions)
         if (parent && part_of(region) == part && region.inherited)
             forget_others_pages(*parent, task, region);
-    return read_pages(context.checkpoint.images, task, parent ? &parent->pagemap : nullptr, targets(space, part),
+    return read_pages(context.checkpoint.chain, task, parent ? &parent->pages : nullptr, targets(space, part),
                       counters);
 }
 
@@ -181,14 +176,14 @@ Result<void> create_shared_memory(RestoreContext &context) {
     for (auto [id, use] : uses) {
         if (use.mappings == 1 && !use.partial)
             continue; // see map_unshared()
-        const auto pagemap = TRY(context.checkpoint.images.read_pagemap(image::ImageKind::ShmemPagemap, id));
-        const uint64_t size = std::max(use.size, told_size(pagemap));
+        const auto pages = TRY(pages::index_pages(context.checkpoint.chain, image::ImageKind::ShmemPagemap, id));
+        const uint64_t size = std::max(use.size, pages.object_size());
         // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are
         // then of the same kind ("/dev/zero (deleted)"), whatever their offset.
         void *at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED)
             return base::fail_sys(fmt::format("map {} bytes of shared memory", size));
-        TRY(fill_shared(context.checkpoint.images, id, pagemap, static_cast<std::byte *>(at), size));
+        TRY(fill_shared(context.checkpoint.chain, id, pages, static_cast<std::byte *>(at), size));
         const auto start = reinterpret_cast<uint64_t>(at);
         base::UniqueFd fd(
             open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));

@@ -97,13 +97,13 @@ Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet
         const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks;
         if (!row.fill || (!own && !continues_clocks))
             continue;
-        resource::NamespaceFillContext fill{.images = context.checkpoint.images,
+        resource::NamespaceFillContext fill{.images = context.checkpoint.images(),
                                             .log = context.log,
                                             .options = context.request.namespaces,
                                             .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
                                             .segments = segments,
                                             .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
-                                                return fill_shared(context.checkpoint.images, id, memory, size);
+                                                return fill_shared(context.checkpoint.chain, id, memory, size);
                                             }};
         TRY_CTX(row.fill(fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }

@@ -1,6 +1,7 @@
 #include "criu/engine/restore/page_reader.hh"
 
 #include "criu/engine/restore/huge_filler.hh"
+#include "criu/pages/source.hh"
 
 #include <algorithm>
 #include <climits>
@@ -22,10 +23,10 @@ std::byte *bytes_at(uint64_t address) {
     return reinterpret_cast<std::byte *>(address);
 }
 
-/// Reads that follow each other in the file, gathered into few calls.
-class Gatherer {
+/// Reads that follow each other in one file, gathered into few calls.
+class FileGatherer {
 public:
-    explicit Gatherer(int fd) : fd_(fd) {}
+    explicit FileGatherer(int fd) : fd_(fd) {}
 
     Result<void> add(std::byte *to, uint64_t bytes, uint64_t offset) {
         if (!vectors_.empty() && (offset != start_ + bytes_ || vectors_.size() == kVectors))
@@ -81,9 +82,26 @@ private:
     uint64_t start_ = 0, bytes_ = 0;
 };
 
+/// Reads from the files of a chain, whose pages may alternate: each file is read in its own order.
+class Gatherer {
+public:
+    Result<void> add(const Fill &fill) {
+        auto file = files_.try_emplace(fill.fd, fill.fd).first;
+        return file->second.add(fill.to, fill.bytes, fill.offset);
+    }
+    Result<void> flush() {
+        for (auto &[fd, file] : files_)
+            TRY(file.flush());
+        return {};
+    }
+
+private:
+    std::map<int, FileGatherer> files_;
+};
+
 /// Compares pages with what the parent has left there, and writes those that differ.
-Result<void> merge(int fd, const Fill &fill, std::vector<std::byte> &buffer, MemoryCounters &counters) {
-    const auto [at, bytes, offset] = fill;
+Result<void> merge(const Fill &fill, std::vector<std::byte> &buffer, MemoryCounters &counters) {
+    const auto [at, bytes, fd, offset] = fill;
     buffer.resize(kCompareBuffer);
     for (uint64_t done = 0; done < bytes;) {
         const uint64_t chunk = std::min<uint64_t>(kCompareBuffer, bytes - done);
@@ -104,128 +122,112 @@ Result<void> merge(int fd, const Fill &fill, std::vector<std::byte> &buffer, Mem
     return {};
 }
 
-Result<void> refuse_incremental(const img::pagemap_entry &run) {
-    if (!(image::flags_of(run) & image::kPePresent))
-        return base::unsupported("the images are incremental (--prev-images-dir), which is not supported yet");
-    return {};
-}
-
 /// Brings the pages of one task to their regions, each the cheapest way.
 class TaskPages {
 public:
-    TaskPages(int fd, const image::PagemapImage *parent, MemoryCounters &counters)
-        : fd_(fd), parent_(parent), counters_(counters), gatherer_(fd), huge_(fd) {}
+    TaskPages(const pages::PageIndex *parent, MemoryCounters &counters) : parent_(parent), counters_(counters) {}
 
-    /// Pages for [at, at + fill.bytes), addresses as in the task.
+    /// Pages for [at, at + fill.bytes), addresses as in the task; ascending.
     Result<void> add(const Region &region, uint64_t at, const Fill &fill) {
         if (region.inherited && parent_)
             return add_inherited(at, fill);
         counters_.restored += fill.bytes / base::kPageSize;
-        for (const Fill &rest :
-             region.kind == Region::Kind::Anonymous && !region.small_pages ? huge_.take(fill) : std::vector{fill})
-            TRY(gatherer_.add(rest.to, rest.bytes, rest.offset));
+        if (region.kind != Region::Kind::Anonymous || region.small_pages)
+            return gatherer_.add(fill);
+        if (!stretch_.empty() && (&region != region_ || stretch_.back().to + stretch_.back().bytes != fill.to))
+            TRY(end_stretch());
+        region_ = &region;
+        stretch_.push_back(fill);
         return {};
     }
 
     Result<void> finish() {
+        TRY(end_stretch());
         for (const Fill &rest : TRY(huge_.run()))
-            TRY(gatherer_.add(rest.to, rest.bytes, rest.offset));
+            TRY(gatherer_.add(rest));
         return gatherer_.flush();
     }
 
 private:
+    /// What lies without a gap in one region can be filled by huge pages, from however many files it comes.
+    Result<void> end_stretch() {
+        for (const Fill &rest : huge_.take(stretch_))
+            TRY(gatherer_.add(rest));
+        stretch_.clear();
+        return {};
+    }
+
     // Only what the parent has can be equal to it. Looking at the rest would cost two page faults for each page.
     Result<void> add_inherited(uint64_t at, const Fill &fill) {
         const uint64_t start = at, end = at + fill.bytes;
         auto piece = [&](uint64_t from, uint64_t to) {
-            return Fill{fill.to + (from - start), to - from, fill.offset + (from - start)};
+            return Fill{fill.to + (from - start), to - from, fill.fd, fill.offset + (from - start)};
         };
-        auto run = std::partition_point(parent_->entries.begin(), parent_->entries.end(),
-                                        [&](const img::pagemap_entry &entry) { return image::end_of(entry) <= at; });
-        while (at < end) {
-            const bool over = run == parent_->entries.end() || run->vaddr() >= end;
-            if (const uint64_t from = over ? end : run->vaddr(); from > at) {
+        for (auto run = parent_->first_behind(at); at < end;) {
+            const bool over = run == parent_->runs.end() || run->start >= end;
+            if (const uint64_t from = over ? end : run->start; from > at) {
                 const Fill own = piece(at, from);
                 counters_.restored += own.bytes / base::kPageSize;
-                TRY(gatherer_.add(own.to, own.bytes, own.offset));
+                TRY(gatherer_.add(own));
                 at = from;
                 continue;
             }
-            const uint64_t to = std::min(end, image::end_of(*run++));
-            TRY(merge(fd_, piece(at, to), buffer_, counters_));
+            const uint64_t to = std::min(end, (run++)->end);
+            TRY(merge(piece(at, to), buffer_, counters_));
             at = to;
         }
         return {};
     }
 
-    int fd_;
-    const image::PagemapImage *parent_;
+    const pages::PageIndex *parent_;
     MemoryCounters &counters_;
     Gatherer gatherer_;
     HugeFiller huge_;
+    const Region *region_ = nullptr; ///< of the stretch
+    std::vector<Fill> stretch_;
     std::vector<std::byte> buffer_;
 };
 
 } // namespace
 
-Result<void> read_pages(const image::ImageDir &images, const plan::TaskImage &task, const image::PagemapImage *parent,
+Result<void> read_pages(const pages::Chain &chain, const plan::TaskImage &task, const pages::PageIndex *parent,
                         const std::vector<const Region *> &regions, MemoryCounters &counters) {
-    if (regions.empty() || task.pagemap.entries.empty())
+    if (regions.empty() || task.pages.runs.empty())
         return {};
-    auto file = TRY(images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
-    if (!file)
-        return base::bad_image(fmt::format("pages-{}.img is missing", task.pagemap.head.pages_id()));
-    TaskPages pages(file->get(), parent, counters);
-    uint64_t offset = 0;
+    const auto source = TRY(pages::PageSource::open(chain, task.pages));
+    TaskPages pages(parent, counters);
     auto region = regions.begin();
-    for (const img::pagemap_entry &run : task.pagemap.entries) {
-        TRY(refuse_incremental(run));
-        const uint64_t end = image::end_of(run);
-        for (uint64_t at = run.vaddr(); at < end;) {
+    for (const pages::Run &run : task.pages.runs)
+        for (uint64_t at = run.start; at < run.end;) {
             while (region != regions.end() && (*region)->end <= at)
                 ++region;
-            if (region == regions.end() || (*region)->start >= end)
+            if (region == regions.end() || (*region)->start >= run.end)
                 break;
             at = std::max(at, (*region)->start);
-            const uint64_t stop = std::min(end, (*region)->end);
+            const uint64_t stop = std::min(run.end, (*region)->end);
             std::byte *to = bytes_at((*region)->at + (at - (*region)->start));
-            TRY(pages.add(**region, at, {to, stop - at, offset + (at - run.vaddr())}));
+            const pages::Place place = source.locate(run, at);
+            TRY(pages.add(**region, at, {to, stop - at, place.fd, place.offset}));
             at = stop;
         }
-        offset += end - run.vaddr();
-    }
     return pages.finish();
 }
 
-uint64_t told_size(const image::PagemapImage &pagemap) {
-    uint64_t size = base::page_up(pagemap.head.object_size());
-    for (const img::pagemap_entry &run : pagemap.entries)
-        size = std::max(size, image::end_of(run));
-    return size;
+Result<void> fill_shared(const pages::Chain &chain, uint64_t id, std::byte *memory, uint64_t size) {
+    return fill_shared(chain, id, TRY(pages::index_pages(chain, image::ImageKind::ShmemPagemap, id)), memory, size);
 }
 
-Result<void> fill_shared(const image::ImageDir &images, uint64_t id, std::byte *memory, uint64_t size) {
-    const auto pagemap = TRY(images.read_pagemap(image::ImageKind::ShmemPagemap, id));
-    return fill_shared(images, id, pagemap, memory, size);
-}
-
-Result<void> fill_shared(const image::ImageDir &images, uint64_t id, const image::PagemapImage &pagemap,
-                         std::byte *memory, uint64_t size) {
-    if (pagemap.entries.empty())
+Result<void> fill_shared(const pages::Chain &chain, uint64_t id, const pages::PageIndex &index, std::byte *memory,
+                         uint64_t size) {
+    if (index.runs.empty())
         return {};
-    TRY(image::check_pages_file(images, image::ImageKind::ShmemPagemap, id, pagemap));
-    auto file = TRY(images.open_raw(image::ImageKind::Pages, pagemap.head.pages_id()));
-    if (!file)
-        return base::bad_image(fmt::format("pages-{}.img is missing", pagemap.head.pages_id()));
-    Gatherer gatherer(file->get());
-    uint64_t offset = 0;
-    for (const img::pagemap_entry &run : pagemap.entries) {
-        TRY(refuse_incremental(run));
-        const uint64_t bytes = image::pages_of(run) * base::kPageSize;
-        if (run.vaddr() > size || bytes > size - run.vaddr())
-            return base::bad_image(fmt::format("pagemap-shmem-{}.img: pages behind the end of the memory", id));
-        TRY(gatherer.add(memory + run.vaddr(), bytes, offset));
-        offset += bytes;
+    if (index.runs.back().end > size)
+        return base::bad_image(fmt::format("pagemap-shmem-{}.img: pages behind the end of the memory", id));
+    const auto source = TRY(pages::PageSource::open(chain, index));
+    Gatherer gatherer;
+    for (const pages::Run &run : index.runs) {
+        const pages::Place place = source.locate(run, run.start);
+        TRY(gatherer.add({memory + run.start, run.end - run.start, place.fd, place.offset}));
     }
     return gatherer.flush();
 }

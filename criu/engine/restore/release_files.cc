@@ -51,12 +51,12 @@ private:
 
 Result<void> release_files(const RestoreContext &context) {
     resource::FileReleaseContext release{.options = context.request.files,
-                                         .images = context.checkpoint.images,
+                                         .images = context.checkpoint.images(),
                                          .log = context.log,
                                          .remaps = context.checkpoint.remaps,
                                          .states = {}};
     Holders holders(context);
-    TRY(resource::refill_late_queues(context.checkpoint.images, context.checkpoint.files,
+    TRY(resource::refill_late_queues(context.checkpoint.images(), context.checkpoint.files,
                                      [&](uint32_t id) { return holders.fetch(id); }));
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = resource::find_file_kind(file.type());

@@ -148,7 +148,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .stash_room = room_for_stash(checkpoint)};
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     // Before those that will be in them, so that they have ended when it is taken back.
-    auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images, request.cgroups, log), "restore");
+    auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
     context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");

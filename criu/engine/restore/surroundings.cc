@@ -1,6 +1,7 @@
 #include "criu/engine/restore/surroundings.hh"
 
 #include "criu/kernel/proc_dir.hh"
+#include "criu/pages/source.hh"
 #include "criu/parse/elf.hh"
 #include "criu/parse/maps.hh"
 #include "criu/parse/stat.hh"
@@ -81,23 +82,13 @@ Result<void> check_free(uint32_t pid) {
 
 /// The bytes of a task's vdso, from its pages image. Empty if they are not there.
 Result<std::string> vdso_bytes(const plan::Checkpoint &checkpoint, const plan::TaskImage &task, const Range &vdso) {
-    auto file = TRY(checkpoint.images.open_raw(image::ImageKind::Pages, task.pagemap.head.pages_id()));
+    const auto run = task.pages.first_behind(vdso.start);
+    if (run == task.pages.runs.end() || run->start >= vdso.end)
+        return std::string();
     std::string bytes(vdso.end - vdso.start, '\0');
-    uint64_t offset = 0;
-    for (const img::pagemap_entry &run : task.pagemap.entries) {
-        const uint64_t size = image::pages_of(run) * base::kPageSize;
-        if (run.vaddr() <= vdso.start && run.vaddr() + size >= vdso.end) {
-            if (!file ||
-                pread(file->get(), bytes.data(), bytes.size(),
-                      static_cast<off_t>(offset + (vdso.start - run.vaddr()))) != static_cast<ssize_t>(bytes.size()))
-                return base::bad_image(
-                    fmt::format("pages-{}.img: the vdso cannot be read", task.pagemap.head.pages_id()));
-            return bytes;
-        }
-        if (image::flags_of(run) & image::kPePresent)
-            offset += size;
-    }
-    return std::string();
+    const auto source = TRY(pages::PageSource::open(checkpoint.chain, task.pages));
+    TRY_CTX(source.read(task.pages, vdso.start, std::as_writable_bytes(std::span(bytes))), "the vdso");
+    return bytes;
 }
 
 Result<bool> same_functions(std::string_view a, std::string_view b) {

@@ -36,7 +36,7 @@ Result<Segments> attached_segments(const plan::Checkpoint &checkpoint) {
     if (wanted.empty())
         return Segments{};
     const uint32_t ns = checkpoint.root().ids.ipc_ns_id();
-    auto entries = TRY(checkpoint.images.read<img::ipc_shm_entry>(image::ImageKind::IpcnsShm, ns));
+    auto entries = TRY(checkpoint.images().read<img::ipc_shm_entry>(image::ImageKind::IpcnsShm, ns));
     std::erase_if(entries, [&](const img::ipc_shm_entry &entry) { return !wanted.contains(entry.desc().id()); });
     for (const img::ipc_shm_entry &entry : entries)
         wanted.erase(entry.desc().id());
@@ -62,7 +62,7 @@ void send_text(int line, const std::string &text) {
         resource::SegmentSet set;
         std::vector<uint32_t> live;
         auto fill = [&](uint64_t id, std::byte *memory, uint64_t size) {
-            return fill_shared(checkpoint.images, id, memory, size);
+            return fill_shared(checkpoint.chain, id, memory, size);
         };
         auto outcome = base::guarded([&] { return set.restore(entries, fill, live); });
         std::string text = outcome ? std::string(1, kReady) : kFailed + outcome.error().message();

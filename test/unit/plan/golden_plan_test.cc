@@ -23,7 +23,7 @@ TEST_CASE("CRIU's sampler compiles to a valid plan") {
     plan::Checkpoint checkpoint = load("sampler");
     REQUIRE(checkpoint.tasks.size() == 5);
     plan::Surroundings around;
-    around.images = &checkpoint.images;
+    around.chain = &checkpoint.chain;
     auto topology = plan::plan_topology(checkpoint, false);
     REQUIRE(topology.has_value());
     std::map<uint32_t, size_t> index;

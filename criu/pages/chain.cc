@@ -1,0 +1,37 @@
+#include "criu/pages/chain.hh"
+
+#include <fmt/format.h>
+#include <set>
+#include <sys/stat.h>
+
+namespace pages {
+
+std::string name_in_chain(size_t level, const std::string &file) {
+    std::string name;
+    for (size_t i = 0; i < level; i++)
+        name += "parent/";
+    return name + file;
+}
+
+Result<Chain> Chain::open(int dirfd) {
+    Chain chain;
+    std::set<std::pair<dev_t, ino_t>> seen;
+    std::optional<image::ImageDir> next = TRY(image::ImageDir::open(dirfd));
+    while (next) {
+        struct stat st {};
+        if (fstat(next->fd(), &st) < 0)
+            return base::fail_sys(name_in_chain(chain.depth(), "."));
+        if (!seen.emplace(st.st_dev, st.st_ino).second)
+            return base::bad_image(
+                fmt::format("{} is a directory that builds on itself", name_in_chain(chain.depth(), ".")));
+        if (chain.depth() == kMostLevels)
+            return base::fail(base::Error(base::ErrorKind::BadImage,
+                                          fmt::format("the images build on more than {} others", kMostLevels - 1))
+                                  .hint("join some of them into one with criu merge"));
+        chain.levels_.push_back(std::move(*next));
+        next = TRY_CTX(chain.levels_.back().parent(), name_in_chain(chain.depth() - 1, "parent"));
+    }
+    return chain;
+}
+
+} // namespace pages

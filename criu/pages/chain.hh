@@ -1,0 +1,34 @@
+// A directory of images and those that it builds on: `parent` in each leads to the one before (--prev-images-dir).
+#pragma once
+
+#include "criu/image/image_dir.hh"
+
+#include <vector>
+
+namespace pages {
+
+using base::Result;
+
+class Chain {
+public:
+    /// More levels than anybody makes: each costs a descriptor, and its pagemaps have to be read.
+    static constexpr size_t kMostLevels = 256;
+
+    /// Opens the directory and all that it builds on. `dirfd` stays the caller's.
+    /// Errors: BadImage for a chain that leads nowhere, back to itself, or on and on.
+    static Result<Chain> open(int dirfd);
+
+    size_t depth() const { return levels_.size(); }
+    /// 0 is the newest.
+    const image::ImageDir &level(size_t i) const { return levels_[i]; }
+    const image::ImageDir &newest() const { return levels_.front(); }
+
+private:
+    Chain() = default;
+    std::vector<image::ImageDir> levels_;
+};
+
+/// What errors call the file of a level: "parent/parent/pagemap-7.img".
+std::string name_in_chain(size_t level, const std::string &file);
+
+} // namespace pages
