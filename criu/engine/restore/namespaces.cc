@@ -5,6 +5,7 @@
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/status.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <fmt/format.h>
 
@@ -73,6 +74,14 @@ uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
         if (kind != tree::NamespaceKind::Time && kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind))
             flags |= kernel::clone_flag_of(kind);
     return flags;
+}
+
+Result<void> give_ids(const RestoreContext &context) {
+    if (!(context.namespace_flags & CLONE_NEWUSER))
+        return {};
+    return resource::write_id_maps(context.checkpoint.images,
+                                   id_of(context.checkpoint.root().ids, tree::NamespaceKind::User),
+                                   context.rendezvous.root());
 }
 
 Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
