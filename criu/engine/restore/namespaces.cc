@@ -5,6 +5,7 @@
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/status.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <fmt/format.h>
 
@@ -80,7 +81,7 @@ Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base
         if (!row.bring || !has_own(context.checkpoint, row.kind))
             continue;
         const base::UniqueFd fd = TRY(kernel::open_namespace(root, row.kind));
-        resource::NamespaceBringContext bring{.images = context.checkpoint.images,
+        resource::NamespaceBringContext bring{.images = context.checkpoint.images(),
                                               .log = context.log,
                                               .options = context.request.namespaces,
                                               .id = id_of(context.checkpoint.root().ids, row.kind),
@@ -89,6 +90,14 @@ Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base
         TRY_CTX(row.bring(bring), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
     return {};
+}
+
+Result<void> give_ids(const RestoreContext &context) {
+    if (!(context.namespace_flags & CLONE_NEWUSER))
+        return {};
+    return resource::write_id_maps(context.checkpoint.images(),
+                                   id_of(context.checkpoint.root().ids, tree::NamespaceKind::User),
+                                   context.rendezvous.root());
 }
 
 Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
