@@ -70,8 +70,8 @@ private:
     Puncher(base::UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
 
     Result<void> flush() {
-        if (end_ > start_ && fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(start_),
-                                       static_cast<off_t>(end_ - start_)) < 0)
+        if (end_ > start_ && fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       static_cast<off_t>(start_), static_cast<off_t>(end_ - start_)) < 0)
             return base::fail_sys(name_ + ": drop pages");
         dropped_ += (end_ - start_) / base::kPageSize;
         start_ = end_;
@@ -99,7 +99,8 @@ Result<uint64_t> drop_from_level(const Chain &chain, size_t level, MemoryImage m
         for (; extent != newer.end() && extent->end() <= entry.vaddr(); ++extent) {
         }
         for (auto hole = extent; hole != newer.end() && hole->start < image::end_of(entry); ++hole) {
-            const uint64_t from = std::max(hole->start, entry.vaddr()), to = std::min(hole->end(), image::end_of(entry));
+            const uint64_t from = std::max(hole->start, entry.vaddr()),
+                           to = std::min(hole->end(), image::end_of(entry));
             TRY(puncher.add(offset + (from - entry.vaddr()), to - from));
         }
         offset += image::end_of(entry) - entry.vaddr();

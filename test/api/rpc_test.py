@@ -39,7 +39,7 @@ FIELDS = {
     "display_stats": ("works", True), "config_file": ("works", "/nonexistent"), "orphan_pts_master": ("works", True),
     "cpu_cap": ("works", 0), "enable_fs": ("works", ["tmpfs"]), "ext_sharing": ("works", True), "ext_masters": ("works", True),
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
-    "ps": ("refused", {"port": 1}), "parent_img": ("works", "a"), "track_mem": ("works", True),
+    "ps": ("refused", {"port": 1}), "parent_img": ("works", "/"), "track_mem": ("works", True),
     "auto_dedup": ("works", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
     "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
     "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),

@@ -12,9 +12,9 @@ namespace dump {
 Result<Increments> Increments::open(const engine::DumpRequest &request, base::Log &log) {
     const engine::Increment &wanted = request.increment;
     auto parent = TRY(ParentImages::open(request.images_dir_fd, wanted.previous, log));
-    const auto root = TRY(tracking::identity_of(request.root));
-    const auto method =
-        parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
+    // That there is no such process is for those to say who are going to stop it.
+    const auto root = tracking::identity_of(request.root).value_or(tracking::Identity{request.root, 0});
+    const auto method = parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
     Increments increments(std::move(parent), tracking::Notes::open(root, method, log), log);
     increments.tracks_ = wanted.track_memory;
     increments.compares_shared_ = wanted.track_shared;

@@ -27,7 +27,8 @@ std::string relative_way(int images_dir_fd, const std::string &previous) {
 }
 
 bool is_same(int a, int b) {
-    struct stat x {}, y {};
+    struct stat x {
+    }, y{};
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
@@ -52,19 +53,18 @@ Result<ParentImages> ParentImages::open(int images_dir_fd, const std::string &pr
         return parent;
     const base::UniqueFd dir(openat(images_dir_fd, previous.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir)
-        return base::fail(base::Error(base::ErrorKind::Usage,
-                                      fmt::format("--prev-images-dir: {}: {}", previous, strerror(errno)))
-                              .hint("the directory is relative to that of the images (-D)"));
+        return base::fail(
+            base::Error(base::ErrorKind::Usage, fmt::format("--prev-images-dir: {}: {}", previous, strerror(errno)))
+                .hint("the directory is relative to that of the images (-D)"));
     if (is_same(dir.get(), images_dir_fd))
         return base::fail(base::ErrorKind::Usage, "--prev-images-dir is the directory of the images itself");
     const base::UniqueFd before(openat(images_dir_fd, "parent", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct stat there {};
     if (fstatat(images_dir_fd, "parent", &there, AT_SYMLINK_NOFOLLOW) == 0 &&
         (!before || !is_same(before.get(), dir.get())))
-        return base::fail(
-            base::Error(base::ErrorKind::Usage,
-                        fmt::format("the images have a parent already, which is not {}", previous))
-                .hint("remove the link parent in the directory of the images, or use another directory"));
+        return base::fail(base::Error(base::ErrorKind::Usage,
+                                      fmt::format("the images have a parent already, which is not {}", previous))
+                              .hint("remove the link parent in the directory of the images, or use another directory"));
     parent.target_ = relative_way(images_dir_fd, previous);
     parent.chain_ = TRY_CTX(pages::Chain::open(dir.get()), previous);
     TRY_CTX(parent.read_inventory(log), previous);

@@ -3,7 +3,7 @@
 namespace dump {
 
 Result<compel::FrozenTree> stop_tree(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls,
-                                  std::optional<kernel::FreezerGroup> &group) {
+                                     std::optional<kernel::FreezerGroup> &group) {
     compel::FreezeOptions how;
     how.suspend_dispatch = guarded;
     how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };

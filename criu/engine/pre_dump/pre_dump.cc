@@ -60,11 +60,9 @@ Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increm
     for (Round &round : facts.rounds)
         TRY(round.save(increments, context, job.request.mode));
     statistics = context.statistics;
-    return dump::finish_images(images,
-                               {.run_id = run_id,
-                                .uptime_us = facts.uptime_us,
-                                .pre_dump = static_cast<uint32_t>(job.request.mode)},
-                               namespaces);
+    return dump::finish_images(
+        images, {.run_id = run_id, .uptime_us = facts.uptime_us, .pre_dump = static_cast<uint32_t>(job.request.mode)},
+        namespaces);
 }
 
 Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments &increments, dump::DumpClock &clock) {

@@ -36,8 +36,8 @@ public:
         const size_t others = task_.threads.size() - 1;
         const auto site = TRY(dump::choose_site(task_.vmas, *memory_, others));
         const tree::ThreadFacts &leader = task_.threads.front();
-        agent_.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, *memory_, site,
-                                                    others)));
+        agent_.emplace(
+            TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, *memory_, site, others)));
         return &*agent_;
     }
     Result<void> leave() { return agent_ ? agent_->leave() : Result<void>(); }
@@ -85,9 +85,9 @@ Result<void> Round::choose(dump::Increments &increments) {
     if (!scanned_)
         TRY(scan());
     if (increments.parent())
-        runs_.data = dump::without_parents_pages(
-            runs_.data, pages::subtract(increments.unchanged(*task_, runs_.clean), written),
-            increments.parent().covered(static_cast<uint64_t>(task_->vpid.value)));
+        runs_.data =
+            dump::without_parents_pages(runs_.data, pages::subtract(increments.unchanged(*task_, runs_.clean), written),
+                                        increments.parent().covered(static_cast<uint64_t>(task_->vpid.value)));
     return {};
 }
 

@@ -25,8 +25,7 @@ bool protect(int uffd, const pages::Extent &mapping) {
 /// Whether mappings may become so many that the program cannot have more: neighbours with and without protection do
 /// not merge.
 bool is_crowded(const tree::TaskFacts &task) {
-    const std::string text =
-        kernel::read_file(AT_FDCWD, "/proc/sys/vm/max_map_count").value_or(std::string("65530"));
+    const std::string text = kernel::read_file(AT_FDCWD, "/proc/sys/vm/max_map_count").value_or(std::string("65530"));
     size_t most = 65530;
     std::from_chars(text.data(), text.data() + text.size(), most);
     return task.vmas.size() > most - most / 8;
@@ -51,8 +50,8 @@ bool can_be_noted(const parse::Vma &vma) {
     if (vma.shared || vma.flags.has(parse::VmFlag::Ht) || vma.flags.has(parse::VmFlag::Dp) ||
         vma.name.starts_with("/anon_hugepage"))
         return false;
-    const bool anonymous = vma.name.empty() || vma.name == "[heap]" || vma.name == "[stack]" ||
-                           vma.name.starts_with("[anon:");
+    const bool anonymous =
+        vma.name.empty() || vma.name == "[heap]" || vma.name == "[stack]" || vma.name.starts_with("[anon:");
     const bool of_file = !anonymous && vma.name.starts_with('/');
     return anonymous || (of_file && (vma.prot & PROT_WRITE));
 }
