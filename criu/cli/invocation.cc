@@ -33,8 +33,12 @@ ConfigSources config_sources(const Arguments &args, const Environment &environme
 /// Rules between options, and between options and the command.
 Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     bool restore = o.command == Command::Restore;
-    if (o.command == Command::Dump && o.tree == 0)
-        return usage("no process tree given; dump needs -t PID");
+    if (const char *needing = o.command == Command::Dump      ? "dump"
+                              : o.command == Command::PreDump ? "pre-dump"
+                              : o.command == Command::Untrack ? "untrack"
+                                                              : nullptr;
+        needing && o.tree == 0)
+        return usage(fmt::format("no process tree given; {} needs -t PID", needing));
     if (restore && o.tree != 0)
         warnings.emplace_back("Using -t with restore is obsoleted");
     if (!o.inherit_fds.empty() && !restore)
@@ -68,6 +72,9 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
     else if (!rest.empty())
         return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
                                  o.command == Command::Dump      ? "dump"
+                                 : o.command == Command::PreDump ? "pre-dump"
+                                 : o.command == Command::Untrack ? "untrack"
+                                 : o.command == Command::Dedup   ? "dedup"
                                  : o.command == Command::Restore ? "restore"
                                  : o.command == Command::Service ? "service"
                                                                  : "check"));

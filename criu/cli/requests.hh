@@ -7,6 +7,7 @@
 namespace cli {
 
 engine::DumpRequest dump_request(const Options &options);
+engine::PreDumpRequest pre_dump_request(const Options &options);
 engine::RestoreRequest restore_request(const Options &options);
 engine::CheckRequest check_request(const Options &options);
 

@@ -1,5 +1,7 @@
 #include "criu/engine/dump/page_writer.hh"
 
+#include "criu/engine/dump/increments.hh"
+#include "criu/engine/dump/shared_parent.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/kernel/interruption.hh"
 
@@ -116,6 +118,8 @@ Result<void> TaskPageWriter::complete(const Call &call, int64_t written) {
 Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
     uint64_t offset = 0;
     for (const PageRun &run : runs) {
+        if (run.in_parent)
+            continue;
         const Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
         if (agent_ && run.readable) {
@@ -134,11 +138,15 @@ namespace {
 class FilePages {
 public:
     FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, uint32_t pages_id, int file)
-        : context_(context), kind_(kind), id_(id), pages_id_(pages_id), file_(file), buffer_(kBuffer) {}
+        : context_(context), kind_(kind), id_(id), pages_id_(pages_id), file_(file), buffer_(kBuffer) {
+        if (context.increments && context.increments->compares_shared())
+            parent_ = SharedParent::find(context.increments->parent(), kind, id);
+    }
 
     /// [from, end), page-aligned. `sparse`: the file system cannot tell where nothing is, so zeros count as nothing.
     Result<void> add(uint64_t from, uint64_t end, bool sparse) {
-        if (!sparse)
+        const bool whole = !sparse && !parent_;
+        if (whole)
             TRY(add_run(from, end));
         for (; from < end; from += kBuffer) {
             auto chunk = std::span(buffer_).first(std::min<uint64_t>(kBuffer, end - from));
@@ -149,11 +157,13 @@ public:
             std::fill(chunk.begin() + n, chunk.end(), std::byte{}); // the last page may end behind the file
             if (sparse && std::ranges::all_of(chunk, [](std::byte b) { return b == std::byte{}; }))
                 continue;
-            if (sparse)
+            if (parent_) {
+                TRY(add_changed(from, chunk));
+                continue;
+            }
+            if (!whole)
                 TRY(add_run(from, from + chunk.size()));
-            const int out = TRY(context_.images.raw(image::ImageKind::Pages, pages_id_));
-            TRY(write_all(out, chunk, offset_));
-            offset_ += chunk.size();
+            TRY(write(chunk));
         }
         return {};
     }
@@ -161,9 +171,32 @@ public:
     bool empty() const { return offset_ == 0; }
 
 private:
-    Result<void> add_run(uint64_t from, uint64_t end) {
-        const img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
-        context_.statistics.shmem_pages_written += entry.nr_pages();
+    /// What is not in the images before.
+    Result<void> add_changed(uint64_t from, std::span<const std::byte> chunk) {
+        const std::vector<bool> same = TRY(parent_->has(from, chunk));
+        for (size_t first = 0, end = 0; first < same.size(); first = end) {
+            for (end = first + 1; end < same.size() && same[end] == same[first]; end++) {
+            }
+            TRY(add_run(from + first * base::kPageSize, from + end * base::kPageSize, same[first]));
+            if (!same[first])
+                TRY(write(chunk.subspan(first * base::kPageSize, (end - first) * base::kPageSize)));
+        }
+        return {};
+    }
+
+    Result<void> write(std::span<const std::byte> bytes) {
+        const int out = TRY(context_.images.raw(image::ImageKind::Pages, pages_id_));
+        TRY(write_all(out, bytes, offset_));
+        offset_ += bytes.size();
+        return {};
+    }
+
+    Result<void> add_run(uint64_t from, uint64_t end, bool in_parent = false) {
+        img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
+        if (in_parent)
+            entry.set_flags(image::kPeParent);
+        (in_parent ? context_.statistics.shmem_pages_in_parent : context_.statistics.shmem_pages_written) +=
+            entry.nr_pages();
         return context_.images.add(kind_, id_, entry);
     }
 
@@ -174,6 +207,7 @@ private:
     int file_;
     uint64_t offset_ = 0;
     std::vector<std::byte> buffer_;
+    std::optional<SharedParent> parent_;
 };
 
 } // namespace

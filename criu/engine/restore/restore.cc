@@ -17,6 +17,7 @@
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/pages/dedup.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -193,6 +194,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     segments.done();
     plugins.succeeded();
     clock.done();
+    if (request.drop_pages)
+        if (auto dropped = pages::drop_restored(checkpoint.chain); !dropped)
+            log.warn("the saved pages stay: " + dropped.error().message());
     tell_only(notifier, "post-resume", root, log);
     auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");

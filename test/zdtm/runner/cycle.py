@@ -163,7 +163,8 @@ class Cycle(Hostility, damage.Damage):
                 self._decode(images)
                 shutil.rmtree(images)
                 self.real.after_rehearsal(self.root)
-            images = self._dump(str(round_), ["-s"] if self._stopped() else [])
+            earlier = self._earlier_images(round_)
+            images = self._dump(str(round_), ["-s"] if self._stopped() else [], earlier)
             self._expect_dead(before)
             self._decode(images)
             if self.real:
@@ -188,7 +189,7 @@ class Cycle(Hostility, damage.Damage):
         tool = self.options.restorer if action == "restore" and self.options.restorer else self.options.criu
         command = [tool, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
         command += self.place.restore_options if action == "restore" else []
-        command += getattr(self.options, f"{action}_option")
+        command += self.options.restore_option if action == "restore" else self.options.dump_option
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
         if fault:
@@ -208,14 +209,30 @@ class Cycle(Hostility, damage.Damage):
         errors = [line for line in lines if re.search(r"Error|Hint|Bug|terminate called", line)]
         return "\n  ".join(list(dict.fromkeys(errors[-8:] or lines[-5:])))
 
-    def _dump(self, name, options):
+    def _earlier_images(self, round_):
+        """The folder that the dump builds on: the last of the pre-dumps and snapshots asked for."""
+        earlier = None
+        for number in range(self.options.pre):
+            earlier = self._dump(f"{round_}p{number}", [], earlier, "pre-dump")
+            time.sleep(0.05)
+        if not {"noleave"} & set(self.test.flags):
+            for number in range(self.options.snaps):
+                earlier = self._dump(f"{round_}s{number}", ["-R", "--track-mem"], earlier)
+                time.sleep(0.05)
+        return earlier
+
+    def _dump(self, name, options, earlier=None, action="dump"):
         images = self.scratch / f"images-{name}"
         images.mkdir()
         log = "dump.log"
         options = options + (self.real.dump_options() if self.real else [])
-        status = self._criu("dump", images, log, ["-t", str(self.root)] + self.test.dopts + options)
+        if self.options.dedup:
+            options = options + ["--auto-dedup"]
+        if earlier:
+            options = options + ["--prev-images-dir", f"../{earlier.name}"]
+        status = self._criu(action, images, log, ["-t", str(self.root)] + self.test.dopts + options)
         if status:
-            raise Failure(f"dump exited with {status}:\n  {self._log_tail(images, log)}")
+            raise Failure(f"{action} exited with {status}:\n  {self._log_tail(images, log)}")
         if "-s" in options:
             self._expect_stopped_then_kill()
         return images
@@ -261,7 +278,8 @@ class Cycle(Hostility, damage.Damage):
     def _own(self):
         """Processes beside the tree that belong there."""
         servers = [pid for pid in isolate.descendants(os.getpid()) if self.test.servers and name_of(pid) in self.test.servers]
-        return {self.keeper.pid if self.keeper else 0, *self.not_ours, *servers, *(self.real.clients() if self.real else ())}
+        trackers = [pid for pid in isolate.descendants(os.getpid()) if name_of(pid) == "criu-tracker"]
+        return {self.keeper.pid if self.keeper else 0, *self.not_ours, *trackers, *servers, *(self.real.clients() if self.real else ())}
 
     def _decode(self, images):
         if self.options.no_crit:
