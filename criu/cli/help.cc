@@ -3,6 +3,7 @@
 #include "criu/cli/option_table.hh"
 #include "criu/cli/version.hh"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 #include <iterator>
@@ -52,20 +53,26 @@ std::string later_note(Support support, std::string_view reason) {
     return support == Support::Later ? fmt::format(" (Not supported yet: {}.)", reason) : std::string();
 }
 
-void help_commands(std::string &out) {
+/// `only`: a command; empty for all.
+void help_commands(std::string &out, std::string_view only = {}) {
     for (const CommandRow &row : command_table()) {
-        if (row.support == Support::Removed)
+        if (row.support == Support::Removed || (!only.empty() && row.name != only))
             continue;
-        std::string head = fmt::format("  {} {}", row.name, row.synopsis);
+        std::string head = fmt::format("  {}{} {}", only.empty() ? "" : "criu ", row.name, row.synopsis);
         fmt::format_to(std::back_inserter(out), "{:<{}}{}\n", head, kHelpColumn,
                        wrap(fmt::format("{}{}", row.help, later_note(row.support, row.reason)), kHelpColumn, kWidth));
     }
 }
 
-void help_options(std::string &out, Group group) {
+void help_options(std::string &out, Group group, uint16_t where = kAny) {
+    const auto is_shown = [&](const OptionRow &row) {
+        return row.group == group && row.support != Support::Removed && row.where & where;
+    };
+    if (std::ranges::none_of(option_table(), is_shown))
+        return;
     fmt::format_to(std::back_inserter(out), "\n{}:\n", group_title(group));
     for (const OptionRow &row : option_table()) {
-        if (row.group != group || row.support == Support::Removed)
+        if (!is_shown(row))
             continue;
         std::string head = fmt::format("  {}", forms(row));
         if (head.size() + 2 > kHelpColumn)
@@ -74,6 +81,16 @@ void help_options(std::string &out, Group group) {
                        wrap(fmt::format("{}{}", row.help, later_note(row.support, row.reason)), kHelpColumn, kWidth));
     }
 }
+
+constexpr std::array<std::pair<Where, std::string_view>, 9> kPlaces{{{kDump, "dump"},
+                                                                     {kPreDump, "pre-dump"},
+                                                                     {kRestore, "restore"},
+                                                                     {kCheck, "check"},
+                                                                     {kPageServer, "page-server"},
+                                                                     {kLazyPages, "lazy-pages"},
+                                                                     {kService, "service"},
+                                                                     {kCpuinfo, "cpuinfo"},
+                                                                     {kDedup, "dedup"}}};
 
 /// Text in roff: a backslash or minus is escaped, a leading dot or quote cannot begin a request.
 std::string roff(std::string_view text) {
@@ -91,19 +108,10 @@ std::string roff(std::string_view text) {
 
 /// "For dump and restore.", nothing if an option concerns every command.
 std::string concerns(uint16_t where) {
-    constexpr std::array<std::pair<Where, std::string_view>, 9> kNames{{{kDump, "dump"},
-                                                                        {kPreDump, "pre-dump"},
-                                                                        {kRestore, "restore"},
-                                                                        {kCheck, "check"},
-                                                                        {kPageServer, "page-server"},
-                                                                        {kLazyPages, "lazy-pages"},
-                                                                        {kService, "service"},
-                                                                        {kCpuinfo, "cpuinfo"},
-                                                                        {kDedup, "dedup"}}};
     if (where == kAny)
         return {};
     std::string out;
-    for (auto [bit, name] : kNames)
+    for (auto [bit, name] : kPlaces)
         if (where & bit)
             out += fmt::format("{}{}", out.empty() ? " For " : ", ", name);
     return out + '.';
@@ -210,6 +218,17 @@ std::string full_help() {
     help_commands(out);
     for (Group group : kGroups)
         help_options(out, group);
+    return out;
+}
+
+std::string help_of(std::string_view command) {
+    const auto place = std::ranges::find(kPlaces, command, &std::pair<Where, std::string_view>::second);
+    std::string out = "Usage:\n";
+    help_commands(out, command);
+    if (place != kPlaces.end()) // the others have a grammar of their own
+        for (Group group : kGroups)
+            help_options(out, group, place->first);
+    out += "\ncriu --help lists the other commands, criu(8) says more.\n";
     return out;
 }
 

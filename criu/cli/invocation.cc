@@ -54,6 +54,23 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     return {};
 }
 
+/// `criu help dump` and `criu dump --help` show the same.
+bool wants_help(const Arguments &args) {
+    return has(args, kHelpOption) || (!args.positional.empty() && args.positional.front() == "help");
+}
+
+std::string command_in(const Arguments &args) {
+    for (const std::string &word : args.positional)
+        if (find_command(word))
+            return word;
+    return {};
+}
+
+/// `criu dump 1234`
+bool is_number(std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 /// The one argument of swrk.
 Result<void> take_descriptor(Options &o, std::span<const std::string> rest) {
     const std::string text = rest.size() == 1 ? rest.front() : std::string();
@@ -69,6 +86,9 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
         o.exec_argv.assign(rest.begin(), rest.end());
     else if (o.command == Command::Swrk)
         return take_descriptor(o, rest);
+    else if (rest.size() == 1 && is_number(rest.front()) && o.tree == 0)
+        return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("excessive parameter {}", rest.front()))
+                              .hint(fmt::format("a process is given with -t {}", rest.front())));
     else if (!rest.empty())
         return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
                                  o.command == Command::Dump      ? "dump"
@@ -104,10 +124,13 @@ Result<Invocation> load_invocation(std::span<const std::string> args, const Envi
         return out;
     }
     auto parsed = parse_args(args);
-    if (!parsed)
-        return base::fail(std::move(std::move(parsed).error().hint("criu --help lists all options")));
-    if (has(*parsed, kHelpOption) || has(*parsed, kVersionOption)) {
-        out.action = has(*parsed, kHelpOption) ? Action::Help : Action::Version;
+    if (!parsed) {
+        base::Error &error = parsed.error();
+        return base::fail(error.hint().empty() ? error.hint("criu --help lists all options") : error);
+    }
+    if (wants_help(*parsed) || has(*parsed, kVersionOption)) {
+        out.action = wants_help(*parsed) ? Action::Help : Action::Version;
+        out.help_for = command_in(*parsed);
         return out;
     }
     if (parsed->positional.empty())

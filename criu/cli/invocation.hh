@@ -21,6 +21,7 @@ struct Invocation {
     Action action = Action::Run;
     Options options;
     std::string message;
+    std::string help_for;              ///< with Help: a command; empty for all
     std::vector<std::string> warnings; ///< for the log, once it is open
 };
 

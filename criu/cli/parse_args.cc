@@ -107,6 +107,9 @@ private:
 
 Result<NameMatch> match_name(std::string_view name) {
     std::vector<Candidate> found = candidates(name);
+    if (name == "pid") // and not the file for one
+        return base::fail(std::move(
+            base::Error(base::ErrorKind::Usage, "there is no option --pid").hint("a process is given with -t PID")));
     if (name.empty() || found.empty())
         return bad_usage(fmt::format("unrecognized option '--{}'", name));
     auto exact = std::ranges::find(found, name, &Candidate::name);

@@ -180,7 +180,7 @@ int program(int argc, char **argv, const Engines &engines) {
     }
     switch (invocation->action) {
     case Action::Help:
-        print(stdout, full_help());
+        print(stdout, invocation->help_for.empty() ? full_help() : help_of(invocation->help_for));
         return 0;
     case Action::Version:
         print(stdout, fmt::format("Version: {}\n", kVersion));

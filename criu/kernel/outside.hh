@@ -1,5 +1,5 @@
-// What tasks of a user namespace may not do, although the tool may: they are nobody to the files of the namespace around
-// theirs, and their capabilities do not count there. A process that stays what the tool is does it for them.
+// What tasks of a user namespace may not do, although the tool may: they are nobody to the files of the namespace
+// around theirs, and their capabilities do not count there. A process that stays what the tool is does it for them.
 //
 // By default an Outside does everything itself; with start() it asks that process where the kernel denies something.
 #pragma once
@@ -16,9 +16,9 @@ namespace kernel {
 class Outside {
 public:
     Outside() = default;
-    /// Starts the process, before the first task: those inherit the line to it. It lives as long as somebody holds an end:
-    /// the tool, and its tasks until they have let go of what is ours.
-    /// `directory`: where it opens images; stays the caller's.
+    /// Starts the process, before the first task: those inherit the line to it. It lives as long as somebody holds an
+    /// end: the tool, and its tasks until they have let go of what is ours. `directory`: where it opens images; stays
+    /// the caller's.
     static base::Result<Outside> start(int directory);
 
     /// A file of the directory for reading. On failure nothing, and errno.

@@ -197,6 +197,10 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
     CHECK(load({"exec"})->action == Action::Removed);
     CHECK(load({"show", "x"})->action == Action::Removed);
     CHECK(load({"--help"})->action == Action::Help);
+    CHECK(load({"dump", "--help"})->help_for == "dump");
+    CHECK(load({"help", "check"})->help_for == "check");
+    CHECK(error_of({"dump", "1234"}) == "excessive parameter 1234");
+    CHECK(error_of({"dump", "--pid", "1"}) == "there is no option --pid");
     CHECK(load({"dump", "-V"})->action == Action::Version);
     CHECK(load({"restore", "-t", "4"})->warnings.size() == 1);
     auto crit = load_invocation(std::vector<std::string>{"crit", "show", "-x", "--help"}, {});
