@@ -4,11 +4,13 @@
 
 #include "base/ids.hh"
 #include "criu/kernel/plugins.hh"
+#include "criu/pages/link.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 #include "criu/resource/namespace/options.hh"
 
 #include <fcntl.h>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,7 @@ struct DumpRequest {
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
+    std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
 };
 
 struct RestoreRequest {
@@ -50,6 +53,16 @@ struct RestoreRequest {
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
+};
+
+/// Of a page server that receives: see criu/engine/page_server.
+struct PageServerRequest {
+    int images_dir_fd = -1;
+    pages::Link link;
+    bool daemon = false;          ///< go on in the background once somebody can connect
+    std::string pidfile;          ///< empty: none
+    std::optional<int> status_fd; ///< told when somebody can connect
+    bool lazy = false;            ///< serve the images of the directory instead of writing some
 };
 
 struct CheckRequest {

@@ -22,6 +22,8 @@
 #include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/pages/link.hh"
+#include "criu/pages/page_client.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
@@ -88,10 +90,10 @@ Result<void> verify(const engine::DumpRequest &request) {
 
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
-                          resource::FileDumpContext &files, const resource::NamespaceOptions &namespace_options,
-                          MemoryStatistics &statistics) {
+                          pages::PageSink &sink, resource::FileDumpContext &files,
+                          const resource::NamespaceOptions &namespace_options, MemoryStatistics &statistics) {
     FileTable table(files);
-    MemoryDumpContext memory{.images = images, .files = table, .namespaces = files.namespaces};
+    MemoryDumpContext memory{.images = images, .sink = sink, .files = table, .namespaces = files.namespaces};
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
@@ -120,6 +122,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     resource::NamespaceDumpContext namespaces{
         images, log, tasks, files.namespaces, namespace_options, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
+    TRY(sink.finish());
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
     for (auto &step : files.last_steps)
@@ -174,6 +177,15 @@ void take_back(resource::FileDumpContext &files) {
         (*it)();
 }
 
+/// Before the tree is stopped: that nobody is there should cost it nothing. Null without --page-server.
+Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request) {
+    if (!request.page_server)
+        return nullptr;
+    auto channel = TRY(pages::connect_channel(*request.page_server));
+    const bool given = request.page_server->endpoint.socket >= 0;
+    return pages::page_server_sink(std::move(channel), given ? pages::Ending::ForceClose : pages::Ending::Close);
+}
+
 /// What there is to know of a stopped tree from outside.
 struct Knowledge {
     std::vector<tree::TaskFacts> tasks;
@@ -187,6 +199,7 @@ struct Job {
     engine::Notifier &notifier;
     base::Log &log;
     std::string own_groups; ///< /proc/self/cgroup as we were started: a child that outlives the caller leaves them
+    std::unique_ptr<pages::PageSink> page_server; ///< connected before the tree is stopped; null: into the directory
 };
 
 /// Learns everything about it, less what the caller does not want.
@@ -270,7 +283,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .mounts = mounts};
     polls.hand_over_memory(files);
     MemoryStatistics statistics;
-    Result<void> written = write_images(tasks, job.log, images, files, request.namespaces, statistics);
+    const auto directory = pages::directory_sink(images);
+    pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
+    Result<void> written = write_images(tasks, job.log, images, sink, files, request.namespaces, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
@@ -347,7 +362,11 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
     if (request.root.value <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
     TRY_CTX(check_target(request.root, request.files.service_socket != 0), "dump");
-    const Job job{request, notifier, log, kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string())};
+    const Job job{.request = request,
+                  .notifier = notifier,
+                  .log = log,
+                  .own_groups = kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string()),
+                  .page_server = TRY_CTX(connect_page_server(request), "dump")};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");
     return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");

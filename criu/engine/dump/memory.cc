@@ -292,21 +292,23 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value));
 }
 
-Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs) {
+img::pagemap_entry entry_of(const PageRun &run) {
+    auto entry = image::present_run(run.extent.start, run.extent.pages);
+    if (run.lazy)
+        entry.set_flags(entry.flags() | image::kPeLazy);
+    return entry;
+}
+
+Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                                          const PageRuns &runs) {
     context.statistics.pages_scanned += runs.scanned;
-    const auto id = static_cast<uint64_t>(task.vpid.value);
-    img::pagemap_head head;
-    head.set_pages_id(context.next_pages_id++);
-    TRY(context.images.add(image::ImageKind::Pagemap, id, head));
+    auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task.vpid.value)));
     for (const PageRun &run : runs.data) {
-        auto entry = image::present_run(run.extent.start, run.extent.pages);
-        if (run.lazy)
-            entry.set_flags(entry.flags() | image::kPeLazy);
-        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
         context.statistics.pages_written += run.extent.pages;
+        if (output->has_file())
+            TRY(output->add(entry_of(run)));
     }
-    TRY(context.images.close_file(image::ImageKind::Pagemap, id));
-    return head.pages_id();
+    return output;
 }
 
 } // namespace dump

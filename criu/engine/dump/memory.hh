@@ -6,6 +6,7 @@
 #include "criu/image/image_writer.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/scan.hh"
+#include "criu/pages/sink.hh"
 #include "criu/resource/mm/mapping.hh"
 #include "criu/resource/mm/numa_policy.hh"
 #include "criu/tree/facts.hh"
@@ -25,9 +26,9 @@ struct MemoryStatistics {
 /// What a dump of memory shares between tasks.
 struct MemoryDumpContext {
     image::ImageDirWriter &images;
+    pages::PageSink &sink; ///< takes pagemaps and pages
     FileTable &files;
     const tree::Namespaces &namespaces;
-    uint32_t next_pages_id = 1;
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
@@ -72,7 +73,12 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
                            const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
                            const PageRuns &runs, const compel::RemoteMemory &memory);
 
-/// Writes pagemap-N.img; returns the number of its pages file, which is to hold runs.data (page_writer.hh).
-Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs);
+/// The entry of a run.
+img::pagemap_entry entry_of(const PageRun &run);
+
+/// Begins the pagemap of a task. Where the pages go into a file, all runs are written here; otherwise each is sent with
+/// its pages (page_writer.hh).
+Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                                          const PageRuns &runs);
 
 } // namespace dump

@@ -133,8 +133,8 @@ namespace {
 /// One stretch of a memory file, appended to its pages file.
 class FilePages {
 public:
-    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, uint32_t pages_id, int file)
-        : context_(context), kind_(kind), id_(id), pages_id_(pages_id), file_(file), buffer_(kBuffer) {}
+    FilePages(MemoryStatistics &statistics, pages::MemoryOutput &output, int file)
+        : statistics_(statistics), output_(output), file_(file), buffer_(kBuffer) {}
 
     /// [from, end), page-aligned. `sparse`: the file system cannot tell where nothing is, so zeros count as nothing.
     Result<void> add(uint64_t from, uint64_t end, bool sparse) {
@@ -151,26 +151,21 @@ public:
                 continue;
             if (sparse)
                 TRY(add_run(from, from + chunk.size()));
-            const int out = TRY(context_.images.raw(image::ImageKind::Pages, pages_id_));
-            TRY(write_all(out, chunk, offset_));
+            TRY(output_.has_file() ? write_all(TRY(output_.file()), chunk, offset_) : output_.put(chunk));
             offset_ += chunk.size();
         }
         return {};
     }
 
-    bool empty() const { return offset_ == 0; }
-
 private:
     Result<void> add_run(uint64_t from, uint64_t end) {
         const img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
-        context_.statistics.shmem_pages_written += entry.nr_pages();
-        return context_.images.add(kind_, id_, entry);
+        statistics_.shmem_pages_written += entry.nr_pages();
+        return output_.add(entry);
     }
 
-    MemoryDumpContext &context_;
-    image::ImageKind kind_;
-    uint64_t id_;
-    uint32_t pages_id_;
+    MemoryStatistics &statistics_;
+    pages::MemoryOutput &output_;
     int file_;
     uint64_t offset_ = 0;
     std::vector<std::byte> buffer_;
@@ -187,12 +182,8 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
     const bool huge = static_cast<uint32_t>(fs.f_type) == HUGETLBFS_MAGIC;
     const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
     context.statistics.shmem_pages_scanned += size / base::kPageSize;
-    img::pagemap_head head;
-    head.set_pages_id(context.next_pages_id++);
-    if (size > mapped_end)
-        head.set_object_size(size);
-    TRY(context.images.add(kind, id, head));
-    FilePages pages(context, kind, id, head.pages_id(), file);
+    const auto output = TRY(context.sink.open(kind, id, size > mapped_end ? size : 0));
+    FilePages pages(context.statistics, *output, file);
     for (uint64_t at = 0; at < size;) {
         off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
         if (start < 0)
@@ -202,8 +193,7 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
         TRY(pages.add(base::page_down(static_cast<uint64_t>(start)), end, huge));
         at = end;
     }
-    TRY(context.images.close_file(kind, id));
-    return pages.empty() ? Result<void>{} : context.images.close_file(image::ImageKind::Pages, head.pages_id());
+    return output->close();
 }
 
 } // namespace dump

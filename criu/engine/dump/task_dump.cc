@@ -4,6 +4,7 @@
 #include "criu/engine/dump/ended_leader.hh"
 #include "criu/engine/dump/ids.hh"
 #include "criu/engine/dump/injection_site.hh"
+#include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
@@ -269,24 +270,25 @@ struct TaskInDump::Visit {
 
     Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
         base::Stopwatch clock(context.memory.statistics.write_us);
-        const int fd = TRY(context.images.raw(image::ImageKind::Pages, pages_id));
-        pages.emplace(fd, context.memory.agent_may_write ? &*agent : nullptr, memory);
+        if (!output->has_file())
+            return send_pages(*output, runs.data, voice, memory);
+        pages.emplace(TRY(output->file()), context.memory.agent_may_write ? &*agent : nullptr, memory);
         return pages->begin(runs.data);
     }
 
     Result<void> finish(TaskDumpContext &context) {
         base::Stopwatch clock(context.memory.statistics.write_us);
-        if (pages) {
+        if (pages)
             TRY(pages->finish());
-            TRY(context.images.close_file(image::ImageKind::Pages, pages_id));
-        }
+        TRY(output->close());
         return agent->leave();
     }
 
     compel::RemoteMemory memory;
     std::optional<compel::Injection> agent;
-    std::optional<TaskPageWriter> pages; ///< where there are any
-    uint32_t pages_id = 0;
+    std::unique_ptr<pages::MemoryOutput> output;
+    std::optional<TaskPageWriter> pages; ///< where there are any, and they go into a file
+    base::Pid voice;
     std::string name; ///< for errors
 };
 
@@ -304,7 +306,8 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
     const PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
-    visit->pages_id = TRY(dump_pagemap(context.memory, task, runs));
+    visit->voice = task.voice;
+    visit->output = TRY(dump_pagemap(context.memory, task, runs));
     if (!runs.data.empty())
         TRY(visit->begin_pages(context, runs));
     return TaskInDump(std::move(visit));
