@@ -4,6 +4,7 @@
 #include "criu/crit/crit.hh"
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/dump/dump.hh"
+#include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/restore/restore.hh"
 #include "criu/kernel/stack_room.hh"
 #include "criu/service/daemon.hh"
@@ -14,6 +15,7 @@ int main(int argc, char **argv) {
                                .restore = restore::run,
                                .check_tree = check::run_tree,
                                .work = service::work_for_caller,
+                               .page_server = page_server::run,
                                .serve = service::serve,
                                .crit = crit::crit_main};
     return kernel::with_stack_room([&] { return cli::program(argc, argv, engines); });

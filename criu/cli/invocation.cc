@@ -45,6 +45,10 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
         return usage("--exec-cmd and --restore-detached exclude each other");
     if (o.exec_cmd && o.exec_argv.empty())
         return usage("--exec-cmd needs a command: criu restore --exec-cmd -- COMMAND ARGUMENTS");
+    if (o.ps_socket && (o.port || (!o.address.empty() && o.command != Command::Service)))
+        warnings.emplace_back("--address and --port do not count with --ps-socket");
+    if (o.ps_socket && o.daemon && *o.ps_socket <= 2)
+        return usage("--daemon closes the standard descriptors, of which --ps-socket is one");
     if (o.json && o.tree == 0)
         return usage("--json goes with check --tree PID");
     return {};
@@ -67,10 +71,11 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
         return take_descriptor(o, rest);
     else if (!rest.empty())
         return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
-                                 o.command == Command::Dump      ? "dump"
-                                 : o.command == Command::Restore ? "restore"
-                                 : o.command == Command::Service ? "service"
-                                                                 : "check"));
+                                 o.command == Command::Dump         ? "dump"
+                                 : o.command == Command::Restore    ? "restore"
+                                 : o.command == Command::Service    ? "service"
+                                 : o.command == Command::PageServer ? "page-server"
+                                                                    : "check"));
     return {};
 }
 

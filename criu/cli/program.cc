@@ -85,6 +85,8 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         if (engines.serve)
             return engines.serve(options, log);
         break;
+    case Command::PageServer:
+        return run_page_server(engines, options, log);
     case Command::Swrk:
     case Command::Crit:
     case Command::None:

@@ -56,6 +56,12 @@ resource::cgroup::Options cgroup_options(const Options &options) {
             .roots = options.cgroup_roots};
 }
 
+pages::Link link_of(const Options &options) {
+    return {.endpoint = {.address = options.address,
+                         .port = static_cast<uint16_t>(options.port),
+                         .socket = options.ps_socket.value_or(-1)}};
+}
+
 } // namespace
 
 engine::DumpRequest dump_request(const Options &options) {
@@ -72,7 +78,8 @@ engine::DumpRequest dump_request(const Options &options) {
             .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,
             .files = file_options(options),
             .namespaces = namespace_options(options),
-            .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump)};
+            .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump),
+            .page_server = options.page_server ? std::optional(link_of(options)) : std::nullopt};
 }
 
 engine::RestoreRequest restore_request(const Options &options) {
@@ -90,6 +97,15 @@ engine::RestoreRequest restore_request(const Options &options) {
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
+}
+
+engine::PageServerRequest page_server_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd,
+            .link = link_of(options),
+            .daemon = options.daemon,
+            .pidfile = options.pidfile,
+            .status_fd = options.status_fd,
+            .lazy = options.lazy_pages};
 }
 
 engine::CheckRequest check_request(const Options &options) {

@@ -85,8 +85,8 @@ private:
 
     Result<size_t> fill_pipe(uint64_t bytes) {
         for (;;) {
-            const ssize_t n = splice(socket_.get(), nullptr, pipe_[1].get(), nullptr, std::min<uint64_t>(bytes, 1u << 20),
-                                     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+            const ssize_t n = splice(socket_.get(), nullptr, pipe_[1].get(), nullptr,
+                                     std::min<uint64_t>(bytes, 1u << 20), SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
             if (n > 0)
                 return static_cast<size_t>(n);
             if (n == 0)

@@ -30,8 +30,8 @@ public:
     virtual int fd() const = 0;
     /// Bytes that have been received already and lie in a buffer.
     virtual size_t pending() const { return 0; }
-    /// Takes what comes to a file without a copy of ours; false if this connection cannot. `bytes`: all are moved, unless
-    /// an error comes in between.
+    /// Takes what comes to a file without a copy of ours; false if this connection cannot. `bytes`: all are moved,
+    /// unless an error comes in between.
     virtual Result<bool> move_to_file(int, uint64_t, uint64_t) { return false; }
 
     /// All that is wanted. Errors: System(ECONNRESET) if the other end closes before.

@@ -34,7 +34,8 @@ private:
 
 class DirectorySink final : public PageSink {
 public:
-    explicit DirectorySink(image::ImageDirWriter &images) : images_(images) {}
+    DirectorySink(image::ImageDirWriter &images, uint32_t first_pages_id)
+        : images_(images), next_pages_id_(first_pages_id) {}
 
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t object_size) override {
         img::pagemap_head head;
@@ -49,13 +50,13 @@ public:
 
 private:
     image::ImageDirWriter &images_;
-    uint32_t next_pages_id_ = 1;
+    uint32_t next_pages_id_;
 };
 
 } // namespace
 
-std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images) {
-    return std::make_unique<DirectorySink>(images);
+std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images, uint32_t first_pages_id) {
+    return std::make_unique<DirectorySink>(images, first_pages_id);
 }
 
 } // namespace pages

@@ -26,7 +26,8 @@ public:
     Result<void> add(const img::pagemap_entry &run) override {
         constexpr uint32_t kOnWire = wire::kParent | wire::kLazy | wire::kPresent;
         const auto flags = static_cast<uint16_t>(image::flags_of(run) & kOnWire);
-        return send_message(channel_, wire::make(Command::AddFlagged, flags, image::pages_of(run), run.vaddr(), object_));
+        return send_message(channel_,
+                            wire::make(Command::AddFlagged, flags, image::pages_of(run), run.vaddr(), object_));
     }
 
     bool has_file() const override { return false; }

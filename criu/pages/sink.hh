@@ -52,12 +52,13 @@ public:
 
     /// Begins the memory of an object. `kind`: Pagemap (by pid) or ShmemPagemap (by id). `object_size`: 0, or what
     /// pagemap_head says of it. Several may be written at a time only where they have files.
-    virtual Result<std::unique_ptr<MemoryOutput>> open(image::ImageKind kind, uint64_t id, uint64_t object_size = 0) = 0;
+    virtual Result<std::unique_ptr<MemoryOutput>> open(image::ImageKind kind, uint64_t id,
+                                                       uint64_t object_size = 0) = 0;
     /// Everything is there, as far as it depends on the other end. Nothing may be opened afterwards.
     virtual Result<void> finish() = 0;
 };
 
 /// Into pagemap-N.img and pages-N.img of a directory.
-std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images);
+std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images, uint32_t first_pages_id = 1);
 
 } // namespace pages

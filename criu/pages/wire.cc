@@ -73,8 +73,7 @@ Form form_of(std::span<const std::byte, kSmallest> first) {
     if (narrow.pages)
         return Form::Narrow;
     const Message message = decode(first, Form::Narrow);
-    const bool asks =
-        message.is(Command::Open) || message.is(Command::Open2) || message.is(Command::Parent);
+    const bool asks = message.is(Command::Open) || message.is(Command::Open2) || message.is(Command::Parent);
     return asks && narrow.object ? Form::Narrow : Form::Wide;
 }
 

@@ -1,4 +1,5 @@
-// Messages of the page server: what a dump sends to it, and what a lazy restore asks it for. Pure: bytes in, values out.
+// Messages of the page server: what a dump sends to it, and what a lazy restore asks it for. Pure: bytes in, values
+// out.
 //
 // A message is 32 bytes in host byte order; up to CRIU 4.1 it was 24, with a page count of 32 bits. Neither says which
 // it is, but the first one of a connection tells by where its zeroes lie. Pages follow a message as they are.

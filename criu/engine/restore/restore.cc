@@ -8,6 +8,7 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/hard_limits.hh"
+#include "criu/engine/restore/memory_checks.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -116,6 +117,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
             .statistics = {},
             .asked_to_end = 0,
             .plan = TRY_CTX(print_plan(checkpoint, draft.topology, draft.spaces, draft.around), "restore")};
+    TRY_CTX(check_memory(checkpoint), "restore");
     TRY_CTX(check_given(request.files.inherit_fds), "restore");
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");

@@ -1,0 +1,39 @@
+// criu page-server: takes memory from a dump elsewhere into a directory, or (--lazy-pages) gives a lazy restore
+// elsewhere the memory of one. One peer, then it ends.
+#pragma once
+
+#include "base/log.hh"
+#include "criu/engine/notifier.hh"
+#include "criu/engine/request.hh"
+
+namespace page_server {
+
+using base::Result;
+
+/// Somebody can connect already.
+class Server {
+public:
+    /// Errors: System, Usage, naming address and port.
+    static Result<Server> open(const engine::PageServerRequest &request);
+
+    /// Where it listens; 0 with a given socket.
+    uint16_t port() const { return listening_ ? listening_->port : 0; }
+    /// Serves one peer. Errors: what the peer did wrong, or that it went before the end.
+    Result<void> serve(const engine::PageServerRequest &request, base::Log &log);
+
+private:
+    Server() = default;
+    std::optional<pages::Listening> listening_;
+    base::UniqueFd given_;
+};
+
+/// From the first to the last, in the background if it is asked for: then it returns at once, and the pid file has the
+/// server's pid.
+Result<void> run(const engine::PageServerRequest &request, engine::Notifier &notifier, base::Log &log);
+
+/// Tells who waits that somebody can connect: a zero byte, and the descriptor is closed. Errors: System.
+Result<void> say_ready(std::optional<int> status_fd);
+/// Errors: System, naming the file.
+Result<void> write_pidfile(const std::string &path, base::Pid pid);
+
+} // namespace page_server
