@@ -1,9 +1,11 @@
 #include "criu/engine/page_server/page_server.hh"
 
+#include "base/guarded.hh"
 #include "criu/engine/page_server/receiver.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace page_server {
@@ -67,6 +69,68 @@ Result<void> write_pidfile(const std::string &path, base::Pid pid) {
     if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
         return base::fail_sys(fmt::format("write {}", path));
     return {};
+}
+
+namespace {
+
+/// In a process of its own, to the end.
+[[noreturn]] void serve_and_exit(Server &server, const engine::PageServerRequest &request, base::Log &log) {
+    auto served = base::guarded([&] { return server.serve(request, log); });
+    if (!served) {
+        log.error("page-server: " + served.error().message());
+        if (!served.error().hint().empty())
+            log.hint(served.error().hint());
+    }
+    _exit(served ? 0 : 1);
+}
+
+/// Forks a daemon by a short-lived child, which tells its pid.
+Result<base::Pid> start_daemon(const std::function<void()> &body) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return base::fail_sys("pipe");
+    const base::UniqueFd read_end(ends[0]);
+    base::UniqueFd write_end(ends[1]);
+    const pid_t between = fork();
+    if (between < 0)
+        return base::fail_sys("fork");
+    if (between == 0) {
+        setsid();
+        const pid_t daemon = fork();
+        if (daemon == 0)
+            body();
+        _exit(write(write_end.get(), &daemon, sizeof daemon) == sizeof daemon ? 0 : 1);
+    }
+    write_end.reset();
+    pid_t daemon = -1;
+    const bool told = read(read_end.get(), &daemon, sizeof daemon) == sizeof daemon;
+    while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return told && daemon > 0 ? Result<base::Pid>(daemon) : base::fail_sys(EAGAIN, "fork a page server");
+}
+
+Result<Started> start_server(const engine::PageServerRequest &request, Kinship kinship, base::Log &log,
+                             const std::function<void()> &in_child) {
+    Server server = TRY(Server::open(request));
+    const auto body = [&] {
+        in_child();
+        serve_and_exit(server, request, log);
+    };
+    if (kinship == Kinship::Daemon)
+        return Started{TRY(start_daemon(body)), server.port()};
+    const pid_t child = fork();
+    if (child < 0)
+        return base::fail_sys("fork");
+    if (child == 0)
+        body();
+    return Started{base::Pid(child), server.port()};
+}
+
+} // namespace
+
+Result<Started> start(const engine::PageServerRequest &request, Kinship kinship, base::Log &log,
+                      const std::function<void()> &in_child) {
+    return TRY_CTX(start_server(request, kinship, log, in_child), "page-server");
 }
 
 namespace {

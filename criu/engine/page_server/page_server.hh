@@ -6,6 +6,8 @@
 #include "criu/engine/notifier.hh"
 #include "criu/engine/request.hh"
 
+#include <functional>
+
 namespace page_server {
 
 using base::Result;
@@ -26,6 +28,18 @@ private:
     std::optional<pages::Listening> listening_;
     base::UniqueFd given_;
 };
+
+/// How a server of its own is related to the one who starts it.
+enum class Kinship : uint8_t { Child, Daemon };
+
+struct Started {
+    base::Pid pid;
+    uint16_t port = 0; ///< 0 with a given socket
+};
+
+/// Starts one in a process of its own. Somebody can connect when this returns. `in_child` runs there first.
+Result<Started> start(const engine::PageServerRequest &request, Kinship kinship, base::Log &log,
+                      const std::function<void()> &in_child);
 
 /// From the first to the last, in the background if it is asked for: then it returns at once, and the pid file has the
 /// server's pid.
