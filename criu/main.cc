@@ -4,6 +4,7 @@
 #include "criu/crit/crit.hh"
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/dump/dump.hh"
+#include "criu/engine/lazy/lazy_pages.hh"
 #include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/restore/restore.hh"
 #include "criu/kernel/stack_room.hh"
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
                                .check_tree = check::run_tree,
                                .work = service::work_for_caller,
                                .page_server = page_server::run,
+                               .lazy_pages = lazy::run,
                                .serve = service::serve,
                                .crit = crit::crit_main};
     return kernel::with_stack_room([&] { return cli::program(argc, argv, engines); });

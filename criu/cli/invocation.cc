@@ -75,6 +75,7 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
                                  : o.command == Command::Restore    ? "restore"
                                  : o.command == Command::Service    ? "service"
                                  : o.command == Command::PageServer ? "page-server"
+                                 : o.command == Command::LazyPages  ? "lazy-pages"
                                                                     : "check"));
     return {};
 }

@@ -18,7 +18,6 @@ constexpr auto kLater = Support::Later;
 constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
 constexpr std::string_view kCgroupsLater = "saving and restoring control groups";
 constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
-constexpr std::string_view kLazyLater = "restoring memory on demand";
 constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kSocketsLater = "sockets";
 
@@ -47,7 +46,7 @@ constexpr std::array kOptions{
               .help = "Make the root of the tree a child of the caller; needs -d."},
     OptionRow{.name = "exec-cmd", .group = Group::Tree, .where = kRestore, .set = flag<&Options::exec_cmd>,
               .help = "Become the command given after -- once the tree runs, as its parent."},
-    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService | kPageServer, .set = flag<&Options::daemon>,
+    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService | kPageServer | kLazyPages, .set = flag<&Options::daemon>,
               .help = "Go to the background."},
     OptionRow{.name = "shell-job", .letter = 'j', .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
               .set = flag<&Options::shell_job>,
@@ -95,7 +94,7 @@ constexpr std::array kOptions{
               .where = kRestore | kService | kPageServer | kLazyPages, .set = text<&Options::pidfile>,
               .help = "Write the pid of the restored root process, or of the service or server, to FILE."},
     OptionRow{.name = "status-fd", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
-              .where = kService | kPageServer, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
+              .where = kDump | kService | kPageServer | kLazyPages, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
               .help = "Write a zero byte to FD and close it when ready to serve."},
     OptionRow{.name = "close", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
               .set = number_in<&Options::close_fd, 0, INT32_MAX>,
@@ -251,8 +250,10 @@ constexpr std::array kOptions{
               .where = kDump | kPreDump | kPageServer | kLazyPages, .set = number_in<&Options::ps_socket, 0, INT32_MAX>,
               .help = "A connected socket instead of address and port."},
     OptionRow{.name = "lazy-pages", .group = Group::Memory, .where = kDump | kRestore | kPageServer,
-              .support = kLater, .reason = kLazyLater,
-              .help = "Move memory after the restore, on demand."},
+              .set = flag<&Options::lazy_pages>,
+              .help = "Move memory after the restore, on demand: restore leaves it to criu lazy-pages in the same work "
+                      "folder; dump keeps it, and serves it at --address and --port; page-server serves that of the "
+                      "images folder."},
     OptionRow{.name = "tls", .negatable = true, .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
               .support = kLater, .reason = kTlsLater,
               .help = "Encrypt page connections."},
@@ -329,7 +330,7 @@ constexpr std::array kCommands{
     CommandRow{"crit", "ACTION ...", Command::Crit, Support::Now, {}, "Look at images and convert them; see crit(1)."},
     CommandRow{"pre-dump", "-t PID", Command::None, kLater, kMigrationLater, "Save memory ahead of a dump."},
     CommandRow{"page-server", "", Command::PageServer, Support::Now, {}, "Receive pages from a dump elsewhere."},
-    CommandRow{"lazy-pages", "", Command::None, kLater, kLazyLater, "Serve memory to restored tasks on demand."},
+    CommandRow{"lazy-pages", "", Command::LazyPages, Support::Now, {}, "Serve memory to restored tasks on demand."},
     CommandRow{"service", "", Command::Service, Support::Now, {}, "Serve requests on a socket."},
     CommandRow{"swrk", "FD", Command::Swrk, Support::Now, {}, "Serve the client at the other end of a socket."},
     CommandRow{"dedup", "", Command::None, kLater, kMigrationLater, "Drop superseded pages from older images."},

@@ -13,7 +13,7 @@
 
 namespace cli {
 
-enum class Command : uint8_t { None, Dump, Restore, Check, Service, Swrk, Crit, PageServer };
+enum class Command : uint8_t { None, Dump, Restore, Check, Service, Swrk, Crit, PageServer, LazyPages };
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
 enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };

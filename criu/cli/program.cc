@@ -87,6 +87,8 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         break;
     case Command::PageServer:
         return run_page_server(engines, options, log);
+    case Command::LazyPages:
+        return run_lazy_pages(engines, options, log);
     case Command::Swrk:
     case Command::Crit:
     case Command::None:

@@ -25,6 +25,7 @@ struct Engines {
     /// swrk: what is not a result of a request is an exit code.
     int (*work)(const Options &) = nullptr;
     base::Result<void> (*page_server)(const engine::PageServerRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<void> (*lazy_pages)(const engine::LazyPagesRequest &, engine::Notifier &, base::Log &) = nullptr;
     base::Result<int> (*serve)(const Options &, base::Log &) = nullptr;
     /// Arguments without the program's name.
     int (*crit)(std::span<const std::string> args) = nullptr;

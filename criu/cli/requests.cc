@@ -91,12 +91,21 @@ engine::RestoreRequest restore_request(const Options &options) {
             .become_parent = options.exec_cmd,
             .cgroups = cgroup_options(options),
             .lower_limits = options.lower_limits,
+            .lazy_pages = options.lazy_pages,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
+}
+
+engine::LazyPagesRequest lazy_pages_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd,
+            .page_server = options.page_server ? std::optional(link_of(options)) : std::nullopt,
+            .daemon = options.daemon,
+            .pidfile = options.pidfile,
+            .status_fd = options.status_fd};
 }
 
 engine::PageServerRequest page_server_request(const Options &options) {

@@ -47,6 +47,7 @@ struct RestoreRequest {
     resource::cgroup::Options cgroups;
     bool withhold_capabilities = false; ///< refuse tasks that have any
     bool lower_limits = false;          ///< hard limits above ours become ours
+    bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
@@ -63,6 +64,15 @@ struct PageServerRequest {
     std::string pidfile;          ///< empty: none
     std::optional<int> status_fd; ///< told when somebody can connect
     bool lazy = false;            ///< serve the images of the directory instead of writing some
+};
+
+/// Of the daemon of lazy restores: see criu/engine/lazy.
+struct LazyPagesRequest {
+    int images_dir_fd = -1;
+    std::optional<pages::Link> page_server; ///< has what is not in the directory
+    bool daemon = false;                    ///< go on in the background once the restore can connect
+    std::string pidfile;                    ///< empty: none
+    std::optional<int> status_fd;           ///< told when the restore can connect
 };
 
 struct CheckRequest {

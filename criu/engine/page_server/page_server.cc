@@ -60,6 +60,17 @@ Result<void> say_ready(std::optional<int> status_fd) {
     return {};
 }
 
+Result<bool> go_to_background(bool daemon, const std::string &pidfile) {
+    const pid_t child = daemon ? fork() : 0;
+    if (child < 0)
+        return base::fail_sys("fork");
+    if (child > 0 || !daemon) // the file is there when the command ends
+        TRY(write_pidfile(pidfile, base::Pid(daemon ? child : getpid())));
+    if (child == 0 && daemon)
+        leave_terminal();
+    return child == 0;
+}
+
 Result<void> write_pidfile(const std::string &path, base::Pid pid) {
     if (path.empty())
         return {};
@@ -139,15 +150,8 @@ Result<void> run_server(const engine::PageServerRequest &request, engine::Notifi
     Server server = TRY(Server::open(request));
     if (server.port())
         log.info(fmt::format("Using {} port", server.port()));
-    const pid_t child = request.daemon ? fork() : 0;
-    if (child < 0)
-        return base::fail_sys("fork");
-    if (child > 0) // the file is there when we end
-        return write_pidfile(request.pidfile, base::Pid(child));
-    if (request.daemon)
-        leave_terminal();
-    else
-        TRY(write_pidfile(request.pidfile, base::Pid(getpid())));
+    if (!TRY(go_to_background(request.daemon, request.pidfile)))
+        return {};
     TRY(say_ready(request.status_fd));
     TRY(notifier.tell("status-ready", {}));
     return server.serve(request, log);

@@ -45,6 +45,9 @@ Result<Started> start(const engine::PageServerRequest &request, Kinship kinship,
 /// server's pid.
 Result<void> run(const engine::PageServerRequest &request, engine::Notifier &notifier, base::Log &log);
 
+/// With `daemon` in a process of its own, true; false in the one that has started it, once the pid file is there.
+/// Without, true.
+Result<bool> go_to_background(bool daemon, const std::string &pidfile);
 /// Tells who waits that somebody can connect: a zero byte, and the descriptor is closed. Errors: System.
 Result<void> say_ready(std::optional<int> status_fd);
 /// Errors: System, naming the file.
