@@ -47,8 +47,7 @@ public:
         gather(channel_->fd());
     }
 
-    // What object_size tells, the protocol has no room for: where a part of shared memory is mapped nowhere, its pages
-    // tell how far it reaches at least.
+    // The protocol has no room for object_size: the pages of an object tell how far it reaches at least.
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t) override {
         const auto type = kind == ImageKind::Pagemap ? wire::ObjectType::Task : wire::ObjectType::SharedMemory;
         if (id >> 56)

@@ -157,17 +157,27 @@ public:
         return {};
     }
 
+    /// A page server is not told of sizes: the last page of the object is sent, empty if it holds nothing.
+    Result<void> tell_size(uint64_t size) {
+        if (output_.has_file() || end_ >= size)
+            return {};
+        constexpr std::byte kEmpty[base::kPageSize]{};
+        TRY(add_run(size - base::kPageSize, size));
+        return output_.put(kEmpty);
+    }
+
 private:
     Result<void> add_run(uint64_t from, uint64_t end) {
         const img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
         statistics_.shmem_pages_written += entry.nr_pages();
+        end_ = end;
         return output_.add(entry);
     }
 
     MemoryStatistics &statistics_;
     pages::MemoryOutput &output_;
     int file_;
-    uint64_t offset_ = 0;
+    uint64_t offset_ = 0, end_ = 0;
     std::vector<std::byte> buffer_;
 };
 
@@ -193,6 +203,8 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
         TRY(pages.add(base::page_down(static_cast<uint64_t>(start)), end, huge));
         at = end;
     }
+    if (size > mapped_end)
+        TRY(pages.tell_size(size));
     return output->close();
 }
 
