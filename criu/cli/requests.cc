@@ -79,7 +79,9 @@ engine::DumpRequest dump_request(const Options &options) {
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump),
-            .page_server = options.page_server ? std::optional(link_of(options)) : std::nullopt};
+            .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
+            .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
+            .status_fd = options.status_fd};
 }
 
 engine::RestoreRequest restore_request(const Options &options) {

@@ -35,6 +35,8 @@ struct DumpRequest {
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
     std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
+    std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
+    std::optional<int> status_fd;    ///< told when somebody can
 };
 
 struct RestoreRequest {

@@ -21,7 +21,7 @@ import time
 sys.dont_write_bytecode = True
 import peer  # noqa: E402
 from peer import PAGE  # noqa: E402
-from scene import CRIU, HERE, LIMIT, Target, case, criu, ended, expect, finish, folder, start, state_of, until  # noqa: E402
+from scene import CRIU, HERE, LIMIT, PageServer, Target, case, criu, ended, expect, finish, folder, start, state_of, until  # noqa: E402
 
 
 def dump(images, pid, *more, code=0):
@@ -447,9 +447,197 @@ def remote():
             assert not target.lines("bad"), target.lines("bad")
 
 
+class LazyDump:
+    """`criu dump --lazy-pages` of ours, to which a daemon can connect already."""
+
+    def __init__(self, images, pid, *more):
+        read, write = os.pipe()
+        from scene import free_port
+
+        self.port, self.images = free_port(), images
+        self.process = start("dump", "-D", images, "-o", "dump.log", "-v4", "-t", pid, "--lazy-pages", "--port", self.port, "--status-fd", write, *more, pass_fds=[write])
+        os.close(write)
+        told = os.read(read, 2)
+        os.close(read)
+        assert told == b"\0", (images / "dump.log").read_text()
+
+    def ended(self, code=0):
+        return ended(self.process, code)
+
+
+class Asker:
+    """The asking side of a lazy restore that knows only the protocol."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port))
+
+    def ask(self, pid, address, pages):
+        self.sock.sendall(peer.pack(peer.GET, pages=pages, address=address, obj=pid))
+
+    def answer(self):
+        command, flags, pages, address, pid = peer.unpack(peer.receive(self.sock, 32))
+        assert (command, flags) == (peer.ADD_F, peer.PE_PRESENT)
+        return pid, address, peer.receive(self.sock, pages * PAGE)
+
+    def end(self):
+        self.sock.sendall(peer.pack(peer.CLOSE))
+        assert peer.receive(self.sock, 4) == bytes(4)
+        self.sock.close()
+
+
+def copy_folder(source, to):
+    """Another host's."""
+    import shutil
+
+    shutil.copytree(source, to, symlinks=True)
+    return to
+
+
+def source():
+    with case("dump --lazy-pages, and a daemon and a restore elsewhere") as work:
+        images = folder(work / "images")
+        with Target(work, megabytes=32, children=1) as target:
+            source = LazyDump(images, target.pid)
+            assert peer.pagemap(images, "", target.pid)[1], "no pagemap"
+            assert any(flags == 2 for _, flags, _, _ in peer.pagemap(images, "", target.pid)[1])
+            assert sum(os.stat(image).st_size for image in images.glob("pages-*.img")) < 8 << 20
+            # On this host the pids are taken until the source ends: so a restore into a pid namespace would be needed; a
+            # peer asks for all of it instead, and then there are images that can be restored.
+            asker, got = Asker(source.port), {}
+            for image in sorted(images.glob("pagemap-[0-9]*.img")):
+                pid = int(image.stem.split("-")[1])
+                number, runs = peer.pagemap(images, "", pid)
+                whole = []
+                for address, flags, pages, content in runs:
+                    if flags == 2:
+                        content, at = b"", address
+                        while len(content) < pages * PAGE:
+                            asker.ask(pid, at, pages - len(content) // PAGE)
+                            who, where, part = asker.answer()
+                            assert (who, where) == (pid, at) and part
+                            content, at = content + part, at + len(part)
+                        flags = 6
+                    whole.append((address, flags, pages, content))
+                got[pid] = (number, whole)
+            assert state_of(target.pid) not in ("", "Z")
+            asker.end()
+            source.ended()
+            target.reap()
+            for pid, (number, whole) in got.items():
+                peer.write_pagemap(images, "", pid, number, whole)
+            restore(images)
+            target.verify()
+    with case("dump --lazy-pages in one pid namespace, lazy restore in another") as work:
+        # Two places with pids of their own, and one host between them.
+        done = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", sys.executable, __file__, CRIU, "--one-side", str(work)], capture_output=True, text=True, timeout=LIMIT * 3)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with case("dump --lazy-pages: the other end goes: the source goes on") as work:
+        images = folder(work / "images")
+        with Target(work, megabytes=32) as target:
+            source = LazyDump(images, target.pid)
+            asker = Asker(source.port)
+            address, _, pages, _ = next(run for run in peer.pagemap(images, "", target.pid)[1] if run[1] == 2)
+            asker.ask(target.pid, address, pages)
+            asker.answer()
+            asker.sock.close()
+            assert "has gone before" in source.ended(1) or "has gone before" in (images / "dump.log").read_text()
+            until(lambda: state_of(target.pid) == "S", "the target waits as before")
+            target.verify()
+            assert not list(images.glob("*.img"))
+    for name, question in (("other memory", lambda pid: (pid, 0x1000, 1)), ("another process", lambda pid: (1, 0x1000, 1)), ("an unaligned address", lambda pid: (pid, 0x1001, 1)), ("no process", lambda pid: (1 << 40, 0x1000, 1))):
+        with case(f"dump --lazy-pages gives nothing of {name}") as work:
+            images = folder(work / "images")
+            with Target(work) as target:
+                source = LazyDump(images, target.pid)
+                asker = Asker(source.port)
+                asker.ask(*question(target.pid))
+                try:
+                    assert asker.sock.recv(1) == b""
+                except ConnectionResetError:
+                    pass
+                source.ended(1)
+                target.verify()
+    with case("dump --lazy-pages: killed while it serves: the source goes on") as work:
+        images = folder(work / "images")
+        with Target(work, megabytes=32) as target:
+            source = LazyDump(images, target.pid)
+            asker = Asker(source.port)
+            os.kill(source.process.pid, signal.SIGKILL)
+            source.process.wait()
+            target.verify()
+    with case("dump --lazy-pages -R: interrupted while it waits: the source goes on") as work:
+        images = folder(work / "images")
+        with Target(work, megabytes=8) as target:
+            source = LazyDump(images, target.pid)
+            source.process.terminate()
+            source.process.wait()
+            target.verify()
+
+
+def one_side(work):
+    """In a pid namespace of its own, as its init: the source; the destination is in another one."""
+    images = folder(work / "images")
+    with Target(work, megabytes=32) as target:
+        source = LazyDump(images, target.pid)
+        there = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", sys.executable, __file__, CRIU, "--other-side", str(work), str(target.pid), str(source.port)], timeout=LIMIT * 2)
+        assert there.returncode == 0
+        source.ended()
+        target.reap()
+        target.pids = []
+
+
+def other_side(work, pid, port):
+    images = copy_folder(work / "images", work / "other")
+    daemon = Daemon(images, "--page-server", "--address", "localhost", "--port", port)
+    restore(images, "--lazy-pages")
+    log = work / "target.txt"
+    for count in (1, 2):
+        os.kill(pid, signal.SIGUSR1)
+        until(lambda: log.read_text().count(" good") + log.read_text().count(" bad") >= count, "the target checks itself")
+        if count == 1:
+            daemon.ended()
+    assert " bad" not in log.read_text(), log.read_text()
+    os.kill(pid, signal.SIGKILL)
+
+
+def image_server():
+    with case("page-server --lazy-pages: questions of a peer") as work:
+        with Target(work, megabytes=16) as target:
+            dump(work, target.pid, "-R")
+            server = PageServer(work, "--lazy-pages")
+            asker = Asker(server.port)
+            runs = [run for run in peer.pagemap(work, "", target.pid)[1] if run[1] & 2]
+            for address, _, pages, _ in runs:  # all at once: answers come in order
+                asker.ask(target.pid, address, 1)
+            for address, _, pages, content in runs:
+                assert asker.answer() == (target.pid, address, content[:PAGE])
+            address, _, pages, content = max(runs, key=lambda run: run[2])
+            asker.ask(target.pid, address + PAGE, 1 << 30)
+            _, where, part = asker.answer()
+            assert where == address + PAGE and part == content[PAGE:]
+            asker.end()
+            server.ended()
+    with case("page-server --lazy-pages, and a lazy restore of ours") as work:
+        source = folder(work / "source")
+        with Target(work, megabytes=32, children=1) as target:
+            dump(source, target.pid)
+            target.reap()
+            make_remote(source, work / "images")
+            server = PageServer(source, "--lazy-pages")
+            daemon = Daemon(work / "images", "--page-server", "--port", server.port)
+            restore(work / "images", "--lazy-pages")
+            target.verify()
+            daemon.ended()
+            server.ended()
+
+
 def main():
+    if sys.argv[2:3] == ["--one-side"]:
+        return one_side(pathlib.Path(sys.argv[3]))
+    if sys.argv[2:3] == ["--other-side"]:
+        return other_side(pathlib.Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     only = sys.argv[2:]
-    for part in (local, refused, changes, deaths, remote):
+    for part in (local, refused, changes, deaths, remote, source, image_server):
         if not only or part.__name__ in only:
             part()
     finish()

@@ -5,6 +5,7 @@
 #include "compel/freezer.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
 #include "criu/engine/dump/page_writer.hh"
@@ -22,6 +23,7 @@
 #include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/kernel/readiness.hh"
 #include "criu/pages/link.hh"
 #include "criu/pages/page_client.hh"
 #include "criu/resource/cgroup/cgroup.hh"
@@ -90,10 +92,11 @@ Result<void> verify(const engine::DumpRequest &request) {
 
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
-                          pages::PageSink &sink, resource::FileDumpContext &files,
+                          pages::PageSink &sink, LeftMemory *left, resource::FileDumpContext &files,
                           const resource::NamespaceOptions &namespace_options, MemoryStatistics &statistics) {
     FileTable table(files);
-    MemoryDumpContext memory{.images = images, .sink = sink, .files = table, .namespaces = files.namespaces};
+    MemoryDumpContext memory{
+        .images = images, .sink = sink, .files = table, .namespaces = files.namespaces, .left = left};
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
@@ -200,6 +203,7 @@ struct Job {
     base::Log &log;
     std::string own_groups; ///< /proc/self/cgroup as we were started: a child that outlives the caller leaves them
     std::unique_ptr<pages::PageSink> page_server; ///< connected before the tree is stopped; null: into the directory
+    std::unique_ptr<LazyServer> lazy;             ///< for memory that stays in the tasks meanwhile
 };
 
 /// Learns everything about it, less what the caller does not want.
@@ -248,6 +252,16 @@ private:
     bool given_ = false;
 };
 
+/// Stays until somebody else has all memory of the tree.
+Result<void> give_left_memory(const Job &job, LeftMemory &left) {
+    if (job.lazy->port())
+        job.log.info(fmt::format("Using {} port", job.lazy->port()));
+    TRY(kernel::say_ready(job.request.status_fd));
+    TRY(job.notifier.tell("status-ready", job.request.root));
+    TRY_CTX(job.lazy->serve(left), "memory on demand");
+    return {};
+}
+
 /// Dumps a tree that stands still.
 Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
                                         resource::TimedPolls &polls, DumpClock &clock) {
@@ -285,7 +299,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     MemoryStatistics statistics;
     const auto directory = pages::directory_sink(images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
-    Result<void> written = write_images(tasks, job.log, images, sink, files, request.namespaces, statistics);
+    LeftMemory left;
+    Result<void> written =
+        write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, files, request.namespaces, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
@@ -308,6 +324,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = prepare_to_kill(files);
     if (written)
         scripted = at_home([&] { return job.notifier.tell_for_status("post-dump", request.root); });
+    if (written && scripted && *scripted == 0 && job.lazy)
+        written = at_home([&] { return give_left_memory(job, left); });
     if (written && scripted && *scripted == 0 && !file_settings.tree_survives)
         written = make_lasting(files);
     if (!written || !scripted || *scripted != 0) {
@@ -366,7 +384,8 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
                   .notifier = notifier,
                   .log = log,
                   .own_groups = kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string()),
-                  .page_server = TRY_CTX(connect_page_server(request), "dump")};
+                  .page_server = TRY_CTX(connect_page_server(request), "dump"),
+                  .lazy = request.lazy ? TRY_CTX(LazyServer::open(*request.lazy), "dump") : nullptr};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");
     return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");

@@ -295,7 +295,7 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
 img::pagemap_entry entry_of(const PageRun &run) {
     auto entry = image::present_run(run.extent.start, run.extent.pages);
     if (run.lazy)
-        entry.set_flags(entry.flags() | image::kPeLazy);
+        entry.set_flags(run.left ? image::kPeLazy : entry.flags() | image::kPeLazy);
     return entry;
 }
 
@@ -304,7 +304,7 @@ Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &con
     context.statistics.pages_scanned += runs.scanned;
     auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task.vpid.value)));
     for (const PageRun &run : runs.data) {
-        context.statistics.pages_written += run.extent.pages;
+        (run.left ? context.statistics.pages_lazy : context.statistics.pages_written) += run.extent.pages;
         if (output->has_file())
             TRY(output->add(entry_of(run)));
     }

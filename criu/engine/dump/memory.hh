@@ -18,10 +18,12 @@
 namespace dump {
 
 struct MemoryStatistics {
-    uint64_t pages_scanned = 0, pages_written = 0;
+    uint64_t pages_scanned = 0, pages_written = 0, pages_lazy = 0;
     uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0;
     uint64_t scan_us = 0, write_us = 0;
 };
+
+class LeftMemory; // left_memory.hh
 
 /// What a dump of memory shares between tasks.
 struct MemoryDumpContext {
@@ -33,6 +35,7 @@ struct MemoryDumpContext {
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
     std::set<uint64_t> segments_done; ///< ids of System V segments already written
+    LeftMemory *left = nullptr;       ///< takes what may come later (--lazy-pages)
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;
 };
@@ -57,6 +60,7 @@ struct PageRun {
     pages::Extent extent;
     bool readable = true; ///< by the task itself
     bool lazy = false;    ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
+    bool left = false;    ///< lazy, and stays in the task until it is asked for
 };
 
 struct PageRuns {

@@ -116,6 +116,8 @@ Result<void> TaskPageWriter::complete(const Call &call, int64_t written) {
 Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
     uint64_t offset = 0;
     for (const PageRun &run : runs) {
+        if (run.left)
+            continue;
         const Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
         if (agent_ && run.readable) {

@@ -4,6 +4,7 @@
 #include "criu/engine/dump/ended_leader.hh"
 #include "criu/engine/dump/ids.hh"
 #include "criu/engine/dump/injection_site.hh"
+#include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/kernel/io.hh"
@@ -305,10 +306,15 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     const tree::ThreadFacts &leader = task.threads.front();
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
-    const PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    if (context.memory.left) {
+        for (PageRun &run : runs.data)
+            run.left = run.lazy;
+        TRY(context.memory.left->add(task, runs.data));
+    }
     visit->voice = task.voice;
     visit->output = TRY(dump_pagemap(context.memory, task, runs));
-    if (!runs.data.empty())
+    if (!std::ranges::all_of(runs.data, &PageRun::left))
         TRY(visit->begin_pages(context, runs));
     return TaskInDump(std::move(visit));
 }

@@ -12,7 +12,7 @@
 #include "criu/engine/lazy/intake.hh"
 #include "criu/engine/lazy/serving.hh"
 #include "criu/engine/page_server/page_server.hh"
-#include "criu/kernel/proc_dir.hh"
+#include "criu/kernel/readiness.hh"
 #include "pstree.pb.h"
 
 #include <csignal>
@@ -210,7 +210,7 @@ Result<void> run(const engine::LazyPagesRequest &request, engine::Notifier &noti
             intake.leave_to_other();
             return {};
         }
-        TRY(page_server::say_ready(request.status_fd));
+        TRY(kernel::say_ready(request.status_fd));
         TRY(notifier.tell("status-ready", {}));
         return serve_tree(request, std::move(intake), log);
     };

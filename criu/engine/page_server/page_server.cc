@@ -1,7 +1,9 @@
 #include "criu/engine/page_server/page_server.hh"
 
 #include "base/guarded.hh"
+#include "criu/engine/page_server/image_giver.hh"
 #include "criu/engine/page_server/receiver.hh"
+#include "criu/kernel/readiness.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -29,6 +31,11 @@ Result<void> take_memory(const engine::PageServerRequest &request, pages::Channe
     return request.link.endpoint.socket < 0 ? await_end(channel) : Result<void>();
 }
 
+Result<void> give_memory(const engine::PageServerRequest &request, pages::Channel &channel) {
+    ImageGiver giver(TRY(pages::Chain::open(request.images_dir_fd)));
+    return pages::give_pages(channel, giver);
+}
+
 void leave_terminal() {
     setsid();
     const base::UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -50,14 +57,7 @@ Result<Server> Server::open(const engine::PageServerRequest &request) {
 Result<void> Server::serve(const engine::PageServerRequest &request, base::Log &log) {
     base::UniqueFd socket = listening_ ? TRY(pages::accept_one(*listening_)) : std::move(given_);
     const auto channel = TRY(pages::accepted_channel(request.link, std::move(socket)));
-    return take_memory(request, *channel, log);
-}
-
-Result<void> say_ready(std::optional<int> status_fd) {
-    const char ready = '\0';
-    if (status_fd && (write(*status_fd, &ready, 1) != 1 || close(*status_fd) < 0))
-        return base::fail_sys(fmt::format("--status-fd {}", *status_fd));
-    return {};
+    return request.lazy ? give_memory(request, *channel) : take_memory(request, *channel, log);
 }
 
 Result<bool> go_to_background(bool daemon, const std::string &pidfile) {
@@ -65,21 +65,10 @@ Result<bool> go_to_background(bool daemon, const std::string &pidfile) {
     if (child < 0)
         return base::fail_sys("fork");
     if (child > 0 || !daemon) // the file is there when the command ends
-        TRY(write_pidfile(pidfile, base::Pid(daemon ? child : getpid())));
+        TRY(kernel::write_pidfile(pidfile, base::Pid(daemon ? child : getpid())));
     if (child == 0 && daemon)
         leave_terminal();
     return child == 0;
-}
-
-Result<void> write_pidfile(const std::string &path, base::Pid pid) {
-    if (path.empty())
-        return {};
-    constexpr mode_t kForAll = 0666;
-    const base::UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kForAll));
-    const std::string text = std::to_string(pid.value);
-    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return base::fail_sys(fmt::format("write {}", path));
-    return {};
 }
 
 namespace {
@@ -152,7 +141,7 @@ Result<void> run_server(const engine::PageServerRequest &request, engine::Notifi
         log.info(fmt::format("Using {} port", server.port()));
     if (!TRY(go_to_background(request.daemon, request.pidfile)))
         return {};
-    TRY(say_ready(request.status_fd));
+    TRY(kernel::say_ready(request.status_fd));
     TRY(notifier.tell("status-ready", {}));
     return server.serve(request, log);
 }

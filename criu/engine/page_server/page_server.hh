@@ -48,9 +48,5 @@ Result<void> run(const engine::PageServerRequest &request, engine::Notifier &not
 /// With `daemon` in a process of its own, true; false in the one that has started it, once the pid file is there.
 /// Without, true.
 Result<bool> go_to_background(bool daemon, const std::string &pidfile);
-/// Tells who waits that somebody can connect: a zero byte, and the descriptor is closed. Errors: System.
-Result<void> say_ready(std::optional<int> status_fd);
-/// Errors: System, naming the file.
-Result<void> write_pidfile(const std::string &path, base::Pid pid);
 
 } // namespace page_server

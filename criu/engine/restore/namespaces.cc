@@ -80,7 +80,7 @@ Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base
         if (!row.bring || !has_own(context.checkpoint, row.kind))
             continue;
         const base::UniqueFd fd = TRY(kernel::open_namespace(root, row.kind));
-        resource::NamespaceBringContext bring{.images = context.checkpoint.images,
+        resource::NamespaceBringContext bring{.images = context.checkpoint.images(),
                                               .log = context.log,
                                               .options = context.request.namespaces,
                                               .id = id_of(context.checkpoint.root().ids, row.kind),
