@@ -18,7 +18,6 @@ constexpr auto kLater = Support::Later;
 constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
 constexpr std::string_view kCgroupsLater = "saving and restoring control groups";
 constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
-constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kSocketsLater = "sockets";
 
 // What an option is on the first lines, what it does on the last.
@@ -255,23 +254,23 @@ constexpr std::array kOptions{
                       "folder; dump keeps it, and serves it at --address and --port; page-server serves that of the "
                       "images folder."},
     OptionRow{.name = "tls", .negatable = true, .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
-              .support = kLater, .reason = kTlsLater,
-              .help = "Encrypt page connections."},
+              .set = flag<&Options::tls>,
+              .help = "Encrypt page connections; each side shows a certificate and verifies that of the other."},
     OptionRow{.name = "tls-cacert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Trusted authorities."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cacert>,
+              .help = "Certificates of trusted authorities. Default: /etc/pki/CA/cacert.pem and those of the system."},
     OptionRow{.name = "tls-cacrl", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Revoked certificates."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cacrl>,
+              .help = "Revoked certificates. Default: /etc/pki/CA/cacrl.pem, if it is there."},
     OptionRow{.name = "tls-cert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Own certificate."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cert>,
+              .help = "Own certificate. Default: /etc/pki/criu/cert.pem."},
     OptionRow{.name = "tls-key", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Own key."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_key>,
+              .help = "Own key. Default: /etc/pki/criu/private/key.pem."},
     OptionRow{.name = "tls-no-cn-verify", .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
-              .support = kLater, .reason = kTlsLater,
-              .help = "Do not compare the host name."},
+              .set = flag<&Options::tls_no_cn_verify>,
+              .help = "Do not compare the name in the certificate of the other side with --address."},
     // check
     OptionRow{.name = "feature", .arg = kNeeds, .metavar = "NAME", .group = Group::Check, .where = kCheck,
               .set = texts<&Options::features>,

@@ -103,6 +103,8 @@ struct Options {
     int port = 0;             ///< 0: not given
     std::optional<int> ps_socket;
     bool lazy_pages = false;
+    bool tls = false, tls_no_cn_verify = false;
+    std::string tls_cacert, tls_cacrl, tls_cert, tls_key; ///< empty: where CRIU has them
 
     // service, swrk
     /// Of the service's socket (empty: criu_service.socket in the work folder), or of a page connection.

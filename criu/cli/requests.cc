@@ -59,7 +59,13 @@ resource::cgroup::Options cgroup_options(const Options &options) {
 pages::Link link_of(const Options &options) {
     return {.endpoint = {.address = options.address,
                          .port = static_cast<uint16_t>(options.port),
-                         .socket = options.ps_socket.value_or(-1)}};
+                         .socket = options.ps_socket.value_or(-1)},
+            .tls = {.on = options.tls,
+                    .authorities = options.tls_cacert,
+                    .revoked = options.tls_cacrl,
+                    .certificate = options.tls_cert,
+                    .key = options.tls_key,
+                    .checks_name = !options.tls_no_cn_verify}};
 }
 
 } // namespace

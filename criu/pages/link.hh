@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/pages/connection.hh"
+#include "criu/pages/tls.hh"
 
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@ namespace pages {
 
 struct Link {
     Endpoint endpoint;
+    TlsSettings tls;
 };
 
 /// Connects, as the side that asks. Errors: as connect_to().

@@ -58,8 +58,8 @@ Result<void> apply_session_fields(const img::criu_opts &from, const Peer &peer, 
         return refused("log_file", "a name without / is wanted: the log lies in the work folder");
     if (from.has_log_file())
         to.log_file = from.log_file();
-    if (from.has_status_fd())
-        return base::unsupported("status_fd is not supported yet: restoring memory on demand");
+    if (from.has_status_fd()) // closed by whoever writes to it
+        to.status_fd = TRY_CTX(peer.open(from.status_fd(), O_WRONLY), "status_fd").release();
     if (from.has_pidfd_store_sk())
         return base::unsupported("pidfd_store_sk is not supported yet: incremental dumps and the page server");
     TRY(apply_page_server(from, to));

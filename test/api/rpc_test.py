@@ -46,9 +46,9 @@ FIELDS = {
     "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
     "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
-    "lazy_pages": ("refused", True), "status_fd": ("refused", 1), "lsm_profile": ("refused", "a:b"), "tls": ("refused", True),
-    "tls_cacert": ("refused", "a"), "tls_cacrl": ("refused", "a"), "tls_cert": ("refused", "a"), "tls_key": ("refused", "a"),
-    "tls_no_cn_verify": ("refused", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("refused", 2),
+    "lazy_pages": ("works", True), "status_fd": ("works", 1), "lsm_profile": ("refused", "a:b"), "tls": ("works", True),
+    "tls_cacert": ("works", "a"), "tls_cacrl": ("works", "a"), "tls_cert": ("works", "a"), "tls_key": ("works", "a"),
+    "tls_no_cn_verify": ("works", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("refused", 2),
     "pidfd_store_sk": ("refused", 1), "lsm_mount_context": ("refused", "a"),
 }
 OFF_MEANS_NOTHING = ["lazy_pages", "auto_dedup", "track_mem", "tls", "auto_ext_mnt"]
