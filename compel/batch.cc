@@ -28,6 +28,17 @@ size_t Batch::call_with_word(long nr, std::initializer_list<uint64_t> args, unsi
     return index;
 }
 
+void Batch::store_result(uint64_t address, size_t earlier) {
+    agent::Op op{};
+    op.kind = agent::OpKind::Copy;
+    op.flags = agent::kOpMayFail;
+    op.arg[0] = address;
+    op.arg[1] = earlier;
+    op.arg[2] = sizeof(int32_t);
+    stores_.push_back(ops_.size());
+    ops_.push_back(op);
+}
+
 uint64_t Batch::in(std::span<const std::byte> bytes) {
     uint64_t address = out(bytes.size());
     std::copy(bytes.begin(), bytes.end(), data_.begin() + static_cast<ptrdiff_t>(address - base_));
@@ -46,14 +57,21 @@ std::span<const std::byte> Batch::bytes(uint64_t address, size_t size) const {
 
 std::vector<std::byte> Batch::image() const {
     std::vector<std::byte> image(data_);
-    auto ops = std::as_bytes(std::span(ops_));
+    // Where the operations lie is known only now.
+    std::vector<agent::Op> placed(ops_);
+    for (size_t index : stores_)
+        placed[index].arg[1] = ops_address() + placed[index].arg[1] * sizeof(agent::Op) + offsetof(agent::Op, result);
+    auto ops = std::as_bytes(std::span(placed));
     image.insert(image.end(), ops.begin(), ops.end());
     return image;
 }
 
 void Batch::read_back(std::span<const std::byte> image) {
     std::copy_n(image.begin(), data_.size(), data_.begin());
-    std::memcpy(ops_.data(), image.data() + data_.size(), ops_.size() * sizeof(agent::Op));
+    std::vector<agent::Op> done(ops_.size());
+    std::memcpy(done.data(), image.data() + data_.size(), done.size() * sizeof(agent::Op));
+    for (size_t i = 0; i < done.size(); i++)
+        ops_[i].result = done[i].result;
 }
 
 } // namespace compel

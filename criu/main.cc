@@ -6,13 +6,19 @@
 #include "criu/engine/dump/dump.hh"
 #include "criu/engine/lazy/lazy_pages.hh"
 #include "criu/engine/page_server/page_server.hh"
+#include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
+#include "criu/engine/tracking/notes.hh"
 #include "criu/kernel/stack_room.hh"
+#include "criu/pages/dedup.hh"
 #include "criu/service/daemon.hh"
 #include "criu/service/worker.hh"
 
 int main(int argc, char **argv) {
     const cli::Engines engines{.dump = dump::run,
+                               .pre_dump = pre_dump::run,
+                               .untrack = tracking::untrack,
+                               .dedup = pages::dedup,
                                .restore = restore::run,
                                .check_tree = check::run_tree,
                                .work = service::work_for_caller,

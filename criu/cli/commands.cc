@@ -60,6 +60,30 @@ base::Result<int> run_dump(const Engines &engines, const Options &options, base:
     return outcome.script_status;
 }
 
+base::Result<int> run_pre_dump(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.pre_dump)
+        return not_built("pre-dump");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    const auto outcome = TRY(engines.pre_dump(pre_dump_request(options), notifier, log));
+    if (options.display_stats)
+        show(outcome.statistics);
+    return 0;
+}
+
+base::Result<int> run_untrack(const Engines &engines, const Options &options) {
+    if (!engines.untrack)
+        return not_built("untrack");
+    TRY(engines.untrack(base::Pid(options.tree)));
+    return 0;
+}
+
+base::Result<int> run_dedup(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.dedup)
+        return not_built("dedup");
+    log.info(fmt::format("dedup: {} pages dropped", TRY(engines.dedup(options.images_dir_fd))));
+    return 0;
+}
+
 base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.restore)
         return not_built("restore");

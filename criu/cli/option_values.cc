@@ -159,6 +159,23 @@ Result<void> image_layout(Options &options, const Given &given) {
     return {};
 }
 
+Result<void> pre_dump_mode(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, PreDumpMode>, 2> kWords{
+        {{"splice", PreDumpMode::Splice}, {"read", PreDumpMode::Read}}};
+    options.pre_dump_mode = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> track_method(Options &options, const Given &given) {
+    constexpr std::array<std::pair<std::string_view, TrackMethod>, 4> kWords{
+        {{"auto", TrackMethod::Auto},
+         {"write-protect", TrackMethod::WriteProtect},
+         {"soft-dirty", TrackMethod::SoftDirty},
+         {"off", TrackMethod::Off}}};
+    options.track_method = TRY(choose(given, kWords));
+    return {};
+}
+
 Result<void> manage_cgroups(Options &options, const Given &given) {
     using resource::cgroup::Mode;
     constexpr std::array<std::pair<std::string_view, Mode>, 6> kWords{{{"none", Mode::None},

@@ -52,6 +52,8 @@ Result<void> cpu_cap_none(Options &, const Given &);
 Result<void> file_validation(Options &, const Given &);
 Result<void> network_lock(Options &, const Given &);
 Result<void> image_layout(Options &, const Given &);
+Result<void> pre_dump_mode(Options &, const Given &);
+Result<void> track_method(Options &, const Given &);
 Result<void> manage_cgroups(Options &, const Given &);
 Result<void> ext_unix_sk(Options &, const Given &);
 Result<void> inherit_fd(Options &, const Given &);

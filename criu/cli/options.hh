@@ -13,7 +13,20 @@
 
 namespace cli {
 
-enum class Command : uint8_t { None, Dump, Restore, Check, Service, Swrk, Crit, PageServer, LazyPages };
+enum class Command : uint8_t {
+    None,
+    Dump,
+    PreDump,
+    Restore,
+    Check,
+    Untrack,
+    Dedup,
+    Service,
+    Swrk,
+    Crit,
+    PageServer,
+    LazyPages
+};
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
 enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };
@@ -25,6 +38,9 @@ enum class ImageLayout : uint8_t {
 
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
+
+enum class PreDumpMode : uint8_t { Splice, Read };
+enum class TrackMethod : uint8_t { Auto, WriteProtect, SoftDirty, Off };
 
 using resource::External;
 using resource::InheritFd;
@@ -89,6 +105,13 @@ struct Options {
     std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
     bool tcp_established = false, tcp_close = false, skip_in_flight = false;
     NetworkLock network_lock = NetworkLock::Nftables;
+
+    // Memory.
+    bool track_mem = false;
+    TrackMethod track_method = TrackMethod::Auto;
+    std::string prev_images_dir; ///< relative to images_dir; empty: none
+    bool auto_dedup = false;
+    PreDumpMode pre_dump_mode = PreDumpMode::Splice;
 
     resource::cgroup::Mode manage_cgroups = resource::cgroup::Mode::Soft;
     std::vector<resource::cgroup::Root> cgroup_roots;

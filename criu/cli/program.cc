@@ -77,6 +77,12 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
     switch (options.command) {
     case Command::Dump:
         return run_dump(engines, options, log);
+    case Command::PreDump:
+        return run_pre_dump(engines, options, log);
+    case Command::Dedup:
+        return run_dedup(engines, options, log);
+    case Command::Untrack:
+        return run_untrack(engines, options);
     case Command::Restore:
         return run_restore(engines, options, log);
     case Command::Check:

@@ -18,6 +18,10 @@ namespace cli {
 /// What stands behind the commands; a null pointer refuses the command as not built in.
 struct Engines {
     base::Result<engine::DumpOutcome> (*dump)(const engine::DumpRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<engine::DumpOutcome> (*pre_dump)(const engine::PreDumpRequest &, engine::Notifier &,
+                                                  base::Log &) = nullptr;
+    base::Result<void> (*untrack)(base::Pid root) = nullptr;
+    base::Result<uint64_t> (*dedup)(int images_dir_fd) = nullptr; ///< returns the number of pages dropped
     base::Result<engine::RestoreOutcome> (*restore)(const engine::RestoreRequest &, engine::Notifier &,
                                                     base::Log &) = nullptr;
     /// check --tree PID

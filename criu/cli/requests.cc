@@ -2,6 +2,8 @@
 
 #include "criu/image/layout.hh"
 
+#include <cstdlib>
+
 namespace cli {
 namespace {
 
@@ -68,7 +70,35 @@ pages::Link link_of(const Options &options) {
                     .checks_name = !options.tls_no_cn_verify}};
 }
 
+engine::TrackMethod method_of(TrackMethod method) {
+    switch (method) {
+    case TrackMethod::Auto:
+        return engine::TrackMethod::Auto;
+    case TrackMethod::WriteProtect:
+        return engine::TrackMethod::WriteProtection;
+    case TrackMethod::SoftDirty:
+        return engine::TrackMethod::SoftDirty;
+    case TrackMethod::Off:
+        return engine::TrackMethod::Off;
+    }
+    return engine::TrackMethod::Off;
+}
+
+engine::Increment increment(const Options &options) {
+    return {.previous = options.prev_images_dir,
+            .track_memory = options.track_mem,
+            .method = method_of(options.track_method),
+            .track_shared = getenv("CRIU_TRACK_SHMEM") != nullptr,
+            .dedup = options.auto_dedup};
+}
+
 } // namespace
+
+engine::PreDumpRequest pre_dump_request(const Options &options) {
+    return {.dump = dump_request(options),
+            .mode = options.pre_dump_mode == PreDumpMode::Read ? engine::PreDumpRequest::Mode::Read
+                                                               : engine::PreDumpRequest::Mode::Splice};
+}
 
 engine::DumpRequest dump_request(const Options &options) {
     return {.root = base::Pid(options.tree),
@@ -78,6 +108,7 @@ engine::DumpRequest dump_request(const Options &options) {
             .leave_stopped = options.leave_stopped,
             .leave_running = options.leave_running,
             .verify = options.verify,
+            .increment = increment(options),
             .freezer = options.freeze_cgroup,
             .cgroups = cgroup_options(options),
             .skip_fds = options.skip_fds,
@@ -100,6 +131,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .cgroups = cgroup_options(options),
             .lower_limits = options.lower_limits,
             .lazy_pages = options.lazy_pages,
+            .drop_pages = options.auto_dedup,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
@@ -122,7 +154,8 @@ engine::PageServerRequest page_server_request(const Options &options) {
             .daemon = options.daemon,
             .pidfile = options.pidfile,
             .status_fd = options.status_fd,
-            .lazy = options.lazy_pages};
+            .lazy = options.lazy_pages,
+            .previous = options.prev_images_dir};
 }
 
 engine::CheckRequest check_request(const Options &options) {

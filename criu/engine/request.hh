@@ -20,13 +20,26 @@ enum class Layout;
 
 namespace engine {
 
+/// How writes to the memory of a tree are noted between two dumps.
+enum class TrackMethod : uint8_t { Auto, WriteProtection, SoftDirty, Off };
+
+/// A dump that builds on an earlier one, or that a later one may build on.
+struct Increment {
+    std::string previous;      ///< directory of the earlier images, relative to the new ones; empty: none
+    bool track_memory = false; ///< note writes from now on
+    TrackMethod method = TrackMethod::Auto;
+    bool track_shared = false; ///< shared memory too: pages equal to those of the earlier images are not written again
+    bool dedup = false;        ///< pages of the earlier images that are written again are punched out there
+};
+
 struct DumpRequest {
     base::Pid root{0};
     int images_dir_fd = -1;
     int work_dir_fd = AT_FDCWD;    ///< where stats-dump goes
     unsigned timeout_seconds = 10; ///< for stopping the tree; 0 = none
     bool leave_stopped = false, leave_running = false;
-    bool verify = true;  ///< plan the restore of what was written before the tree ends
+    bool verify = true; ///< plan the restore of what was written before the tree ends
+    Increment increment;
     std::string freezer; ///< directory of a control group that is frozen first; empty: none
     resource::cgroup::Options cgroups;
     std::vector<int> skip_fds; ///< descriptors left out, in every task
@@ -37,6 +50,12 @@ struct DumpRequest {
     std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
     std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
     std::optional<int> status_fd;    ///< told when somebody can
+};
+
+struct PreDumpRequest {
+    DumpRequest dump; ///< which tree, where to, how it is stopped
+    /// Splice: also memory that the task itself may not read. Read: not that; the dump that follows writes it.
+    enum class Mode : uint8_t { Splice = 1, Read = 2 } mode = Mode::Splice; ///< numbers of the image
 };
 
 struct RestoreRequest {
@@ -50,6 +69,7 @@ struct RestoreRequest {
     bool withhold_capabilities = false; ///< refuse tasks that have any
     bool lower_limits = false;          ///< hard limits above ours become ours
     bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
+    bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
@@ -66,6 +86,7 @@ struct PageServerRequest {
     std::string pidfile;          ///< empty: none
     std::optional<int> status_fd; ///< told when somebody can connect
     bool lazy = false;            ///< serve the images of the directory instead of writing some
+    std::string previous;         ///< directory of the images before, from the new one; empty: none
 };
 
 /// Of the daemon of lazy restores: see criu/engine/lazy.

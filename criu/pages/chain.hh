@@ -19,6 +19,8 @@ public:
     static Result<Chain> open(int dirfd);
 
     size_t depth() const { return levels_.size(); }
+    /// Who opens a file of the chain (a path below the newest directory) for us where we may not.
+    void ask(const image::ImageDir::Fetch &fetch);
     /// 0 is the newest.
     const image::ImageDir &level(size_t i) const { return levels_[i]; }
     const image::ImageDir &newest() const { return levels_.front(); }

@@ -14,7 +14,8 @@ using namespace kernel_abi;
 
 constexpr size_t kRegions = 4096;
 // Of an entry of /proc/PID/pagemap.
-constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFile = 1ull << 61, kPfnMask = (1ull << 55) - 1;
+constexpr uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFile = 1ull << 61, kSoftDirty = 1ull << 55,
+                   kPfnMask = (1ull << 55) - 1;
 
 /// The frame of the kernel's zero page, 0 if we may not see frames (CAP_SYS_ADMIN).
 uint64_t find_zero_pfn() {
@@ -34,13 +35,6 @@ uint64_t find_zero_pfn() {
 
 } // namespace
 
-void append(std::vector<Extent> &extents, Extent extent) {
-    if (!extents.empty() && extents.back().end() == extent.start)
-        extents.back().pages += extent.pages;
-    else
-        extents.push_back(extent);
-}
-
 Result<PageScanner> PageScanner::open(Pid pid) {
     base::UniqueFd fd(::open(fmt::format("/proc/{}/pagemap", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd)
@@ -49,7 +43,7 @@ Result<PageScanner> PageScanner::open(Pid pid) {
 }
 
 Result<void> PageScanner::scan(uint64_t start, uint64_t end, Mapping mapping, ScanResult &result) {
-    if (ioctl_works_) {
+    if (ioctl_works_ && notes_ != Notes::SoftDirty) {
         auto r = scan_ioctl(start, end, mapping, result);
         if (r || r.error().code() != ENOTTY)
             return r;
@@ -70,8 +64,13 @@ Result<void> PageScanner::scan_ioctl(uint64_t start, uint64_t end, Mapping mappi
     arg.category_mask = arg.category_inverted =
         kPageIsPfnZero | (mapping == Mapping::PrivateFile ? uint64_t{kPageIsFile} : 0);
     arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+    const uint64_t noted = notes_ == Notes::WriteProtection ? kPageIsWpAllowed | kPageIsWritten : 0;
+    // MADV_DONTNEED leaves a note on a protected page of a file mapping that looks like a page in swap, protected and
+    // unwritten (zap_install_uffd_wp_if_needed): only what is present is known to be what it was.
+    const uint64_t unwritten = kPageIsWpAllowed | (mapping == Mapping::PrivateFile ? uint64_t{kPageIsPresent} : 0);
+    const uint64_t sure = unwritten | kPageIsWritten;
     while (arg.start < end) {
-        arg.return_mask = kPageIsPresent | (knows_guards_ ? uint64_t{kPageIsGuard} : 0);
+        arg.return_mask = kPageIsPresent | noted | (knows_guards_ ? uint64_t{kPageIsGuard} : 0);
         int n = ioctl(fd_.get(), kPagemapScan, &arg);
         if (n < 0 && errno == EINVAL && knows_guards_) {
             knows_guards_ = false;
@@ -82,6 +81,8 @@ Result<void> PageScanner::scan_ioctl(uint64_t start, uint64_t end, Mapping mappi
         for (int i = 0; i < n; i++) {
             Extent extent{regions[i].start, (regions[i].end - regions[i].start) / base::kPageSize};
             append(regions[i].categories & kPageIsGuard ? result.guards : result.data, extent);
+            if (noted && (regions[i].categories & (sure | kPageIsGuard)) == unwritten)
+                append(result.clean, extent);
         }
         // walk_end of a complete walk may lie before regions already reported (6.18): a short vector means the end.
         if (static_cast<size_t>(n) < kRegions)
@@ -89,6 +90,49 @@ Result<void> PageScanner::scan_ioctl(uint64_t start, uint64_t end, Mapping mappi
         arg.start = std::max<uint64_t>(arg.walk_end, regions[n - 1].end);
     }
     return {};
+}
+
+bool PageScanner::is_write_protected(uint64_t address) const {
+    PageRegion region{};
+    PmScanArg arg{};
+    arg.size = sizeof arg;
+    arg.flags = kPmScanCheckWpAsync;
+    arg.start = address;
+    arg.end = address + base::kPageSize;
+    arg.vec = reinterpret_cast<uint64_t>(&region);
+    arg.vec_len = 1;
+    arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+    arg.return_mask = kPageIsPresent;
+    return ioctl(fd_.get(), kPagemapScan, &arg) >= 0;
+}
+
+Result<std::vector<Extent>> PageScanner::take_written(uint64_t start, uint64_t end) const {
+    std::vector<PageRegion> regions(kRegions);
+    std::vector<Extent> written;
+    PmScanArg arg{};
+    arg.size = sizeof arg;
+    arg.flags = kPmScanWpMatching;
+    arg.start = start;
+    arg.end = end;
+    arg.vec = reinterpret_cast<uint64_t>(regions.data());
+    arg.vec_len = kRegions;
+    // Mappings without write protection do not match. Holes must not: to protect one costs a page table. Nor the zero
+    // page, which the first write replaces by a page that counts as written.
+    arg.category_inverted = kPageIsPfnZero;
+    arg.category_mask = kPageIsPfnZero | kPageIsWpAllowed | kPageIsWritten;
+    arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+    arg.return_mask = kPageIsWritten;
+    while (arg.start < end) {
+        const int n = ioctl(fd_.get(), kPagemapScan, &arg);
+        if (n < 0)
+            return base::fail_sys("PAGEMAP_SCAN");
+        for (int i = 0; i < n; i++)
+            append(written, extent_of(regions[i].start, regions[i].end));
+        if (static_cast<size_t>(n) < kRegions) // see scan_ioctl()
+            break;
+        arg.start = std::max<uint64_t>(arg.walk_end, regions[n - 1].end);
+    }
+    return written;
 }
 
 Result<void> PageScanner::scan_read(uint64_t start, uint64_t end, Mapping mapping, ScanResult &result) {
@@ -109,8 +153,11 @@ Result<void> PageScanner::scan_read(uint64_t start, uint64_t end, Mapping mappin
             uint64_t entry = entries[i];
             bool zero = zero_pfn_ && (entry & kPresent) && (entry & kPfnMask) == zero_pfn_;
             bool of_file = mapping == Mapping::PrivateFile && (entry & kFile);
-            if ((entry & (kPresent | kSwapped)) && !zero && !of_file)
-                append(result.data, {start, 1});
+            if (!(entry & (kPresent | kSwapped)) || zero || of_file)
+                continue;
+            append(result.data, {start, 1});
+            if (notes_ == Notes::SoftDirty && !(entry & kSoftDirty))
+                append(result.clean, {start, 1});
         }
     }
     return {};

@@ -59,6 +59,7 @@ public:
     constexpr VmFlags() = default;
     constexpr bool has(VmFlag flag) const { return (bits_ >> static_cast<unsigned>(flag)) & 1; }
     constexpr void set(VmFlag flag) { bits_ |= uint64_t{1} << static_cast<unsigned>(flag); }
+    constexpr void clear(VmFlag flag) { bits_ &= ~(uint64_t{1} << static_cast<unsigned>(flag)); }
     constexpr uint64_t bits() const { return bits_; }
     constexpr bool operator==(const VmFlags &) const = default;
 

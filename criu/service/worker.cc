@@ -9,6 +9,7 @@
 #include "criu/engine/check/probes.hh"
 #include "criu/engine/dump/dump.hh"
 #include "criu/engine/page_server/page_server.hh"
+#include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
 #include "criu/service/notifier.hh"
 #include "criu/service/request_text.hh"
@@ -107,6 +108,22 @@ int serve_dump(Job &job) {
     job.answer.mutable_dump()->set_restored(false);
     const int code = in_session(job, open_session, [&](Session &session) { return dump_for(job, session); });
     // A client that has dumped itself is gone, and finds its answer when it is restored.
+    give(job);
+    return code;
+}
+
+Result<void> pre_dump_for(Job &job, Session &session) {
+    RpcNotifier notifier = notifier_for(job, session);
+    engine::PreDumpRequest request = cli::pre_dump_request(session.options);
+    request.dump.files.service_socket = job.connection.inode();
+    const auto outcome = TRY(pre_dump::run(request, notifier, session.log));
+    if (session.options.display_stats)
+        cli::show(outcome.statistics);
+    return {};
+}
+
+int serve_pre_dump(Job &job) {
+    const int code = in_session(job, open_session, [&](Session &session) { return pre_dump_for(job, session); });
     give(job);
     return code;
 }
@@ -235,7 +252,6 @@ int refuse(Job &job, std::string_view why) {
     return kFailed;
 }
 
-constexpr std::string_view kPreDumpLater = "pre-dumps are not supported yet: incremental dumps and the page server";
 constexpr std::string_view kCpuLater = "cpuinfo is not supported yet: processor images";
 
 int no_request(Connection &connection, const base::Error &error) {
@@ -264,7 +280,7 @@ int serve(Job &job) {
         return serve_wait(job);
     case img::PRE_DUMP:
     case img::SINGLE_PRE_DUMP:
-        return refuse(job, kPreDumpLater);
+        return serve_pre_dump(job);
     case img::PAGE_SERVER_CHLD:
     case img::PAGE_SERVER:
         return serve_page_server(job);
@@ -301,9 +317,15 @@ bool may_keep_open(img::criu_req_type type) {
     return false;
 }
 
+/// What may follow a pre-dump: the next one, or the dump.
+bool goes_on_from_pre_dump(img::criu_req_type type) {
+    return type == img::PRE_DUMP || type == img::DUMP;
+}
+
 } // namespace
 
 int work(Connection &connection, const cli::Options &defaults, Standing standing) {
+    bool in_pre_dumps = false;
     for (bool first = true;; first = false) {
         auto request = connection.receive();
         if (!request)
@@ -314,9 +336,13 @@ int work(Connection &connection, const cli::Options &defaults, Standing standing
         const img::criu_req &asked = **request;
         if (asked.keep_open() && !may_keep_open(asked.type()))
             return kProtocolError;
+        if (in_pre_dumps && !goes_on_from_pre_dump(asked.type()))
+            return no_request(connection,
+                              base::Error(base::ErrorKind::Usage, "after a pre-dump: neither that nor a dump"));
         Job job{connection, defaults, standing, asked, {}};
         const int code = serve(job);
-        if (code != kSucceeded || !asked.keep_open())
+        in_pre_dumps = asked.type() == img::PRE_DUMP;
+        if (code != kSucceeded || !(asked.keep_open() || in_pre_dumps))
             return code;
     }
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 
 namespace kernel_abi {
 

@@ -40,18 +40,18 @@ FIELDS = {
     "display_stats": ("works", True), "config_file": ("works", "/nonexistent"), "orphan_pts_master": ("works", True),
     "cpu_cap": ("works", 0), "enable_fs": ("works", ["tmpfs"]), "ext_sharing": ("works", True), "ext_masters": ("works", True),
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
-    "ps": ("works", {"port": 1}), "parent_img": ("refused", "a"), "track_mem": ("refused", True),
-    "auto_dedup": ("refused", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
+    "ps": ("works", {"port": 1}), "parent_img": ("works", "/"), "track_mem": ("works", True),
+    "auto_dedup": ("works", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
     "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
     "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
     "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
     "lazy_pages": ("works", True), "status_fd": ("works", 1), "lsm_profile": ("refused", "a:b"), "tls": ("works", True),
     "tls_cacert": ("works", "a"), "tls_cacrl": ("works", "a"), "tls_cert": ("works", "a"), "tls_key": ("works", "a"),
-    "tls_no_cn_verify": ("works", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("refused", 2),
+    "tls_no_cn_verify": ("works", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("works", 2),
     "pidfd_store_sk": ("refused", 1), "lsm_mount_context": ("refused", "a"),
 }
-OFF_MEANS_NOTHING = ["lazy_pages", "auto_dedup", "track_mem", "tls", "auto_ext_mnt"]
+OFF_MEANS_NOTHING = ["auto_ext_mnt"]
 
 
 def set_field(opts, name, value):
@@ -97,7 +97,7 @@ def small_requests():
     expect("check", answer.type == rpc.CHECK and answer.success and code == 0, answer)
     answer, _, _, code = ask(rpc.criu_req(type=rpc.WAIT_PID, pid=1))
     expect("waiting for a stranger fails", not answer.success and answer.cr_errno == 10 and code == 1, answer)
-    for kind, back in ((rpc.PRE_DUMP,) * 2, (rpc.SINGLE_PRE_DUMP,) * 2):
+    for kind, back in ((rpc.CPUINFO_DUMP,) * 2, (rpc.CPUINFO_CHECK,) * 2):
         answer, _, _, code = ask(request(rpc, kind))
         expect(f"{rpc.criu_req_type.Name(kind)} is refused by name", answer.type == back and not answer.success
                and "not supported yet" in answer.cr_errmsg and code == 1, answer)
@@ -257,6 +257,38 @@ def there_and_back():
         expect("log and statistics lie in the work folder", {"dump.log", "stats-dump"} == set(os.listdir(work)), os.listdir(work))
         expect("the log is complete", "Dumping finished successfully" in (work / "dump.log").read_text())
         restores(process, folder, fd)
+
+
+def pre_dumps():
+    """Rounds on one connection, the dump at its end; each names the folder of the one before."""
+    with target() as process, images() as (folder, _):
+        fds = []
+        for number in range(4):
+            (folder / str(number)).mkdir()
+            fds.append(os.open(folder / str(number), os.O_RDONLY))
+        worker = Worker(GIVEN.criu)
+        for number in range(2):
+            parent = {"parent_img": f"../{number - 1}"} if number else {}
+            answer, _, _ = converse(rpc, worker.socket, request(rpc, rpc.PRE_DUMP, fds[number], pid=process.pid, **parent))
+            expect(f"pre-dump {number}", answer.success and answer.type == rpc.PRE_DUMP and ticks(process), answer)
+        answer, _, _, code = ask(request(rpc, rpc.SINGLE_PRE_DUMP, fds[2], pid=process.pid, parent_img="../1"))
+        expect("a single pre-dump", answer.success and answer.type == rpc.SINGLE_PRE_DUMP and code == 0, answer)
+        answer, _, _ = converse(rpc, worker.socket, request(rpc, rpc.DUMP, fds[3], pid=process.pid, parent_img="../2"))
+        expect("the dump on the same connection", answer.success and answer.type == rpc.DUMP and process.wait() == -9, answer)
+        expect("the worker ends then", worker.end() == 0)
+        expect("the dump builds on the pre-dumps", os.readlink(folder / "3" / "parent") == "../2")
+        answer, _, _, _ = ask(request(rpc, rpc.RESTORE, fds[2]))
+        expect("a pre-dump is no checkpoint", not answer.success and "pre-dump" in answer.cr_errmsg, answer)
+        answer, _, _, _ = ask(request(rpc, rpc.RESTORE, fds[3]))
+        expect("it is restored", answer.success and ticks(process), answer)
+        support.end(process.pid)
+        for fd in fds:
+            os.close(fd)
+    with target() as process, images() as (folder, fd):
+        worker = Worker(GIVEN.criu)
+        answer, _, _ = converse(rpc, worker.socket, request(rpc, rpc.PRE_DUMP, fd, pid=process.pid))
+        answer, _, _ = converse(rpc, worker.socket, rpc.criu_req(type=rpc.VERSION))
+        expect("after a pre-dump comes another one or a dump", not answer.success and worker.end() == 255, answer)
 
 
 def restores(process, folder, fd):
@@ -505,7 +537,7 @@ GIVEN = support.arguments()
 with tempfile.TemporaryDirectory() as package:
     pycriu = support.load_pycriu(GIVEN, package)
     rpc = pycriu.rpc
-    for part in (small_requests, no_requests, option_fields, bad_options, page_servers, there_and_back, same_as_command_line,
+    for part in (small_requests, no_requests, option_fields, bad_options, page_servers, there_and_back, pre_dumps, same_as_command_line,
                  folders_by_name_and_configuration, descriptors, external_objects, orphaned_terminal, own_network, self_dump, image_package, client_package, cost):
         part()
 sys.exit(support.finish())

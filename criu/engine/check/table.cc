@@ -22,6 +22,14 @@ Result<void> pidfd_store() {
     return {};
 }
 
+/// Writes are noted by write protection where soft-dirty bits are missing.
+Result<void> memory_tracking() {
+    if (kernel::probe_feature(Feature::SoftDirty))
+        return {};
+    TRY(kernel::probe_feature(Feature::PagemapScan));
+    return kernel::probe_feature(Feature::UffdWpAsync);
+}
+
 /// No question to the kernel: whether this program can leave a network namespace to its caller.
 Result<void> external_net_ns() {
     return base::unsupported("external network namespaces come with namespaces");
@@ -49,8 +57,7 @@ constexpr std::array kRequired{
 
 constexpr std::array kFeatures{
     Probe{"mnt_id", Category::Extra, fdinfo_mnt_id, "fdinfo doesn't contain the mnt_id field"},
-    Probe{"mem_dirty_track", Category::Extra, has<Feature::SoftDirty>,
-          "Dirty tracking is OFF. Memory snapshot will not work."},
+    Probe{"mem_dirty_track", Category::Extra, memory_tracking, "Dirty tracking is OFF. Memory snapshot will not work."},
     Probe{"aio_remap", Category::Extra, aio_remap},
     Probe{"timerfd", Category::Extra, timerfd_fdinfo},
     Probe{"tun", Category::Extra, tun_device},

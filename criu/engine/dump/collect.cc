@@ -4,20 +4,18 @@
 #include "compel/remote_memory.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/shared_ids.hh"
+#include "criu/engine/dump/thread_facts.hh"
 #include "criu/kernel/namespaces.hh"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
 #include <linux/kcmp.h>
-#include <linux/seccomp.h>
 #include <memory>
 #include <span>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -89,78 +87,6 @@ private:
     std::string buffer_;
 };
 
-std::optional<tree::RseqConfiguration> rseq_of(Pid tid) {
-    constexpr auto kGetRseqConfiguration = static_cast<__ptrace_request>(0x420f); // Linux 5.13
-    tree::RseqConfiguration rseq;
-    long n = ptrace(kGetRseqConfiguration, tid.value, reinterpret_cast<void *>(sizeof rseq), &rseq);
-    if (n < 0)
-        return std::nullopt;
-    return rseq;
-}
-
-// A sleep that was interrupted before (by an earlier dump, by SIGSTOP) goes on as restart_syscall: the registers do not
-// tell which call it was, only the kernel's restart block knows. But the program's own instruction is still the one
-// before: compilers and libcs load the number with `mov $N, %eax` shortly before `syscall`.
-uint64_t original_syscall(const compel::Registers &registers, const compel::RemoteMemory &memory) {
-    if (registers.orig_rax != SYS_restart_syscall)
-        return registers.orig_rax;
-    constexpr size_t kWindow = 64, kSyscallInstruction = 2, kMovSize = 5;
-    constexpr uint8_t kMovEax = 0xb8;
-    std::array<uint8_t, kWindow> code{};
-    const uint64_t start = registers.rip - kSyscallInstruction - kWindow;
-    if (!memory.read(start, std::as_writable_bytes(std::span(code))))
-        return registers.orig_rax;
-    for (size_t at = kWindow - kMovSize + 1; at-- > 0;) {
-        uint32_t number = 0;
-        std::memcpy(&number, &code[at + 1], sizeof number);
-        const bool restartable =
-            number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
-        if (code[at] == kMovEax && restartable)
-            return number;
-    }
-    return registers.orig_rax;
-}
-
-/// struct rseq_cs of the kernel's restartable sequences.
-struct CriticalSection {
-    uint32_t version, flags;
-    uint64_t start, length, abort;
-};
-
-// A thread that was stopped inside of a restartable sequence must go on at its abort handler, as after any preemption.
-// The kernel sees to that when the thread runs on from there, but not when it has been in the agent in between.
-Result<void> abort_critical_section(tree::ThreadFacts &facts, const compel::RemoteMemory &memory) {
-    if (!facts.rseq_cs)
-        return {};
-    auto section = memory.read_value(base::RemotePtr<CriticalSection>(facts.rseq_cs));
-    if (!section || facts.registers.rip - section->start >= section->length)
-        return {};
-    facts.registers.rip = section->abort;
-    facts.rseq_cs = 0;
-    return compel::StoppedThread(facts.tid).set_registers(facts.registers);
-}
-
-/// What ptrace tells.
-Result<tree::ThreadFacts> ask_thread(const compel::FrozenThread &frozen, const compel::RemoteMemory &memory) {
-    compel::StoppedThread thread(frozen.tid);
-    tree::ThreadFacts facts;
-    facts.tid = frozen.tid;
-    facts.registers = frozen.registers;
-    facts.original_syscall = original_syscall(frozen.registers, memory);
-    facts.xstate = TRY(thread.xstate());
-    facts.signal_mask = TRY(thread.signal_mask());
-    facts.pending = TRY(thread.pending_signals(false));
-    facts.dispatch = frozen.dispatch;
-    facts.rseq = rseq_of(frozen.tid);
-    if (facts.rseq && facts.rseq->pointer) {
-        constexpr uint64_t kCsField = 8;
-        if (auto cs = memory.read_value(base::RemotePtr<uint64_t>(facts.rseq->pointer + kCsField)))
-            facts.rseq_cs = *cs;
-    }
-    TRY(abort_critical_section(facts, memory));
-    return facts;
-}
-
 // Files that not every kernel has.
 template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, const char *name, Parse parse) {
     auto text = proc.read(name);
@@ -226,6 +152,13 @@ Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status)
     return proc.numbers("fd");
 }
 
+/// The table without what smaps adds: to count the pages of each mapping takes the kernel 12 ms a GiB.
+Result<void> collect_memory(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
+    facts.vmas = TRY(parse::parse_maps(TRY(proc.read("maps"))));
+    facts.fds = TRY(descriptors(proc, leader));
+    return {};
+}
+
 Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
     facts.vmas = TRY(read_mappings(proc));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
@@ -265,7 +198,7 @@ Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat 
 }
 
 /// What /proc tells, of the threads too.
-Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &facts,
+Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, tree::TaskFacts &facts,
                        std::vector<parse::Status> &statuses) {
     const Pid voice = voice_of(process);
     ProcDir proc = TRY(ProcDir::open(voice));
@@ -283,7 +216,8 @@ Result<void> read_proc(const compel::FrozenProcess &process, tree::TaskFacts &fa
         statuses.push_back(
             TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
     }
-    return collect_process(proc, statuses.front(), facts);
+    return depth == Depth::Memory ? collect_memory(proc, statuses.front(), facts)
+                                  : collect_process(proc, statuses.front(), facts);
 }
 
 /// What only the tracer can ask.
@@ -293,7 +227,7 @@ Result<void> ask_task(const compel::FrozenProcess &process, std::vector<tree::Th
         return {};
     auto memory = TRY(compel::RemoteMemory::open(voice_of(process)));
     for (const compel::FrozenThread &thread : process.threads)
-        threads.push_back(TRY_CTX(ask_thread(thread, memory), fmt::format("thread {}", thread.tid.value)));
+        threads.push_back(TRY_CTX(what_ptrace_tells(thread, memory), fmt::format("thread {}", thread.tid.value)));
     shared_pending = TRY(compel::StoppedThread(process.threads.front().tid).pending_signals(true));
     return {};
 }
@@ -357,7 +291,7 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
 
 } // namespace
 
-Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth) {
     const auto &processes = tree.processes();
     std::vector<Halves> halves(processes.size());
     auto of_each = [&](auto &&half) -> Result<void> {
@@ -373,7 +307,8 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree) {
         threads += process.threads.size();
     const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
     auto reading = std::async(how, [&] {
-        return of_each([](auto &process, Halves &half) { return read_proc(process, half.read, half.statuses); });
+        return of_each(
+            [depth](auto &process, Halves &half) { return read_proc(process, depth, half.read, half.statuses); });
     });
     const Result<void> asked =
         of_each([](auto &process, Halves &half) { return ask_task(process, half.asked, half.shared_pending); });

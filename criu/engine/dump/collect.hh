@@ -10,7 +10,9 @@ using base::Result;
 
 /// Collects the facts of every process of the tree, in the order of the tree (parents first).
 /// Errors name the task. Everything that makes a task impossible to dump and can be seen here is refused here.
-Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree);
+/// `depth`: what a pre-dump needs are threads, descriptor numbers and mappings, these without their flags.
+enum class Depth : uint8_t { Everything, Memory };
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth = Depth::Everything);
 
 /// The namespaces that the tool and the tree live in, numbered.
 Result<tree::Namespaces> number_namespaces(const std::vector<tree::TaskFacts> &tasks);

@@ -5,18 +5,20 @@
 #include "compel/freezer.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/increments.hh"
 #include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
+#include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/seccomp_filters.hh"
 #include "criu/engine/dump/statistics.hh"
+#include "criu/engine/dump/stop_tree.hh"
 #include "criu/engine/dump/task_dump.hh"
 #include "criu/engine/dump/tracer_process.hh"
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/engine/restore/draft.hh"
-#include "criu/kernel/freezer_group.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/io.hh"
 #include "criu/kernel/namespaces.hh"
@@ -24,13 +26,11 @@
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/readiness.hh"
-#include "criu/pages/link.hh"
-#include "criu/pages/page_client.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 #include "criu/resource/task/time_left.hh"
-#include "criu/resource/task/timed_polls.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -39,22 +39,6 @@
 
 namespace dump {
 namespace {
-
-/// `guarded`: somebody sees to the tasks if we are killed.
-/// `group`: holds the freezer of the request, if there is one; it has to outlive the tree.
-Result<compel::FrozenTree> freeze(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls,
-                                  std::optional<kernel::FreezerGroup> &group) {
-    compel::FreezeOptions how;
-    how.suspend_dispatch = guarded;
-    how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };
-    if (!request.freezer.empty()) {
-        group.emplace(TRY(kernel::FreezerGroup::freeze(
-            request.freezer, request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1)));
-        how.before_wait = [&group] { group->thaw(); };
-    }
-    how.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
-    return compel::FrozenTree::freeze(request.root, how);
-}
 
 std::string name_of(const tree::TaskFacts &task) {
     return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
@@ -93,10 +77,12 @@ Result<void> verify(const engine::DumpRequest &request) {
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
                           pages::PageSink &sink, LeftMemory *left, resource::FileDumpContext &files,
-                          const resource::NamespaceOptions &namespace_options, MemoryStatistics &statistics) {
+                          const resource::NamespaceOptions &namespace_options, Increments &increments,
+                          MemoryStatistics &statistics) {
     FileTable table(files);
     MemoryDumpContext memory{
-        .images = images, .sink = sink, .files = table, .namespaces = files.namespaces, .left = left};
+        .images = images, .sink = sink, .files = &table, .namespaces = files.namespaces, .left = left};
+    memory.increments = &increments;
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
@@ -180,15 +166,6 @@ void take_back(resource::FileDumpContext &files) {
         (*it)();
 }
 
-/// Before the tree is stopped: that nobody is there should cost it nothing. Null without --page-server.
-Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request) {
-    if (!request.page_server)
-        return nullptr;
-    auto channel = TRY(pages::connect_channel(*request.page_server));
-    const bool given = request.page_server->endpoint.socket >= 0;
-    return pages::page_server_sink(std::move(channel), given ? pages::Ending::ForceClose : pages::Ending::Close);
-}
-
 /// What there is to know of a stopped tree from outside.
 struct Knowledge {
     std::vector<tree::TaskFacts> tasks;
@@ -207,9 +184,11 @@ struct Job {
 };
 
 /// Learns everything about it, less what the caller does not want.
-Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request, const std::string &own_groups) {
+Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request, const std::string &own_groups,
+                        Increments &increments) {
     Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}, .groups = {}};
     auto &tasks = known.tasks;
+    increments.settle(tasks);
     known.namespaces = TRY(number_namespaces(tasks));
     for (tree::TaskFacts &task : tasks)
         std::erase_if(task.fds,
@@ -262,17 +241,25 @@ Result<void> give_left_memory(const Job &job, LeftMemory &left) {
     return {};
 }
 
+/// The next dump builds on this one, or nothing of us stays in the tree.
+void leave_notes(Increments &increments, const std::string &run_id, base::Log &log) {
+    const Result<void> left = increments.tracks() ? increments.notes().leave(run_id) : increments.notes().end();
+    if (!left)
+        log.warn(fmt::format("tracking: {}: the next dump will be a full one", left.error().message()));
+}
+
 /// Dumps a tree that stands still.
 Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
-                                        resource::TimedPolls &polls, DumpClock &clock) {
+                                        resource::TimedPolls &polls, Increments &increments, DumpClock &clock) {
     engine::DumpRequest request = job.request;
     clock.frozen();
+    const uint64_t uptime = uptime_us();
     TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
     NetworkNotice notice(job);
     TRY(notice.give());
     TRY(job.notifier.ask_for_external(request));
     auto &file_settings = request.files;
-    auto [tasks, namespaces, groups] = TRY(learn(tree, request, job.own_groups));
+    auto [tasks, namespaces, groups] = TRY(learn(tree, request, job.own_groups, increments));
     polls.settle(tasks);
 
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
@@ -285,6 +272,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         net && net->origin == tree::NamespaceOrigin::Ours)
         visit.emplace(TRY(kernel::NetworkVisit::enter(net->member)));
     const auto at_home = [&](auto &&body) { return visit ? visit->outside(body) : body(); };
+    if (const auto *user = namespaces.of_root(tree::NamespaceKind::User);
+        user && user->origin == tree::NamespaceOrigin::Ours)
+        images.set_owners(TRY(resource::owner_maps(user->member)));
     const tree::PidMap pids = tree::pids_of(tasks);
     const resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
     resource::FileDumpContext files{.options = file_settings,
@@ -300,8 +290,10 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     const auto directory = pages::directory_sink(images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
     LeftMemory left;
-    Result<void> written =
-        write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, files, request.namespaces, statistics);
+    Result<void> written = increments.parent().link(request.images_dir_fd);
+    if (written)
+        written = write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, files, request.namespaces,
+                               increments, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
@@ -313,7 +305,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                 {.run_id = run_id,
                                  .tcp_close = file_settings.tcp_close,
                                  .network_locked = file_settings.lock_network,
-                                 .plugins = plugins.needed()},
+                                 .plugins = plugins.needed(),
+                                 .uptime_us = request.increment.track_memory ? std::optional(uptime) : std::nullopt,
+                                 .pre_dump = std::nullopt},
                                 namespaces);
     if (written && request.verify)
         written = verify(request);
@@ -331,8 +325,10 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (!written || !scripted || *scripted != 0) {
         std::ranges::move(files.undo_failure, std::back_inserter(files.undo));
         take_back(files);
-        if (!written)
+        if (!written) {
             images.discard();
+            increments.parent().unlink(request.images_dir_fd);
+        }
         TRY(std::move(written));
         return engine::DumpOutcome{.script_status = TRY(std::move(scripted)), .statistics = {}};
     }
@@ -341,11 +337,14 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (request.leave_running || request.leave_stopped)
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
+    if (file_settings.tree_survives)
+        leave_notes(increments, run_id, job.log);
     if (!file_settings.tree_survives)
         notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
     clock.done();
+    increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
     job.log.info("Dumping finished successfully");
     return engine::DumpOutcome{.script_status = 0, .statistics = std::move(written_down)};
@@ -358,17 +357,18 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
     auto plugins = TRY(kernel::Plugins::load(job.request.plugins, job.log));
     if (plugins.has(kernel::PluginMoment::PauseDevices))
         TRY(pause_devices(plugins, job.request.root));
+    auto increments = TRY(Increments::open(job.request, job.log));
     DumpClock clock;
     resource::TimedPolls polls;
     std::optional<kernel::FreezerGroup> group;
-    std::optional<compel::FrozenTree> frozen(TRY(freeze(job.request, guarded, polls, group)));
+    std::optional<compel::FrozenTree> frozen(TRY(stop_tree(job.request, guarded, polls, group)));
     if (guarded || !needs_living_tracer(*frozen))
-        return dump_frozen(job, plugins, *frozen, polls, clock);
+        return dump_frozen(job, plugins, *frozen, polls, increments, clock);
     frozen.reset(); // that somebody has to live shows only now
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
-        auto tree = TRY(freeze(job.request, true, polls, group));
-        return dump_frozen(job, mine, tree, polls, clock);
+        auto tree = TRY(stop_tree(job.request, true, polls, group));
+        return dump_frozen(job, mine, tree, polls, increments, clock);
     });
     plugins.leave_to_other();
     return outcome;

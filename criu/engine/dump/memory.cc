@@ -29,7 +29,7 @@ Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task
     const MemoryDumpContext::FileKey key{vma.dev_major, vma.dev_minor, vma.inode, open_flags};
     if (auto known = context.mapped_files.find(key); known != context.mapped_files.end())
         return known->second;
-    const uint32_t id = TRY(context.files.add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+    const uint32_t id = TRY(context.files->add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
     context.mapped_files.emplace(key, id);
     return id;
 }
@@ -47,7 +47,7 @@ Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFact
 
 /// A mapping of a socket cannot be opened.
 Result<uint32_t> file_of_ring(const MemoryDumpContext &context, const parse::Vma &vma) {
-    const auto file = context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode);
+    const auto file = context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode);
     if (!file)
         return base::unsupported(
             fmt::format("the ring of socket:[{}] is mapped, but the socket is not open", vma.inode));
@@ -97,10 +97,10 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
     if (kind == MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of_ring(context, vma)));
     const bool of_uring = kind == MappingClass::IoUring || kind == MappingClass::IoUringTwice;
-    if (of_uring && !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+    if (of_uring && !context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return base::unsupported("an io_uring instance whose descriptor was closed");
     if (vma.name.starts_with("/secretmem") &&
-        !context.files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        !context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return base::unsupported("secret memory (memfd_secret) whose descriptor was closed");
     if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
@@ -241,8 +241,37 @@ Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
     return classes;
 }
 
-Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes) {
-    auto scanner = TRY(pages::PageScanner::open(task.voice));
+bool PageRuns::stores_any() const {
+    return std::ranges::any_of(data, &PageRun::is_stored);
+}
+
+std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
+                                           const std::vector<pages::Extent> &unchanged,
+                                           const std::vector<pages::Extent> &covered) {
+    const std::vector<pages::Extent> known = pages::intersect(unchanged, covered);
+    std::vector<PageRun> out;
+    auto add = [&](const PageRun &like, uint64_t from, uint64_t to, bool in_parent) {
+        if (from < to)
+            out.push_back({pages::extent_of(from, to), like.readable, like.lazy, in_parent});
+    };
+    auto next = known.begin();
+    for (const PageRun &run : runs) {
+        uint64_t at = run.extent.start;
+        for (; next != known.end() && next->end() <= at; ++next) {
+        }
+        for (auto hole = next; hole != known.end() && hole->start < run.extent.end(); ++hole) {
+            const uint64_t from = std::max(at, hole->start), to = std::min(run.extent.end(), hole->end());
+            add(run, at, from, false);
+            add(run, from, to, true);
+            at = to;
+        }
+        add(run, at, run.extent.end(), false);
+    }
+    return out;
+}
+
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
+                            pages::PageScanner &scanner) {
     PageRuns runs;
     pages::ScanResult found;
     for (size_t i = 0; i < task.vmas.size();) {
@@ -271,6 +300,7 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
                  kind, found.data, runs.data);
     }
     runs.guards = std::move(found.guards);
+    runs.clean = std::move(found.clean);
     return runs;
 }
 
@@ -280,7 +310,7 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     img::mm_entry mm;
     write_fields(task, answers, mm);
     mm.set_exe_file_id(
-        TRY(context.files.add_path(task, fmt::format("/proc/{}/exe", task.voice.value), O_RDONLY)).value);
+        TRY(context.files->add_path(task, fmt::format("/proc/{}/exe", task.voice.value), O_RDONLY)).value);
     for (size_t i = 0; i < task.vmas.size(); i++)
         TRY_CTX(add_mapping(context, task, task.vmas[i], classes[i], answers, mm),
                 fmt::format("mapping {:#x} {}", task.vmas[i].start, task.vmas[i].name));
@@ -294,17 +324,23 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
 
 img::pagemap_entry entry_of(const PageRun &run) {
     auto entry = image::present_run(run.extent.start, run.extent.pages);
-    if (run.lazy)
+    if (run.in_parent)
+        entry.set_flags(image::kPeParent);
+    else if (run.lazy)
         entry.set_flags(run.left ? image::kPeLazy : entry.flags() | image::kPeLazy);
     return entry;
 }
 
 Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
-                                                          const PageRuns &runs) {
+                                                          PageRuns &runs) {
     context.statistics.pages_scanned += runs.scanned;
     auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task.vpid.value)));
-    for (const PageRun &run : runs.data) {
-        (run.left ? context.statistics.pages_lazy : context.statistics.pages_written) += run.extent.pages;
+    for (PageRun &run : runs.data) {
+        if (output->has_parent() == false)
+            run.in_parent = false;
+        (run.in_parent ? context.statistics.pages_in_parent
+         : run.left    ? context.statistics.pages_lazy
+                       : context.statistics.pages_written) += run.extent.pages;
         if (output->has_file())
             TRY(output->add(entry_of(run)));
     }

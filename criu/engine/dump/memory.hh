@@ -18,24 +18,26 @@
 namespace dump {
 
 struct MemoryStatistics {
-    uint64_t pages_scanned = 0, pages_written = 0, pages_lazy = 0;
-    uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0;
+    uint64_t pages_scanned = 0, pages_written = 0, pages_in_parent = 0, pages_lazy = 0;
+    uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0, shmem_pages_in_parent = 0;
     uint64_t scan_us = 0, write_us = 0;
 };
 
+class Increments; // increments.hh
 class LeftMemory; // left_memory.hh
 
 /// What a dump of memory shares between tasks.
 struct MemoryDumpContext {
     image::ImageDirWriter &images;
     pages::PageSink &sink; ///< takes pagemaps and pages
-    FileTable &files;
+    FileTable *files;      ///< null in a pre-dump, which saves no files
     const tree::Namespaces &namespaces;
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
     std::set<uint64_t> segments_done; ///< ids of System V segments already written
     LeftMemory *left = nullptr;       ///< takes what may come later (--lazy-pages)
+    Increments *increments = nullptr; ///< what an incremental dump knows; null for none
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;
 };
@@ -58,19 +60,31 @@ Result<std::vector<resource::MappingClass>> classify_all(const tree::TaskFacts &
 /// Pages whose contents go into the image, one after the other.
 struct PageRun {
     pages::Extent extent;
-    bool readable = true; ///< by the task itself
-    bool lazy = false;    ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
-    bool left = false;    ///< lazy, and stays in the task until it is asked for
+    bool readable = true;   ///< by the task itself
+    bool lazy = false;      ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
+    bool in_parent = false; ///< not written again: the same is in the images that these build on
+    bool left = false;      ///< lazy, and stays in the task until it is asked for
+
+    bool is_stored() const { return !in_parent && !left; }
 };
 
 struct PageRuns {
     std::vector<PageRun> data;         ///< ascending
     std::vector<pages::Extent> guards; ///< MADV_GUARD_INSTALL
+    std::vector<pages::Extent> clean;  ///< of data: what the kernel has noted no writes to; ascending
     uint64_t scanned = 0;
+
+    bool stores_any() const; ///< whether something is to be written
 };
 
-/// Looks through the page tables of the task.
-Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes);
+/// Looks through the page tables of the task; `scanner` is its own.
+Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
+                            pages::PageScanner &scanner);
+
+/// Marks what is in `unchanged` and, in the images before, in `covered`, as to be found there. Pure.
+std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
+                                           const std::vector<pages::Extent> &unchanged,
+                                           const std::vector<pages::Extent> &covered);
 
 /// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
 Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
@@ -81,8 +95,8 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
 img::pagemap_entry entry_of(const PageRun &run);
 
 /// Begins the pagemap of a task. Where the pages go into a file, all runs are written here; otherwise each is sent with
-/// its pages (page_writer.hh).
+/// its pages (page_writer.hh). What a page server cannot leave to a parent is marked as to be written in `runs`.
 Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
-                                                          const PageRuns &runs);
+                                                          PageRuns &runs);
 
 } // namespace dump

@@ -2,6 +2,8 @@
 
 #include "criu/image/pagemap.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/pages/link.hh"
+#include "criu/pages/page_client.hh"
 
 #include <algorithm>
 #include <sys/uio.h>
@@ -21,6 +23,14 @@ Result<void> StoppedMemory::read(uint64_t address, std::span<std::byte> into) co
     const ssize_t n = process_vm_readv(pid_.value, &local, 1, &remote, 1, 0);
     const auto done = static_cast<size_t>(std::max<ssize_t>(n, 0));
     return done == into.size() ? Result<void>() : memory_.read(address + done, into.subspan(done));
+}
+
+Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request) {
+    if (!request.page_server)
+        return nullptr;
+    auto channel = TRY(pages::connect_channel(*request.page_server));
+    const bool given = request.page_server->endpoint.socket >= 0;
+    return pages::page_server_sink(std::move(channel), given ? pages::Ending::ForceClose : pages::Ending::Close);
 }
 
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,

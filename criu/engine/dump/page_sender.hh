@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/engine/dump/memory.hh"
+#include "criu/engine/request.hh"
 
 namespace dump {
 
@@ -20,5 +21,8 @@ private:
 /// Sends all runs, each with its pages.
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,
                         const compel::RemoteMemory &memory);
+
+/// Before the tree is stopped: that nobody is there should cost it nothing. Null without --page-server.
+Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request);
 
 } // namespace dump

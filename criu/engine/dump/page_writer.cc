@@ -1,5 +1,7 @@
 #include "criu/engine/dump/page_writer.hh"
 
+#include "criu/engine/dump/increments.hh"
+#include "criu/engine/dump/shared_parent.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/kernel/interruption.hh"
 
@@ -116,7 +118,7 @@ Result<void> TaskPageWriter::complete(const Call &call, int64_t written) {
 Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
     uint64_t offset = 0;
     for (const PageRun &run : runs) {
-        if (run.left)
+        if (!run.is_stored())
             continue;
         const Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
@@ -135,12 +137,16 @@ namespace {
 /// One stretch of a memory file, appended to its pages file.
 class FilePages {
 public:
-    FilePages(MemoryStatistics &statistics, pages::MemoryOutput &output, int file)
-        : statistics_(statistics), output_(output), file_(file), buffer_(kBuffer) {}
+    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, pages::MemoryOutput &output, int file)
+        : statistics_(context.statistics), output_(output), file_(file), buffer_(kBuffer) {
+        if (context.increments && context.increments->compares_shared() && output.has_parent() != false)
+            parent_ = SharedParent::find(context.increments->parent(), kind, id);
+    }
 
     /// [from, end), page-aligned. `sparse`: the file system cannot tell where nothing is, so zeros count as nothing.
     Result<void> add(uint64_t from, uint64_t end, bool sparse) {
-        if (!sparse)
+        const bool whole = !sparse && !parent_;
+        if (whole)
             TRY(add_run(from, end));
         for (; from < end; from += kBuffer) {
             auto chunk = std::span(buffer_).first(std::min<uint64_t>(kBuffer, end - from));
@@ -151,10 +157,13 @@ public:
             std::fill(chunk.begin() + n, chunk.end(), std::byte{}); // the last page may end behind the file
             if (sparse && std::ranges::all_of(chunk, [](std::byte b) { return b == std::byte{}; }))
                 continue;
-            if (sparse)
+            if (parent_) {
+                TRY(add_changed(from, chunk));
+                continue;
+            }
+            if (!whole)
                 TRY(add_run(from, from + chunk.size()));
-            TRY(output_.has_file() ? write_all(TRY(output_.file()), chunk, offset_) : output_.put(chunk));
-            offset_ += chunk.size();
+            TRY(write(chunk));
         }
         return {};
     }
@@ -169,9 +178,30 @@ public:
     }
 
 private:
-    Result<void> add_run(uint64_t from, uint64_t end) {
-        const img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
-        statistics_.shmem_pages_written += entry.nr_pages();
+    /// What is not in the images before.
+    Result<void> add_changed(uint64_t from, std::span<const std::byte> chunk) {
+        const std::vector<bool> same = TRY(parent_->has(from, chunk));
+        for (size_t first = 0, end = 0; first < same.size(); first = end) {
+            for (end = first + 1; end < same.size() && same[end] == same[first]; end++) {
+            }
+            TRY(add_run(from + first * base::kPageSize, from + end * base::kPageSize, same[first]));
+            if (!same[first])
+                TRY(write(chunk.subspan(first * base::kPageSize, (end - first) * base::kPageSize)));
+        }
+        return {};
+    }
+
+    Result<void> write(std::span<const std::byte> bytes) {
+        TRY(output_.has_file() ? write_all(TRY(output_.file()), bytes, offset_) : output_.put(bytes));
+        offset_ += bytes.size();
+        return {};
+    }
+
+    Result<void> add_run(uint64_t from, uint64_t end, bool in_parent = false) {
+        img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
+        if (in_parent)
+            entry.set_flags(image::kPeParent);
+        (in_parent ? statistics_.shmem_pages_in_parent : statistics_.shmem_pages_written) += entry.nr_pages();
         end_ = end;
         return output_.add(entry);
     }
@@ -181,6 +211,7 @@ private:
     int file_;
     uint64_t offset_ = 0, end_ = 0;
     std::vector<std::byte> buffer_;
+    std::optional<SharedParent> parent_;
 };
 
 } // namespace
@@ -195,7 +226,7 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
     const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
     context.statistics.shmem_pages_scanned += size / base::kPageSize;
     const auto output = TRY(context.sink.open(kind, id, size > mapped_end ? size : 0));
-    FilePages pages(context.statistics, *output, file);
+    FilePages pages(context, kind, id, *output, file);
     for (uint64_t at = 0; at < size;) {
         off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
         if (start < 0)

@@ -18,7 +18,8 @@ public:
     TaskPageWriter(int fd, compel::Injection *agent, const compel::RemoteMemory &memory)
         : fd_(fd), agent_(agent), memory_(&memory) {}
 
-    /// The runs, one after the other in the file. The task may still be writing the last of them afterwards.
+    /// The runs, but those in the parent, one after the other in the file. The task may still be writing the last of
+    /// them afterwards.
     Result<void> begin(const std::vector<PageRun> &runs);
     /// Waits for it.
     Result<void> finish();

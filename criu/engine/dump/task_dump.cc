@@ -3,6 +3,7 @@
 #include "base/clock.hh"
 #include "criu/engine/dump/ended_leader.hh"
 #include "criu/engine/dump/ids.hh"
+#include "criu/engine/dump/increments.hh"
 #include "criu/engine/dump/injection_site.hh"
 #include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/page_sender.hh"
@@ -206,9 +207,16 @@ bool locks_what_is_new(const tree::TaskFacts &task) {
 }
 
 Result<PageRuns> scan(TaskDumpContext &context, const tree::TaskFacts &task,
-                      const std::vector<resource::MappingClass> &classes) {
+                      const std::vector<resource::MappingClass> &classes, compel::Injection &agent) {
     base::Stopwatch clock(context.memory.statistics.scan_us);
-    return scan_pages(task, classes);
+    auto scanner = TRY(pages::PageScanner::open(task.voice));
+    Increments *increments = context.memory.increments;
+    if (increments)
+        increments->prepare(scanner);
+    PageRuns runs = TRY(scan_pages(task, classes, scanner));
+    if (increments)
+        TRY(increments->apply(task, scanner, agent, runs));
+    return runs;
 }
 
 /// Everything that happens while the agent is inside, but for the memory.
@@ -244,7 +252,7 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     TRY(dump_fs(context, task));
     if (new_table)
         TRY(context.files.add_table(task, TRY(flags.take(agent, batch, task.fds))));
-    PageRuns runs = TRY(scan(context, task, classes));
+    PageRuns runs = TRY(scan(context, task, classes, agent));
     TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
     return runs;
 }
@@ -309,12 +317,12 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
     if (context.memory.left) {
         for (PageRun &run : runs.data)
-            run.left = run.lazy;
+            run.left = run.lazy && !run.in_parent;
         TRY(context.memory.left->add(task, runs.data));
     }
     visit->voice = task.voice;
     visit->output = TRY(dump_pagemap(context.memory, task, runs));
-    if (!std::ranges::all_of(runs.data, &PageRun::left))
+    if (runs.stores_any() || !visit->output->has_file())
         TRY(visit->begin_pages(context, runs));
     return TaskInDump(std::move(visit));
 }

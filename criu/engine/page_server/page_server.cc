@@ -3,6 +3,7 @@
 #include "base/guarded.hh"
 #include "criu/engine/page_server/image_giver.hh"
 #include "criu/engine/page_server/receiver.hh"
+#include "criu/kernel/io.hh"
 #include "criu/kernel/readiness.hh"
 
 #include <fcntl.h>
@@ -20,6 +21,19 @@ Result<void> await_end(pages::Channel &channel) {
     if (TRY(channel.receive_some(std::span(&more, 1))) != 0)
         return base::bad_image("page server: Unexpected data behind the end");
     return {};
+}
+
+/// What holes are looked up in.
+Result<void> link_parent(int images_dir, const std::string &previous) {
+    if (previous.empty())
+        return {};
+    if (faccessat(images_dir, previous.c_str(), R_OK, 0) < 0)
+        return base::fail_sys(fmt::format("--prev-images-dir {}", previous));
+    if (symlinkat(previous.c_str(), images_dir, "parent") == 0)
+        return {};
+    if (errno == EEXIST && TRY(kernel::read_link(images_dir, "parent")) == previous)
+        return {};
+    return base::fail_sys(EEXIST, "the link parent in the folder of images");
 }
 
 Result<void> take_memory(const engine::PageServerRequest &request, pages::Channel &channel, base::Log &log) {
@@ -47,6 +61,7 @@ void leave_terminal() {
 
 Result<Server> Server::open(const engine::PageServerRequest &request) {
     Server server;
+    TRY(link_parent(request.images_dir_fd, request.previous));
     if (request.link.endpoint.socket >= 0)
         server.given_ = TRY(pages::given_socket(request.link.endpoint.socket));
     else

@@ -41,17 +41,20 @@ Result<void> write_all(int file, std::span<const std::byte> bytes, uint64_t offs
 
 } // namespace
 
-Result<ParentPages> ParentPages::of(const image::ImageDir &images) {
-    ParentPages parent;
-    parent.dir_ = TRY(images.parent());
-    return parent;
+Result<void> ParentPages::look() {
+    if (!looked_)
+        dir_ = TRY(images_->parent());
+    looked_ = true;
+    return {};
 }
 
-bool ParentPages::has(Object object) const {
+Result<bool> ParentPages::has(Object object) {
+    TRY(look());
     return dir_ && dir_->exists(kind_of(object), object.id);
 }
 
 Result<void> ParentPages::check_hole(Object object, uint64_t address, uint64_t pages) {
+    TRY(look());
     if (!dir_)
         return base::bad_image(fmt::format("{}: pages at {:#x} are left to a parent, and this directory has none",
                                            name_of(object), address));
@@ -76,7 +79,7 @@ Receiver::Receiver(pages::Channel &channel, image::ImageDirWriter &writer, Paren
       sink_(pages::directory_sink(writer, kFirstPagesId)) {}
 
 Result<Receiver> Receiver::open(pages::Channel &channel, const image::ImageDir &images, image::ImageDirWriter &writer) {
-    return Receiver(channel, writer, TRY(ParentPages::of(images)));
+    return Receiver(channel, writer, ParentPages(images));
 }
 
 Result<std::optional<Message>> Receiver::next() {
@@ -112,10 +115,10 @@ Result<bool> Receiver::handle(const Message &message) {
         return true;
     case Command::Open2:
         TRY(begin(message.object));
-        TRY(channel_.send_value<uint8_t>(parent_.has(object_)));
+        TRY(channel_.send_value<uint8_t>(TRY(parent_.has(object_))));
         return true;
     case Command::Parent:
-        TRY(channel_.send_value<int32_t>(parent_.has(TRY(pages::wire::unpack(message.object)))));
+        TRY(channel_.send_value<int32_t>(TRY(parent_.has(TRY(pages::wire::unpack(message.object))))));
         return true;
     case Command::Add:
     case Command::Hole:

@@ -19,15 +19,19 @@ using base::Result;
 /// What is left to the parent directory, looked up before it is written down.
 class ParentPages {
 public:
-    /// Errors: System if there is a link that leads nowhere.
-    static Result<ParentPages> of(const image::ImageDir &images);
+    /// The link may be made later, by the dump, where both write into one directory.
+    explicit ParentPages(const image::ImageDir &images) : images_(&images) {}
 
-    bool exists() const { return dir_.has_value(); }
-    bool has(pages::wire::Object object) const;
+    /// Errors: System if there is a link that leads nowhere.
+    Result<bool> has(pages::wire::Object object);
     /// Errors: BadImage unless every page of the run is in the parent's pagemap, there or further up.
     Result<void> check_hole(pages::wire::Object object, uint64_t address, uint64_t pages);
 
 private:
+    Result<void> look();
+
+    const image::ImageDir *images_;
+    bool looked_ = false;
     std::optional<image::ImageDir> dir_;
     std::map<std::pair<image::ImageKind, uint64_t>, image::PagemapImage> read_;
 };

@@ -19,6 +19,7 @@
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/pages/dedup.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -36,6 +37,7 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
     if (context.root_waits) {
         TRY(coordinator.wait_all());
         const base::Pid root = context.rendezvous.root();
+        TRY(give_ids(context));
         if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
             TRY(groups.move_process(set, root));
         TRY(network.take_inside(context.checkpoint, context.request.files, root));
@@ -159,6 +161,11 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
     context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
+    if (flags & CLONE_NEWUSER) {
+        context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images().fd()), "restore");
+        draft.checkpoint->chain.ask(
+            [&outside = context.outside](const std::string &name) { return outside.open_image(name); });
+    }
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
     base::Journal journal; // taken back while the tree is still there
@@ -188,7 +195,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.
-    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
+    resource::remove_link_remaps(context.tree_root(), checkpoint.files, checkpoint.remaps);
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();
@@ -197,6 +204,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     segments.done();
     plugins.succeeded();
     clock.done();
+    if (request.drop_pages)
+        if (auto dropped = pages::drop_restored(checkpoint.chain); !dropped)
+            log.warn("the saved pages stay: " + dropped.error().message());
     tell_only(notifier, "post-resume", root, log);
     auto statistics = TRY_CTX(write_statistics(clock, context.rendezvous.counters(), request.work_dir_fd), "restore");
     log.info("Restore finished successfully. Tasks resumed.");

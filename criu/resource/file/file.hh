@@ -29,6 +29,7 @@
 #include "base/unique_fd.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/kernel/outside.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/plan/ops.hh"
 #include "criu/resource/file/kind_state.hh"
@@ -147,6 +148,7 @@ struct FreshPipe {
 /// What the opening of files needs, in the root task.
 struct FileOpenContext {
     const FileOptions &options;
+    const kernel::Outside &outside;
     const kernel::Plugins &plugins;
     const image::ImageDir &images;
     base::Log &log;
@@ -200,6 +202,7 @@ struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
     const Remaps &remaps;
+    std::string root; ///< what to put before a path of the tree: "" or "/proc/PID/root"
     KindStates states;
 };
 
@@ -273,7 +276,7 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
-void remove_link_remaps(const ImageFiles &files, const Remaps &remaps);
+void remove_link_remaps(const std::string &root, const ImageFiles &files, const Remaps &remaps);
 
 /// The file of `id` if it was made with O_TMPFILE and the file system can do so again, with `flags`, at its first
 /// opening; none otherwise. It can then be opened by path_to_open() too.

@@ -191,7 +191,8 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
     CHECK(error_of({"dunp"}) == "unknown command: dunp");
     CHECK(error_of({"dump", "-t", "1", "x"}) == "excessive parameter for command dump");
     CHECK(error_of({"check", "x", "y"}) == "excessive parameters for command check");
-    CHECK(error_of({"pre-dump"}) == "the command pre-dump is not supported yet: incremental dumps and the page server");
+    CHECK(error_of({"cpuinfo"}) == "the command cpuinfo is not supported yet: processor images");
+    CHECK(error_of({"pre-dump"}) == "no process tree given; pre-dump needs -t PID");
     CHECK(error_of({"dump"}) == "no process tree given; dump needs -t PID");
     CHECK(load({"exec"})->action == Action::Removed);
     CHECK(load({"show", "x"})->action == Action::Removed);
@@ -205,14 +206,14 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
 }
 
 TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
-    CHECK(error_of({"dump", "-t", "1", "--tls"}) == "--tls is not supported yet: encrypted page connections");
-    CHECK(load({"dump", "-t", "1", "--tls"}).error().kind() == base::ErrorKind::Unsupported);
+    CHECK(error_of({"dump", "-t", "1", "--allow-uprobes"}) == "--allow-uprobes is not supported yet: tasks under uprobes");
+    CHECK(load({"dump", "-t", "1", "--allow-uprobes"}).error().kind() == base::ErrorKind::Unsupported);
     CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;
-    std::string file = dir.write("c", "shell-job\ntrack-mem\n");
+    std::string file = dir.write("c", "shell-job\nallow-uprobes\n");
     CHECK(error_of({"dump", "-t", "1", "--config", file}) ==
-          file + ":2: track-mem is not supported yet: incremental dumps and the page server");
+          file + ":2: allow-uprobes is not supported yet: tasks under uprobes");
     // Every row that is not supported is refused, whatever it is called.
     for (const OptionRow &row : option_table()) {
         if (row.support == Support::Now)

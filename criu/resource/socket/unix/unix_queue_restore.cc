@@ -43,7 +43,9 @@ public:
             message.add_control(SCM_RIGHTS, fds.data(), fds.size() * sizeof(int));
         const img::ext_sk_packet &ext = packet.message.ext();
         if (ext.has_creds()) {
-            message.creds_ = {static_cast<pid_t>(ext.creds().pid()), ext.creds().uid(), ext.creds().gid()};
+            // 0: a process that nobody can see from inside of the pid namespace, or none any more.
+            const auto sender = static_cast<pid_t>(ext.creds().pid());
+            message.creds_ = {sender ? sender : getpid(), ext.creds().uid(), ext.creds().gid()};
             message.add_control(SCM_CREDENTIALS, &message.creds_, sizeof message.creds_);
         }
         return message;
@@ -127,9 +129,9 @@ private:
     }
 
     /// Room for everything, whatever buffer the sender has.
-    static void make_room(int fd) {
+    void make_room(int fd) {
         const int size = INT32_MAX / 2;
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+        context_.outside.force_buffer(fd, SO_SNDBUFFORCE, size);
     }
 
     /// The kernel lets us name any process as the sender, as long as it exists.

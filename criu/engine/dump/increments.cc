@@ -1,0 +1,164 @@
+#include "criu/engine/dump/increments.hh"
+
+#include "criu/engine/tracking/borrowed_fd.hh"
+#include "criu/kernel/io.hh"
+#include "criu/pages/dedup.hh"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+namespace dump {
+
+Result<Increments> Increments::open(const engine::DumpRequest &request, base::Log &log) {
+    const engine::Increment &wanted = request.increment;
+    auto parent = TRY(ParentImages::open(request.images_dir_fd, wanted.previous, log));
+    // That there is no such process is for those to say who are going to stop it.
+    const auto root = tracking::identity_of(request.root).value_or(tracking::Identity{request.root, 0});
+    const auto method = parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
+    Increments increments(std::move(parent), tracking::Notes::open(root, method, log), log);
+    increments.tracks_ = wanted.track_memory;
+    increments.compares_shared_ = wanted.track_shared;
+    increments.drops_ = wanted.dedup;
+    return increments;
+}
+
+namespace {
+
+/// Whether two mappings, one of which was write-protected for us, would be one without that.
+bool would_be_one(const parse::Vma &a, const parse::Vma &b) {
+    const bool goes_on = a.inode == 0 || a.pgoff + a.size() == b.pgoff;
+    return a.end == b.start && goes_on && a.prot == b.prot && a.shared == b.shared && a.name == b.name &&
+           a.inode == b.inode && a.dev_major == b.dev_major && a.dev_minor == b.dev_minor && a.flags == b.flags &&
+           a.unknown_flags == b.unknown_flags && a.protection_key == b.protection_key;
+}
+
+/// `ours[i]`: whether mapping i was.
+void join_mappings(std::vector<parse::Vma> &vmas, const std::vector<bool> &ours) {
+    std::vector<parse::Vma> joined;
+    bool last_ours = false; // of the mapping that was added last
+    for (size_t i = 0; i < vmas.size(); i++) {
+        const bool split = !joined.empty() && ours[i] != last_ours && would_be_one(joined.back(), vmas[i]);
+        last_ours = ours[i];
+        if (!split) {
+            joined.push_back(std::move(vmas[i]));
+            continue;
+        }
+        parse::Vma &whole = joined.back();
+        whole.end = vmas[i].end;
+        whole.rss_bytes += vmas[i].rss_bytes, whole.anon_bytes += vmas[i].anon_bytes;
+        whole.swap_bytes += vmas[i].swap_bytes, whole.locked_bytes += vmas[i].locked_bytes;
+        whole.anon_huge_bytes += vmas[i].anon_huge_bytes;
+    }
+    vmas = std::move(joined);
+}
+
+} // namespace
+
+void Increments::settle(std::vector<tree::TaskFacts> &tasks) {
+    for (tree::TaskFacts &task : tasks) {
+        const int uffd = task.zombie ? -1 : notes_.uffd_of(tracking::identity_of(task));
+        auto scanner = pages::PageScanner::open(task.voice);
+        if (uffd < 0 || !scanner)
+            continue;
+        const std::vector<pages::Extent> trusted = tracking::watchable(task);
+        std::vector<pages::Extent> ours;
+        std::vector<bool> is_ours(task.vmas.size());
+        for (size_t i = 0; i < task.vmas.size(); i++) {
+            parse::Vma &vma = task.vmas[i];
+            if (!vma.flags.has(parse::VmFlag::Uw))
+                continue;
+            const auto found = tracking::look(uffd, *scanner, {pages::extent_of(vma.start, vma.end)}).known;
+            if (found.empty())
+                continue;
+            vma.flags.clear(parse::VmFlag::Uw);
+            pages::append(ours, found.front());
+            is_ours[i] = true;
+        }
+        join_mappings(task.vmas, is_ours);
+        known_[task.pid] = pages::intersect(ours, trusted);
+    }
+}
+
+std::vector<pages::Extent> Increments::unchanged(const tree::TaskFacts &task,
+                                                 const std::vector<pages::Extent> &clean) const {
+    if (!parent_ || !parent_.knows_of(task.stat.starttime))
+        return {};
+    switch (notes_.way()) {
+    case pages::Notes::SoftDirty:
+        return clean;
+    case pages::Notes::WriteProtection:
+        if (const auto known = known_.find(task.pid); known != known_.end() && notes_.are_since(parent_.run_id()))
+            return pages::intersect(clean, known->second);
+        break;
+    case pages::Notes::None:
+        break;
+    }
+    return {};
+}
+
+namespace {
+
+Result<void> forget_written(const pages::PageScanner &scanner) {
+    TRY(scanner.take_written(0, kUserEnd));
+    return {};
+}
+
+} // namespace
+
+Result<void> Increments::apply(const tree::TaskFacts &task, pages::PageScanner &scanner, compel::Injection &agent,
+                               PageRuns &runs) {
+    if (parent_)
+        runs.data = without_parents_pages(runs.data, unchanged(task, runs.clean),
+                                          parent_.covered(static_cast<uint64_t>(task.vpid.value)));
+    if (!tracks())
+        return {};
+    TRY(arm(task, scanner, [&]() -> Result<compel::Injection *> { return &agent; }));
+    return notes_.way() == pages::Notes::WriteProtection ? forget_written(scanner) : Result<void>();
+}
+
+void Increments::drop_superseded(int images_dir_fd) const {
+    if (!drops_ || !parent_)
+        return;
+    if (auto dropped = pages::dedup(images_dir_fd); !dropped)
+        log_->warn(fmt::format("{}: the earlier images keep what they have", dropped.error().message()));
+    else
+        log_->info(fmt::format("dedup: {} pages dropped", *dropped));
+}
+
+/// The descriptor for the memory of the task, which is made if there is none yet.
+Result<int> Increments::uffd_for(const tree::TaskFacts &task, const Enter &enter) {
+    const tracking::Identity who = tracking::identity_of(task);
+    if (const int known = notes_.uffd_of(who); known >= 0)
+        return known;
+    base::UniqueFd made = TRY(tracking::borrow_userfaultfd(*TRY(enter())));
+    TRY(tracking::set_up(made.get()));
+    notes_.keep(who, std::move(made));
+    return notes_.uffd_of(who);
+}
+
+Result<void> Increments::arm(const tree::TaskFacts &task, const pages::PageScanner &scanner, const Enter &enter) {
+    if (!std::exchange(taking_, true))
+        TRY(notes_.begin_taking());
+    if (notes_.way() == pages::Notes::SoftDirty)
+        return kernel::write_file(AT_FDCWD, fmt::format("/proc/{}/clear_refs", task.voice.value).c_str(), "4");
+    known_.erase(task.pid);
+    const std::vector<pages::Extent> mappings = tracking::watchable(task);
+    constexpr int kTries = 2; // of the first the descriptor may be that of a program that was replaced (execve)
+    for (int i = 0; i < kTries && !mappings.empty(); i++) {
+        auto uffd = uffd_for(task, enter);
+        if (!uffd) {
+            log_->warn(fmt::format("tracking: task {}: {}: it is written in full each time", task.pid.value,
+                                   uffd.error().message()));
+            return {};
+        }
+        tracking::Watch found = tracking::watch(*uffd, scanner, mappings);
+        if (!found.dead) {
+            known_[task.pid] = std::move(found.known);
+            return {};
+        }
+        notes_.forget(tracking::identity_of(task));
+    }
+    return {};
+}
+
+} // namespace dump

@@ -1,0 +1,56 @@
+// Incremental dumps: which pages need not be written again, and how the next dump will know.
+#pragma once
+
+#include "criu/engine/dump/memory.hh"
+#include "criu/engine/dump/parent_images.hh"
+#include "criu/engine/tracking/notes.hh"
+
+namespace dump {
+
+class Increments {
+public:
+    /// Before the tree is stopped. Errors: Usage (ParentImages::open).
+    static Result<Increments> open(const engine::DumpRequest &request, base::Log &log);
+
+    /// Right after the facts are known: memory that is write-protected for us, and nobody else, looks as it would
+    /// without.
+    void settle(std::vector<tree::TaskFacts> &tasks);
+
+    /// Lets a scan of the task's pages tell what is clean.
+    void prepare(pages::PageScanner &scanner) const { scanner.read_notes(notes_.way()); }
+    /// Of the pages found, those that are unchanged since the images before, and are there.
+    std::vector<pages::Extent> unchanged(const tree::TaskFacts &task, const std::vector<pages::Extent> &clean) const;
+    /// How a stopped task is entered, where that is needed.
+    using Enter = std::function<Result<compel::Injection *>()>;
+    /// Has the kernel note writes to the task from take_written() on; the task is stopped.
+    Result<void> arm(const tree::TaskFacts &task, const pages::PageScanner &scanner, const Enter &enter);
+    /// Marks these in `runs`; where writes are to be noted from now on, has that begin. The task is stopped.
+    Result<void> apply(const tree::TaskFacts &task, pages::PageScanner &scanner, compel::Injection &agent,
+                       PageRuns &runs);
+    /// The images are complete, and in use from now on: drops from those before what they hold themselves.
+    void drop_superseded(int images_dir_fd) const;
+
+    const ParentImages &parent() const { return parent_; }
+    ParentImages &parent() { return parent_; }
+    tracking::Notes &notes() { return notes_; }
+    bool tracks() const { return tracks_ && notes_.way() != pages::Notes::None; }
+    bool tracks_shared() const { return compares_shared_; }
+    bool compares_shared() const { return compares_shared_ && parent_; }
+
+private:
+    Increments(ParentImages parent, tracking::Notes notes, base::Log &log)
+        : parent_(std::move(parent)), notes_(std::move(notes)), log_(&log) {}
+    Result<int> uffd_for(const tree::TaskFacts &task, const Enter &enter);
+
+    ParentImages parent_;
+    tracking::Notes notes_;
+    base::Log *log_;
+    bool tracks_ = false, compares_shared_ = false, drops_ = false;
+    bool taking_ = false;
+    std::map<base::Pid, std::vector<pages::Extent>> known_; ///< mappings that were protected all the time
+};
+
+/// Where user space ends.
+inline constexpr uint64_t kUserEnd = 0x7ffffffff000;
+
+} // namespace dump
