@@ -41,7 +41,7 @@ FIELDS = {
     "cpu_cap": ("works", 0), "enable_fs": ("works", ["tmpfs"]), "ext_sharing": ("works", True), "ext_masters": ("works", True),
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
     "ps": ("works", {"port": 1}), "parent_img": ("works", "/"), "track_mem": ("works", True),
-    "auto_dedup": ("works", True), "veths": ("refused", [{"if_in": "a", "if_out": "b"}]),
+    "auto_dedup": ("works", True), "veths": ("works", [{"if_in": "a", "if_out": "b"}]),
     "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
     "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
     "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
