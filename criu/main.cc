@@ -4,6 +4,8 @@
 #include "criu/crit/crit.hh"
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/dump/dump.hh"
+#include "criu/engine/lazy/lazy_pages.hh"
+#include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
 #include "criu/engine/tracking/notes.hh"
@@ -20,6 +22,8 @@ int main(int argc, char **argv) {
                                .restore = restore::run,
                                .check_tree = check::run_tree,
                                .work = service::work_for_caller,
+                               .page_server = page_server::run,
+                               .lazy_pages = lazy::run,
                                .serve = service::serve,
                                .crit = crit::crit_main};
     return kernel::with_stack_room([&] { return cli::program(argc, argv, engines); });

@@ -105,6 +105,22 @@ base::Result<int> run_restore(const Engines &engines, const Options &options, ba
     return 0;
 }
 
+base::Result<int> run_page_server(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.page_server)
+        return not_built("page-server");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    TRY(engines.page_server(page_server_request(options), notifier, log));
+    return 0;
+}
+
+base::Result<int> run_lazy_pages(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.lazy_pages)
+        return not_built("lazy-pages");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    TRY(engines.lazy_pages(lazy_pages_request(options), notifier, log));
+    return 0;
+}
+
 base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log) {
     if (options.tree && !engines.check_tree)
         return not_built("check --tree");

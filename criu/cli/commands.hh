@@ -15,6 +15,10 @@ base::Result<int> run_untrack(const Engines &engines, const Options &options);
 base::Result<int> run_dedup(const Engines &engines, const Options &options, base::Log &log);
 /// Exit code 0; without --restore-detached only when the tree has ended, with --exec-cmd not at all.
 base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0 when the sender said that it was all.
+base::Result<int> run_page_server(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0 when all memory of the tree is there.
+base::Result<int> run_lazy_pages(const Engines &engines, const Options &options, base::Log &log);
 /// Also check --tree. Exit code 1 if something is missing, or would prevent a checkpoint.
 base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log);
 

@@ -49,6 +49,14 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
         return usage("--exec-cmd and --restore-detached exclude each other");
     if (o.exec_cmd && o.exec_argv.empty())
         return usage("--exec-cmd needs a command: criu restore --exec-cmd -- COMMAND ARGUMENTS");
+    if (o.command == Command::PageServer && o.auto_dedup)
+        return base::unsupported("--auto-dedup of a page server is not supported yet; criu dedup does the same later");
+    if (o.command == Command::PreDump && o.lazy_pages)
+        return usage("a pre-dump cannot leave memory to a page server: --lazy-pages is for the dump");
+    if (o.ps_socket && (o.port || (!o.address.empty() && o.command != Command::Service)))
+        warnings.emplace_back("--address and --port do not count with --ps-socket");
+    if (o.ps_socket && o.daemon && *o.ps_socket <= 2)
+        return usage("--daemon closes the standard descriptors, of which --ps-socket is one");
     if (o.json && o.tree == 0)
         return usage("--json goes with check --tree PID");
     return {};
@@ -91,13 +99,15 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
                               .hint(fmt::format("a process is given with -t {}", rest.front())));
     else if (!rest.empty())
         return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
-                                 o.command == Command::Dump      ? "dump"
-                                 : o.command == Command::PreDump ? "pre-dump"
-                                 : o.command == Command::Untrack ? "untrack"
-                                 : o.command == Command::Dedup   ? "dedup"
-                                 : o.command == Command::Restore ? "restore"
-                                 : o.command == Command::Service ? "service"
-                                                                 : "check"));
+                                 o.command == Command::Dump         ? "dump"
+                                 : o.command == Command::PreDump    ? "pre-dump"
+                                 : o.command == Command::Untrack    ? "untrack"
+                                 : o.command == Command::Dedup      ? "dedup"
+                                 : o.command == Command::Restore    ? "restore"
+                                 : o.command == Command::Service    ? "service"
+                                 : o.command == Command::PageServer ? "page-server"
+                                 : o.command == Command::LazyPages  ? "lazy-pages"
+                                                                    : "check"));
     return {};
 }
 

@@ -18,8 +18,6 @@ constexpr auto kLater = Support::Later;
 constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
 constexpr std::string_view kCgroupsLater = "saving and restoring control groups";
 constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
-constexpr std::string_view kLazyLater = "restoring memory on demand";
-constexpr std::string_view kTlsLater = "encrypted page connections";
 constexpr std::string_view kSocketsLater = "sockets";
 
 // What an option is on the first lines, what it does on the last.
@@ -47,7 +45,7 @@ constexpr std::array kOptions{
               .help = "Make the root of the tree a child of the caller; needs -d."},
     OptionRow{.name = "exec-cmd", .group = Group::Tree, .where = kRestore, .set = flag<&Options::exec_cmd>,
               .help = "Become the command given after -- once the tree runs, as its parent."},
-    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService, .set = flag<&Options::daemon>,
+    OptionRow{.name = "daemon", .negatable = true, .group = Group::Tree, .where = kService | kPageServer | kLazyPages, .set = flag<&Options::daemon>,
               .help = "Go to the background."},
     OptionRow{.name = "shell-job", .letter = 'j', .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
               .set = flag<&Options::shell_job>,
@@ -93,9 +91,9 @@ constexpr std::array kOptions{
               .help = "Print counts and times at the end."},
     OptionRow{.name = "pidfile", .arg = kNeeds, .metavar = "FILE", .group = Group::Files,
               .where = kRestore | kService | kPageServer | kLazyPages, .set = text<&Options::pidfile>,
-              .help = "Write the pid of the restored root process, or of the service, to FILE."},
+              .help = "Write the pid of the restored root process, or of the service or server, to FILE."},
     OptionRow{.name = "status-fd", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
-              .where = kService, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
+              .where = kDump | kService | kPageServer | kLazyPages, .set = number_in<&Options::status_fd, 0, INT32_MAX>,
               .help = "Write a zero byte to FD and close it when ready to serve."},
     OptionRow{.name = "close", .arg = kNeeds, .metavar = "FD", .group = Group::Files,
               .set = number_in<&Options::close_fd, 0, INT32_MAX>,
@@ -232,11 +230,11 @@ constexpr std::array kOptions{
               .help = "How writes are noted: write-protect, soft-dirty, off, or auto, the first of these that the "
                       "kernel has. Default: auto."},
     OptionRow{.name = "prev-images-dir", .arg = kNeeds, .metavar = "DIR", .group = Group::Memory,
-              .where = kPreDump | kDump, .set = text<&Options::prev_images_dir>,
+              .where = kPreDump | kDump | kPageServer, .set = text<&Options::prev_images_dir>,
               .help = "Build on the images in DIR, relative to the folder of the images: memory that has not changed "
                       "since is not written again."},
     OptionRow{.name = "auto-dedup", .negatable = true, .group = Group::Memory,
-              .where = kDump | kPreDump | kRestore | kPageServer, .set = flag<&Options::auto_dedup>,
+              .where = kDump | kPreDump | kRestore, .set = flag<&Options::auto_dedup>,
               .help = "Dump: drop pages of earlier images that were written again. Restore: drop all pages once the tree "
                       "runs, which cannot be restored again."},
     OptionRow{.name = "pre-dump-mode", .arg = kNeeds, .metavar = "MODE", .group = Group::Memory, .where = kPreDump,
@@ -244,38 +242,43 @@ constexpr std::array kOptions{
               .help = "splice: save all memory ahead; read: not what the tasks themselves may not read, which the "
                       "dump saves. Default: splice."},
     OptionRow{.name = "page-server", .negatable = true, .group = Group::Memory,
-              .where = kDump | kPreDump | kLazyPages, .support = kLater, .reason = kMigrationLater,
-              .help = "Exchange pages with a page server."},
+              .where = kDump | kPreDump | kLazyPages, .set = flag<&Options::page_server>,
+              .help = "Send memory to the page server at --address and --port instead of writing it into the images "
+                      "folder."},
     OptionRow{.name = "address", .arg = kNeeds, .metavar = "ADDRESS", .group = Group::Memory,
-              .where = kService, .set = text<&Options::address>,
-              .help = "Path of the socket of the service. Default: criu_service.socket in the work folder."},
+              .where = kDump | kPreDump | kPageServer | kLazyPages | kService, .set = text<&Options::address>,
+              .help = "Name or number of the host of a page server, or where it listens; default: this host, for "
+                      "itself alone. Of a service the path of its socket; default: criu_service.socket in the work "
+                      "folder."},
     OptionRow{.name = "port", .arg = kNeeds, .metavar = "NUMBER", .group = Group::Memory,
-              .where = kDump | kPreDump | kPageServer | kLazyPages, .support = kLater, .reason = kMigrationLater,
-              .help = "Port of the page server."},
+              .where = kDump | kPreDump | kPageServer | kLazyPages, .set = number_in<&Options::port, 1, 65535>,
+              .help = "Port of the page server. A server without one takes any that is free, and logs it."},
     OptionRow{.name = "ps-socket", .arg = kNeeds, .metavar = "FD", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kMigrationLater,
-              .help = "A connected socket for pages."},
+              .where = kDump | kPreDump | kPageServer | kLazyPages, .set = number_in<&Options::ps_socket, 0, INT32_MAX>,
+              .help = "A connected socket instead of address and port."},
     OptionRow{.name = "lazy-pages", .group = Group::Memory, .where = kDump | kRestore | kPageServer,
-              .support = kLater, .reason = kLazyLater,
-              .help = "Move memory after the restore, on demand."},
+              .set = flag<&Options::lazy_pages>,
+              .help = "Move memory after the restore, on demand: restore leaves it to criu lazy-pages in the same work "
+                      "folder; dump keeps it, and serves it at --address and --port; page-server serves that of the "
+                      "images folder."},
     OptionRow{.name = "tls", .negatable = true, .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
-              .support = kLater, .reason = kTlsLater,
-              .help = "Encrypt page connections."},
+              .set = flag<&Options::tls>,
+              .help = "Encrypt page connections; each side shows a certificate and verifies that of the other."},
     OptionRow{.name = "tls-cacert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Trusted authorities."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cacert>,
+              .help = "Certificates of trusted authorities. Default: /etc/pki/CA/cacert.pem and those of the system."},
     OptionRow{.name = "tls-cacrl", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Revoked certificates."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cacrl>,
+              .help = "Revoked certificates. Default: /etc/pki/CA/cacrl.pem, if it is there."},
     OptionRow{.name = "tls-cert", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Own certificate."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_cert>,
+              .help = "Own certificate. Default: /etc/pki/criu/cert.pem."},
     OptionRow{.name = "tls-key", .arg = kNeeds, .metavar = "FILE", .group = Group::Memory,
-              .where = kDump | kPageServer | kLazyPages, .support = kLater, .reason = kTlsLater,
-              .help = "Own key."},
+              .where = kDump | kPageServer | kLazyPages, .set = text<&Options::tls_key>,
+              .help = "Own key. Default: /etc/pki/criu/private/key.pem."},
     OptionRow{.name = "tls-no-cn-verify", .group = Group::Memory, .where = kDump | kPageServer | kLazyPages,
-              .support = kLater, .reason = kTlsLater,
-              .help = "Do not compare the host name."},
+              .set = flag<&Options::tls_no_cn_verify>,
+              .help = "Do not compare the name in the certificate of the other side with --address."},
     // check
     OptionRow{.name = "feature", .arg = kNeeds, .metavar = "NAME", .group = Group::Check, .where = kCheck,
               .set = texts<&Options::features>,
@@ -335,8 +338,8 @@ constexpr std::array kCommands{
     CommandRow{
         "pre-dump", "-t PID", Command::PreDump, Support::Now, {}, "Save memory ahead of a dump, while the tree runs."},
     CommandRow{"untrack", "-t PID", Command::Untrack, Support::Now, {}, "Stop noting writes to the memory of a tree."},
-    CommandRow{"page-server", "", Command::None, kLater, kMigrationLater, "Receive pages from a dump elsewhere."},
-    CommandRow{"lazy-pages", "", Command::None, kLater, kLazyLater, "Serve memory to restored tasks on demand."},
+    CommandRow{"page-server", "", Command::PageServer, Support::Now, {}, "Receive pages from a dump elsewhere."},
+    CommandRow{"lazy-pages", "", Command::LazyPages, Support::Now, {}, "Serve memory to restored tasks on demand."},
     CommandRow{"service", "", Command::Service, Support::Now, {}, "Serve requests on a socket."},
     CommandRow{"swrk", "FD", Command::Swrk, Support::Now, {}, "Serve the client at the other end of a socket."},
     CommandRow{"dedup",

@@ -13,7 +13,20 @@
 
 namespace cli {
 
-enum class Command : uint8_t { None, Dump, PreDump, Restore, Check, Untrack, Dedup, Service, Swrk, Crit };
+enum class Command : uint8_t {
+    None,
+    Dump,
+    PreDump,
+    Restore,
+    Check,
+    Untrack,
+    Dedup,
+    Service,
+    Swrk,
+    Crit,
+    PageServer,
+    LazyPages
+};
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
 enum class NetworkLock : uint8_t { Nftables, Iptables, Skip };
@@ -108,8 +121,17 @@ struct Options {
     bool check_extra = false, check_experimental = false;
     bool json = false;
 
+    // Pages by a connection.
+    bool page_server = false; ///< pages go to, or come from, a page server
+    int port = 0;             ///< 0: not given
+    std::optional<int> ps_socket;
+    bool lazy_pages = false;
+    bool tls = false, tls_no_cn_verify = false;
+    std::string tls_cacert, tls_cacrl, tls_cert, tls_key; ///< empty: where CRIU has them
+
     // service, swrk
-    std::string address; ///< of the service's socket; empty: criu_service.socket in the work folder
+    /// Of the service's socket (empty: criu_service.socket in the work folder), or of a page connection.
+    std::string address;
     bool daemon = false;
     int swrk_fd = -1;
 

@@ -91,6 +91,10 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         if (engines.serve)
             return engines.serve(options, log);
         break;
+    case Command::PageServer:
+        return run_page_server(engines, options, log);
+    case Command::LazyPages:
+        return run_lazy_pages(engines, options, log);
     case Command::Swrk:
     case Command::Crit:
     case Command::None:

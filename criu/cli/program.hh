@@ -28,6 +28,8 @@ struct Engines {
     base::Result<engine::CheckOutcome> (*check_tree)(const engine::DumpRequest &, check::TreeFormat) = nullptr;
     /// swrk: what is not a result of a request is an exit code.
     int (*work)(const Options &) = nullptr;
+    base::Result<void> (*page_server)(const engine::PageServerRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<void> (*lazy_pages)(const engine::LazyPagesRequest &, engine::Notifier &, base::Log &) = nullptr;
     base::Result<int> (*serve)(const Options &, base::Log &) = nullptr;
     /// Arguments without the program's name.
     int (*crit)(std::span<const std::string> args) = nullptr;

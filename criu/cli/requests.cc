@@ -58,6 +58,18 @@ resource::cgroup::Options cgroup_options(const Options &options) {
             .roots = options.cgroup_roots};
 }
 
+pages::Link link_of(const Options &options) {
+    return {.endpoint = {.address = options.address,
+                         .port = static_cast<uint16_t>(options.port),
+                         .socket = options.ps_socket.value_or(-1)},
+            .tls = {.on = options.tls,
+                    .authorities = options.tls_cacert,
+                    .revoked = options.tls_cacrl,
+                    .certificate = options.tls_cert,
+                    .key = options.tls_key,
+                    .checks_name = !options.tls_no_cn_verify}};
+}
+
 engine::TrackMethod method_of(TrackMethod method) {
     switch (method) {
     case TrackMethod::Auto:
@@ -103,7 +115,10 @@ engine::DumpRequest dump_request(const Options &options) {
             .layout = options.image_layout == ImageLayout::Split ? image::Layout::Split : image::Layout::Current,
             .files = file_options(options),
             .namespaces = namespace_options(options),
-            .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump)};
+            .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump),
+            .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
+            .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
+            .status_fd = options.status_fd};
 }
 
 engine::RestoreRequest restore_request(const Options &options) {
@@ -115,6 +130,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .become_parent = options.exec_cmd,
             .cgroups = cgroup_options(options),
             .lower_limits = options.lower_limits,
+            .lazy_pages = options.lazy_pages,
             .drop_pages = options.auto_dedup,
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
@@ -122,6 +138,24 @@ engine::RestoreRequest restore_request(const Options &options) {
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Restore)};
+}
+
+engine::LazyPagesRequest lazy_pages_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd,
+            .page_server = options.page_server ? std::optional(link_of(options)) : std::nullopt,
+            .daemon = options.daemon,
+            .pidfile = options.pidfile,
+            .status_fd = options.status_fd};
+}
+
+engine::PageServerRequest page_server_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd,
+            .link = link_of(options),
+            .daemon = options.daemon,
+            .pidfile = options.pidfile,
+            .status_fd = options.status_fd,
+            .lazy = options.lazy_pages,
+            .previous = options.prev_images_dir};
 }
 
 engine::CheckRequest check_request(const Options &options) {

@@ -9,6 +9,8 @@ namespace cli {
 engine::DumpRequest dump_request(const Options &options);
 engine::PreDumpRequest pre_dump_request(const Options &options);
 engine::RestoreRequest restore_request(const Options &options);
+engine::LazyPagesRequest lazy_pages_request(const Options &options);
+engine::PageServerRequest page_server_request(const Options &options);
 engine::CheckRequest check_request(const Options &options);
 
 } // namespace cli

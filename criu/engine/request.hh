@@ -4,11 +4,13 @@
 
 #include "base/ids.hh"
 #include "criu/kernel/plugins.hh"
+#include "criu/pages/link.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 #include "criu/resource/namespace/options.hh"
 
 #include <fcntl.h>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,9 @@ struct DumpRequest {
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
+    std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
+    std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
+    std::optional<int> status_fd;    ///< told when somebody can
 };
 
 struct PreDumpRequest {
@@ -63,6 +68,7 @@ struct RestoreRequest {
     resource::cgroup::Options cgroups;
     bool withhold_capabilities = false; ///< refuse tasks that have any
     bool lower_limits = false;          ///< hard limits above ours become ours
+    bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
     bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore
     bool print_plan = false;            ///< only say what would be done
     std::string pidfile;                ///< empty: none
@@ -70,6 +76,26 @@ struct RestoreRequest {
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
+};
+
+/// Of a page server that receives: see criu/engine/page_server.
+struct PageServerRequest {
+    int images_dir_fd = -1;
+    pages::Link link;
+    bool daemon = false;          ///< go on in the background once somebody can connect
+    std::string pidfile;          ///< empty: none
+    std::optional<int> status_fd; ///< told when somebody can connect
+    bool lazy = false;            ///< serve the images of the directory instead of writing some
+    std::string previous;         ///< directory of the images before, from the new one; empty: none
+};
+
+/// Of the daemon of lazy restores: see criu/engine/lazy.
+struct LazyPagesRequest {
+    int images_dir_fd = -1;
+    std::optional<pages::Link> page_server; ///< has what is not in the directory
+    bool daemon = false;                    ///< go on in the background once the restore can connect
+    std::string pidfile;                    ///< empty: none
+    std::optional<int> status_fd;           ///< told when the restore can connect
 };
 
 struct CheckRequest {

@@ -272,6 +272,18 @@ base::Result<void> ImageDirWriter::close_file(ImageKind kind, uint64_t id) {
     return found == files_.end() ? base::Result<void>{} : close(found->first, found->second);
 }
 
+base::Result<void> ImageDirWriter::remove(ImageKind kind, uint64_t id) {
+    auto found = files_.find({kind, id});
+    if (found == files_.end())
+        return {};
+    TRY(close(found->first, found->second));
+    TRY(await_scribe());
+    if (found->second.created && unlinkat(dir_.get(), found->second.name.c_str(), 0) < 0)
+        return base::fail_sys(found->second.name);
+    files_.erase(found);
+    return {};
+}
+
 base::Result<void> ImageDirWriter::secure(uint64_t more) {
     for (auto &[key, file] : files_)
         if (key.kind != ImageKind::Inventory && !file.buffer.empty())

@@ -41,6 +41,8 @@ public:
     base::Result<int> raw(ImageKind kind, uint64_t id);
     /// Writes out and closes a file; adding to it later goes on at its end.
     base::Result<void> close_file(ImageKind kind, uint64_t id);
+    /// Removes a file of ours; adding to it later begins it anew.
+    base::Result<void> remove(ImageKind kind, uint64_t id);
     /// Writes out everything but the inventory, and makes sure that `more` bytes would still fit.
     base::Result<void> secure(uint64_t more);
     /// Writes out everything, the inventory last. Nothing may be added afterwards.

@@ -24,7 +24,8 @@ void append_stretch(std::vector<Stretch> &to, Stretch stretch) {
 /// Joins with the run before where both go on in memory and in the file: CRIU ends a run every megabyte.
 void append_run(std::vector<Run> &to, const Run &run) {
     if (!to.empty() && to.back().end == run.start && to.back().level == run.level && to.back().lazy == run.lazy &&
-        to.back().offset + (run.start - to.back().start) == run.offset)
+        to.back().remote == run.remote &&
+        (run.remote || to.back().offset + (run.start - to.back().start) == run.offset))
         to.back().end = run.end;
     else
         to.push_back(run);
@@ -58,9 +59,7 @@ private:
                 append_stretch(wanted_, {entry.vaddr(), image::end_of(entry)});
             index_.told_size = pagemap.head.object_size();
         }
-        const size_t before = index_.runs.size();
-        TRY(find_wanted(pagemap));
-        const bool used = index_.runs.size() > before;
+        const bool used = TRY(find_wanted(pagemap));
         index_.files.push_back(used ? std::optional(pagemap.head.pages_id()) : std::nullopt);
         if (used)
             TRY_CTX(image::check_pages_file(chain_.level(level_), kind_, id_, pagemap), in_parents());
@@ -78,9 +77,10 @@ private:
             case image::kPeParent | image::kPeLazy:
                 break;
             case image::kPeLazy:
-                return base::unsupported(fmt::format("{}: the pages at {:#x} were left with a page server "
-                                                     "(dump --lazy-pages)",
-                                                     name(), entry.vaddr()));
+                if (kind_ == image::ImageKind::Pagemap)
+                    break;
+                return base::unsupported(
+                    fmt::format("{}: the pages at {:#x} were left with a page server", name(), entry.vaddr()));
             default:
                 return base::bad_image(
                     fmt::format("{}: the pages at {:#x} have the flags {:#x}", name(), entry.vaddr(), flags));
@@ -88,8 +88,10 @@ private:
         return {};
     }
 
-    /// Puts what is here into the index, and what is further back into `wanted_`.
-    Result<void> find_wanted(const image::PagemapImage &pagemap) {
+    /// Puts what is here into the index, and what is further back into `wanted_`. Whether the pages file has some of
+    /// it.
+    Result<bool> find_wanted(const image::PagemapImage &pagemap) {
+        bool used = false;
         std::vector<Stretch> further;
         uint64_t offset = 0; // of `entry` in the file
         auto entry = pagemap.entries.begin();
@@ -105,16 +107,19 @@ private:
                 const uint32_t flags = image::flags_of(*entry);
                 if (flags & image::kPeParent)
                     append_stretch(further, {at, end});
+                else if (flags == image::kPeLazy)
+                    append_run(index_.runs, {.start = at, .end = end, .lazy = true, .remote = true});
                 else
                     append_run(index_.runs, {.start = at,
                                              .end = end,
                                              .offset = offset + (at - entry->vaddr()),
                                              .level = static_cast<uint32_t>(level_),
                                              .lazy = (flags & image::kPeLazy) != 0});
+                used |= (flags & image::kPePresent) != 0;
                 at = end;
             }
         wanted_ = std::move(further);
-        return {};
+        return used;
     }
 
     static uint64_t stored(const img::pagemap_entry &entry) {

@@ -19,6 +19,7 @@ struct Run {
     uint64_t offset = 0;         ///< of the first page in the pages file
     uint32_t level = 0;          ///< of the chain
     bool lazy = false;           ///< may come later
+    bool remote = false;         ///< in no file: a page server has it (dump --lazy-pages)
     bool operator==(const Run &) const = default;
 };
 
@@ -38,7 +39,7 @@ struct PageIndex {
 /// Reads the pagemap and, as far as pages are there, those of the parents; checks that the pages files are long enough.
 /// Without such an image the index is empty. Work and memory are bounded by the size of the images.
 /// Errors: BadImage for pages that are in no directory of the chain and for flags that contradict each other;
-/// Unsupported for pages that were left with a page server.
+/// Unsupported for pages of shared memory that were left with a page server.
 Result<PageIndex> index_pages(const Chain &chain, image::ImageKind kind, uint64_t id);
 
 } // namespace pages

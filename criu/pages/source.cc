@@ -27,6 +27,8 @@ Result<void> PageSource::read(const PageIndex &index, uint64_t address, std::spa
         if (run == index.runs.end() || run->start > address)
             return base::bad_image(fmt::format("the page at {:#x} is not saved", address));
         const auto part = to.first(std::min<uint64_t>(to.size(), run->end - address));
+        if (run->remote)
+            return base::bad_image(fmt::format("the page at {:#x} is with a page server", address));
         const Place place = locate(*run, address);
         if (pread(place.fd, part.data(), part.size(), static_cast<off_t>(place.offset)) !=
             static_cast<ssize_t>(part.size()))

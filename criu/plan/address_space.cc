@@ -176,6 +176,11 @@ uint64_t place(const Region &region, uint64_t &cursor) {
 
 } // namespace
 
+bool Region::can_wait() const {
+    return kind == Kind::Anonymous && !by_agent && !(flags & (MAP_LOCKED | MAP_HUGETLB)) &&
+           (flags & MAP_TYPE) != kMapDroppable;
+}
+
 uint32_t anonymous_flags(const Region &region) {
     static_assert(kKeptMapFlags == (MAP_NORESERVE | MAP_GROWSDOWN | MAP_HUGETLB | (0x3fu << MAP_HUGE_SHIFT)));
     const bool droppable = (region.flags & MAP_TYPE) == kMapDroppable;

@@ -37,6 +37,8 @@ struct Region {
     bool by_agent = false; ///< holds nothing: the agent maps it, and it takes no room in the arena
 
     uint64_t size() const { return end - start; }
+    /// Userfaultfd can bring its pages while the task runs: plain private memory, which nothing wants to be there.
+    bool can_wait() const;
     bool holds_pages() const { return is_private() || kind == Kind::AioRing; }
     bool is_private() const { return kind == Kind::Anonymous || kind == Kind::PrivateFile; }
     bool operator==(const Region &) const = default;
@@ -81,6 +83,7 @@ struct Surroundings {
     int exe_fd = -1;                     ///< descriptor of the program, closed by the agent
     int null_fd = -1;                    ///< /dev/null, closed by the agent
     int proc_fd = -1;                    ///< /proc, closed by the agent; only where files are opened late
+    int lazy_fd = -1;                    ///< userfaultfd that brings what is left out, closed by the agent
     const pages::Chain *chain = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 

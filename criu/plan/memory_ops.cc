@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <linux/userfaultfd.h>
 #include <span>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -180,6 +182,31 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
     return {};
 }
 
+/// Whether a page of the region is left to the daemon.
+bool has_lazy_pages(const TaskImage &task, const Region &region) {
+    if (!region.can_wait())
+        return false;
+    for (auto run = task.pages.first_behind(region.start); run != task.pages.runs.end() && run->start < region.end;
+         ++run)
+        if (run->lazy)
+            return true;
+    return false;
+}
+
+/// From here on whoever touches what is not there waits for the daemon.
+void plan_waiting(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space, int lazy_fd) {
+    if (lazy_fd < 0)
+        return;
+    const auto fd = static_cast<uint64_t>(lazy_fd);
+    for (const Region &region : space.regions)
+        if (has_lazy_pages(task, region)) {
+            const uffdio_register range{{region.start, region.size()}, UFFDIO_REGISTER_MODE_MISSING, 0};
+            plan.call(Stage::Memory, "leave memory to the daemon", SYS_ioctl,
+                      {fd, UFFDIO_REGISTER, plan.data().add_value(range)});
+        }
+    plan.call(Stage::Memory, "close the userfaultfd", SYS_close, {fd});
+}
+
 } // namespace
 
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
@@ -205,6 +232,7 @@ Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const Addr
             plan_mapping(plan, space, vma);
     }
     TRY(plan_aio(plan, task, space, around));
+    plan_waiting(plan, task, space, around.lazy_fd);
     return plan_fields(plan, task, around);
 }
 

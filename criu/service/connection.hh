@@ -51,6 +51,8 @@ public:
     Result<std::optional<img::criu_req>> receive();
     /// Errors: System, EPIPE if the client has gone.
     Result<void> send(const img::criu_resp &answer, int descriptor = -1);
+    /// In a process that has no business with the client.
+    void hang_up() { socket_.reset(); }
     /// Whether nobody reads the answers any more.
     bool is_abandoned() const;
 

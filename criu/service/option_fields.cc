@@ -162,7 +162,7 @@ constexpr std::array kFields{
     Field{"empty_ns", "empty-ns", Way::Special, empty_ns}, Field{"join_ns", "join-ns", Way::Special, join_ns},
     Field{"mntns_compat_mode", "mntns-compat-mode", Way::Flag},
     Field{"veths", "veth-pair", Way::Special, veths}, Field{"weak_sysctls", "weak-sysctls", Way::Flag},
-    Field{"ps", "page-server", Way::Special, [](const Opts &) -> Result<Texts> { return Texts{""}; }},
+    Field{"ps", {}, Way::Session},
     Field{"parent_img", "prev-images-dir"}, Field{"track_mem", "track-mem", Way::Flag},
     Field{"auto_dedup", "auto-dedup", Way::Flag}, Field{"lazy_pages", "lazy-pages", Way::Flag},
     Field{"pre_dump_mode", "pre-dump-mode", Way::Special, pre_dump_mode},

@@ -29,6 +29,24 @@ Result<void> check_standing(const img::criu_opts &from, Standing standing) {
     return {};
 }
 
+/// A page server to be connected to, or to be. With lazy_pages a dump serves pages itself, there.
+Result<void> apply_page_server(const img::criu_opts &from, cli::Options &to) {
+    if (!from.has_ps())
+        return {};
+    constexpr int kLastPort = 65535;
+    const img::criu_page_server_info &ps = from.ps();
+    if (ps.has_port() && (ps.port() < 0 || ps.port() > kLastPort))
+        return refused("ps.port", fmt::format("{} is no port", ps.port()));
+    if (ps.has_fd() && ps.fd() < 0)
+        return refused("ps.fd", "a descriptor is wanted");
+    to.page_server = !from.lazy_pages();
+    to.address = ps.address();
+    to.port = ps.port();
+    if (ps.has_fd())
+        to.ps_socket = ps.fd();
+    return {};
+}
+
 /// Fields that stand for themselves.
 Result<void> apply_session_fields(const img::criu_opts &from, const Peer &peer, cli::Options &to) {
     to.tree = from.has_pid() ? from.pid() : peer.pid();
@@ -40,10 +58,11 @@ Result<void> apply_session_fields(const img::criu_opts &from, const Peer &peer, 
         return refused("log_file", "a name without / is wanted: the log lies in the work folder");
     if (from.has_log_file())
         to.log_file = from.log_file();
-    if (from.has_status_fd())
-        return base::unsupported("status_fd is not supported yet: restoring memory on demand");
+    if (from.has_status_fd()) // closed by whoever writes to it
+        to.status_fd = TRY_CTX(peer.open(from.status_fd(), O_WRONLY), "status_fd").release();
     if (from.has_pidfd_store_sk())
         return base::unsupported("pidfd_store_sk is not supported yet: incremental dumps and the page server");
+    TRY(apply_page_server(from, to));
     if (from.has_orphan_pts_master())
         to.orphan_terminals = from.orphan_pts_master();
     to.exec_cmd = from.exec_cmd_size() > 0;

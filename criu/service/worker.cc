@@ -8,6 +8,7 @@
 #include "criu/engine/check/check.hh"
 #include "criu/engine/check/probes.hh"
 #include "criu/engine/dump/dump.hh"
+#include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
 #include "criu/service/notifier.hh"
@@ -168,6 +169,26 @@ int serve_check(Job &job) {
     return code;
 }
 
+/// In the background (PAGE_SERVER), or as a child that WAIT_PID waits for (PAGE_SERVER_CHLD). Somebody can connect when
+/// the answer comes.
+Result<void> start_page_server(Job &job, Session &session, page_server::Kinship kinship) {
+    const engine::PageServerRequest request = cli::page_server_request(session.options);
+    const auto server = TRY(page_server::start(request, kinship, session.log, [&] { job.connection.hang_up(); }));
+    job.answer.mutable_ps()->set_pid(server.pid.value);
+    job.answer.mutable_ps()->set_port(server.port);
+    return {};
+}
+
+int serve_page_server(Job &job) {
+    const auto kinship =
+        job.request.type() == img::PAGE_SERVER ? page_server::Kinship::Daemon : page_server::Kinship::Child;
+    job.answer.set_type(img::PAGE_SERVER); // CRIU answers both so
+    const int code =
+        in_session(job, open_session, [&](Session &session) { return start_page_server(job, session, kinship); });
+    give(job);
+    return code;
+}
+
 bool has(std::string_view feature) {
     const auto probes = check::feature_probes();
     const auto probe = std::ranges::find(probes, feature, &check::Probe::name);
@@ -231,7 +252,6 @@ int refuse(Job &job, std::string_view why) {
     return kFailed;
 }
 
-constexpr std::string_view kPagesLater = "page servers are not supported yet: incremental dumps and the page server";
 constexpr std::string_view kCpuLater = "cpuinfo is not supported yet: processor images";
 
 int no_request(Connection &connection, const base::Error &error) {
@@ -262,10 +282,8 @@ int serve(Job &job) {
     case img::SINGLE_PRE_DUMP:
         return serve_pre_dump(job);
     case img::PAGE_SERVER_CHLD:
-        job.answer.set_type(img::PAGE_SERVER); // CRIU answers both so
-        [[fallthrough]];
     case img::PAGE_SERVER:
-        return refuse(job, kPagesLater);
+        return serve_page_server(job);
     case img::CPUINFO_DUMP:
     case img::CPUINFO_CHECK:
         return refuse(job, kCpuLater);

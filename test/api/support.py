@@ -149,8 +149,10 @@ def converse(rpc, sock, request, answers=lambda notify: True):
         sock.send(reply.SerializeToString())
 
 
-def request(rpc, kind, fd=-1, **options):
+def request(rpc, kind, fd=-1, keep_open=False, **options):
     out = rpc.criu_req(type=kind)
+    if keep_open:
+        out.keep_open = True
     out.opts.images_dir_fd = fd
     for name, value in options.items():
         setattr(out.opts, name, value)

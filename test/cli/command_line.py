@@ -27,7 +27,7 @@ def commands():
     expect("exec is gone", criu("exec"), 255, err=r"compel")
     expect("show is gone", criu("show"), 255, err=r"crit")
     expect("a later command", criu("cpuinfo", "dump"), 1, err=r"cpuinfo is not supported yet")
-    expect("a later option", criu("dump", "-t", "1", "--tls"), 1, err=r"--tls is not supported yet")
+    expect("a later option", criu("dump", "-t", "1", "--allow-uprobes"), 1, err=r"--allow-uprobes is not supported yet")
     expect("an unknown option", criu("--nonsense"), 1, err=r"unrecognized option '--nonsense'")
 
 

@@ -14,5 +14,6 @@ struct Target {
 
 std::span<const Target> parser_targets();
 std::span<const Target> image_targets();
+std::span<const Target> page_server_targets();
 
 } // namespace fuzz

@@ -6,8 +6,10 @@
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
 #include "criu/engine/dump/increments.hh"
+#include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_cache_charging.hh"
+#include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/seccomp_filters.hh"
@@ -23,6 +25,7 @@
 #include "criu/kernel/network_lock.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/kernel/readiness.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
@@ -73,10 +76,12 @@ Result<void> verify(const engine::DumpRequest &request) {
 
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
-                          resource::FileDumpContext &files, const resource::NamespaceOptions &namespace_options,
-                          Increments &increments, MemoryStatistics &statistics) {
+                          pages::PageSink &sink, LeftMemory *left, resource::FileDumpContext &files,
+                          const resource::NamespaceOptions &namespace_options, Increments &increments,
+                          MemoryStatistics &statistics) {
     FileTable table(files);
-    MemoryDumpContext memory{.images = images, .files = &table, .namespaces = files.namespaces};
+    MemoryDumpContext memory{
+        .images = images, .sink = sink, .files = &table, .namespaces = files.namespaces, .left = left};
     memory.increments = &increments;
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
@@ -106,6 +111,7 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     resource::NamespaceDumpContext namespaces{
         images, log, tasks, files.namespaces, namespace_options, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
+    TRY(sink.finish());
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
     for (auto &step : files.last_steps)
@@ -173,6 +179,8 @@ struct Job {
     engine::Notifier &notifier;
     base::Log &log;
     std::string own_groups; ///< /proc/self/cgroup as we were started: a child that outlives the caller leaves them
+    std::unique_ptr<pages::PageSink> page_server; ///< connected before the tree is stopped; null: into the directory
+    std::unique_ptr<LazyServer> lazy;             ///< for memory that stays in the tasks meanwhile
 };
 
 /// Learns everything about it, less what the caller does not want.
@@ -223,6 +231,16 @@ private:
     bool given_ = false;
 };
 
+/// Stays until somebody else has all memory of the tree.
+Result<void> give_left_memory(const Job &job, LeftMemory &left) {
+    if (job.lazy->port())
+        job.log.info(fmt::format("Using {} port", job.lazy->port()));
+    TRY(kernel::say_ready(job.request.status_fd));
+    TRY(job.notifier.tell("status-ready", job.request.root));
+    TRY_CTX(job.lazy->serve(left), "memory on demand");
+    return {};
+}
+
 /// The next dump builds on this one, or nothing of us stays in the tree.
 void leave_notes(Increments &increments, const std::string &run_id, base::Log &log) {
     const Result<void> left = increments.tracks() ? increments.notes().leave(run_id) : increments.notes().end();
@@ -269,9 +287,13 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .mounts = mounts};
     polls.hand_over_memory(files);
     MemoryStatistics statistics;
+    const auto directory = pages::directory_sink(images);
+    pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
+    LeftMemory left;
     Result<void> written = increments.parent().link(request.images_dir_fd);
     if (written)
-        written = write_images(tasks, job.log, images, files, request.namespaces, increments, statistics);
+        written = write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, files, request.namespaces,
+                               increments, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
@@ -296,6 +318,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = prepare_to_kill(files);
     if (written)
         scripted = at_home([&] { return job.notifier.tell_for_status("post-dump", request.root); });
+    if (written && scripted && *scripted == 0 && job.lazy)
+        written = at_home([&] { return give_left_memory(job, left); });
     if (written && scripted && *scripted == 0 && !file_settings.tree_survives)
         written = make_lasting(files);
     if (!written || !scripted || *scripted != 0) {
@@ -356,7 +380,12 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
     if (request.root.value <= 0)
         return base::fail(base::ErrorKind::Usage, "dump: say which task to dump with -t PID");
     TRY_CTX(check_target(request.root, request.files.service_socket != 0), "dump");
-    const Job job{request, notifier, log, kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string())};
+    const Job job{.request = request,
+                  .notifier = notifier,
+                  .log = log,
+                  .own_groups = kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string()),
+                  .page_server = TRY_CTX(connect_page_server(request), "dump"),
+                  .lazy = request.lazy ? TRY_CTX(LazyServer::open(*request.lazy), "dump") : nullptr};
     if (!needs_living_tracer(request.root))
         return TRY_CTX(dump(job, false), "dump");
     return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");

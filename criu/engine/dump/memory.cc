@@ -242,7 +242,7 @@ Result<std::vector<MappingClass>> classify_all(const tree::TaskFacts &task) {
 }
 
 bool PageRuns::stores_any() const {
-    return std::ranges::any_of(data, [](const PageRun &run) { return !run.in_parent; });
+    return std::ranges::any_of(data, &PageRun::is_stored);
 }
 
 std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
@@ -322,23 +322,29 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value));
 }
 
-Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs) {
+img::pagemap_entry entry_of(const PageRun &run) {
+    auto entry = image::present_run(run.extent.start, run.extent.pages);
+    if (run.in_parent)
+        entry.set_flags(image::kPeParent);
+    else if (run.lazy)
+        entry.set_flags(run.left ? image::kPeLazy : entry.flags() | image::kPeLazy);
+    return entry;
+}
+
+Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                                          PageRuns &runs) {
     context.statistics.pages_scanned += runs.scanned;
-    const auto id = static_cast<uint64_t>(task.vpid.value);
-    img::pagemap_head head;
-    head.set_pages_id(context.next_pages_id++);
-    TRY(context.images.add(image::ImageKind::Pagemap, id, head));
-    for (const PageRun &run : runs.data) {
-        auto entry = image::present_run(run.extent.start, run.extent.pages);
-        if (run.in_parent)
-            entry.set_flags(image::kPeParent);
-        else if (run.lazy)
-            entry.set_flags(entry.flags() | image::kPeLazy);
-        TRY(context.images.add(image::ImageKind::Pagemap, id, entry));
-        (run.in_parent ? context.statistics.pages_in_parent : context.statistics.pages_written) += run.extent.pages;
+    auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task.vpid.value)));
+    for (PageRun &run : runs.data) {
+        if (output->has_parent() == false)
+            run.in_parent = false;
+        (run.in_parent ? context.statistics.pages_in_parent
+         : run.left    ? context.statistics.pages_lazy
+                       : context.statistics.pages_written) += run.extent.pages;
+        if (output->has_file())
+            TRY(output->add(entry_of(run)));
     }
-    TRY(context.images.close_file(image::ImageKind::Pagemap, id));
-    return head.pages_id();
+    return output;
 }
 
 } // namespace dump

@@ -6,6 +6,7 @@
 #include "criu/image/image_writer.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/scan.hh"
+#include "criu/pages/sink.hh"
 #include "criu/resource/mm/mapping.hh"
 #include "criu/resource/mm/numa_policy.hh"
 #include "criu/tree/facts.hh"
@@ -17,23 +18,25 @@
 namespace dump {
 
 struct MemoryStatistics {
-    uint64_t pages_scanned = 0, pages_written = 0, pages_in_parent = 0;
+    uint64_t pages_scanned = 0, pages_written = 0, pages_in_parent = 0, pages_lazy = 0;
     uint64_t shmem_pages_scanned = 0, shmem_pages_written = 0, shmem_pages_in_parent = 0;
     uint64_t scan_us = 0, write_us = 0;
 };
 
 class Increments; // increments.hh
+class LeftMemory; // left_memory.hh
 
 /// What a dump of memory shares between tasks.
 struct MemoryDumpContext {
     image::ImageDirWriter &images;
-    FileTable *files; ///< null in a pre-dump, which saves no files
+    pages::PageSink &sink; ///< takes pagemaps and pages
+    FileTable *files;      ///< null in a pre-dump, which saves no files
     const tree::Namespaces &namespaces;
-    uint32_t next_pages_id = 1;
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
     std::set<uint64_t> segments_done; ///< ids of System V segments already written
+    LeftMemory *left = nullptr;       ///< takes what may come later (--lazy-pages)
     Increments *increments = nullptr; ///< what an incremental dump knows; null for none
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;
@@ -60,6 +63,9 @@ struct PageRun {
     bool readable = true;   ///< by the task itself
     bool lazy = false;      ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
     bool in_parent = false; ///< not written again: the same is in the images that these build on
+    bool left = false;      ///< lazy, and stays in the task until it is asked for
+
+    bool is_stored() const { return !in_parent && !left; }
 };
 
 struct PageRuns {
@@ -85,7 +91,12 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
                            const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
                            const PageRuns &runs, const compel::RemoteMemory &memory);
 
-/// Writes pagemap-N.img; returns the number of its pages file, which is to hold runs.data (page_writer.hh).
-Result<uint32_t> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task, const PageRuns &runs);
+/// The entry of a run.
+img::pagemap_entry entry_of(const PageRun &run);
+
+/// Begins the pagemap of a task. Where the pages go into a file, all runs are written here; otherwise each is sent with
+/// its pages (page_writer.hh). What a page server cannot leave to a parent is marked as to be written in `runs`.
+Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                                          PageRuns &runs);
 
 } // namespace dump

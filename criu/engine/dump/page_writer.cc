@@ -118,7 +118,7 @@ Result<void> TaskPageWriter::complete(const Call &call, int64_t written) {
 Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
     uint64_t offset = 0;
     for (const PageRun &run : runs) {
-        if (run.in_parent)
+        if (!run.is_stored())
             continue;
         const Piece piece{run.extent.start, run.extent.pages * base::kPageSize, offset};
         offset += piece.bytes;
@@ -137,9 +137,9 @@ namespace {
 /// One stretch of a memory file, appended to its pages file.
 class FilePages {
 public:
-    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, uint32_t pages_id, int file)
-        : context_(context), kind_(kind), id_(id), pages_id_(pages_id), file_(file), buffer_(kBuffer) {
-        if (context.increments && context.increments->compares_shared())
+    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, pages::MemoryOutput &output, int file)
+        : statistics_(context.statistics), output_(output), file_(file), buffer_(kBuffer) {
+        if (context.increments && context.increments->compares_shared() && output.has_parent() != false)
             parent_ = SharedParent::find(context.increments->parent(), kind, id);
     }
 
@@ -168,7 +168,14 @@ public:
         return {};
     }
 
-    bool empty() const { return offset_ == 0; }
+    /// A page server is not told of sizes: the last page of the object is sent, empty if it holds nothing.
+    Result<void> tell_size(uint64_t size) {
+        if (output_.has_file() || end_ >= size)
+            return {};
+        constexpr std::byte kEmpty[base::kPageSize]{};
+        TRY(add_run(size - base::kPageSize, size));
+        return output_.put(kEmpty);
+    }
 
 private:
     /// What is not in the images before.
@@ -185,8 +192,7 @@ private:
     }
 
     Result<void> write(std::span<const std::byte> bytes) {
-        const int out = TRY(context_.images.raw(image::ImageKind::Pages, pages_id_));
-        TRY(write_all(out, bytes, offset_));
+        TRY(output_.has_file() ? write_all(TRY(output_.file()), bytes, offset_) : output_.put(bytes));
         offset_ += bytes.size();
         return {};
     }
@@ -195,17 +201,15 @@ private:
         img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
         if (in_parent)
             entry.set_flags(image::kPeParent);
-        (in_parent ? context_.statistics.shmem_pages_in_parent : context_.statistics.shmem_pages_written) +=
-            entry.nr_pages();
-        return context_.images.add(kind_, id_, entry);
+        (in_parent ? statistics_.shmem_pages_in_parent : statistics_.shmem_pages_written) += entry.nr_pages();
+        end_ = end;
+        return output_.add(entry);
     }
 
-    MemoryDumpContext &context_;
-    image::ImageKind kind_;
-    uint64_t id_;
-    uint32_t pages_id_;
+    MemoryStatistics &statistics_;
+    pages::MemoryOutput &output_;
     int file_;
-    uint64_t offset_ = 0;
+    uint64_t offset_ = 0, end_ = 0;
     std::vector<std::byte> buffer_;
     std::optional<SharedParent> parent_;
 };
@@ -221,12 +225,8 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
     const bool huge = static_cast<uint32_t>(fs.f_type) == HUGETLBFS_MAGIC;
     const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
     context.statistics.shmem_pages_scanned += size / base::kPageSize;
-    img::pagemap_head head;
-    head.set_pages_id(context.next_pages_id++);
-    if (size > mapped_end)
-        head.set_object_size(size);
-    TRY(context.images.add(kind, id, head));
-    FilePages pages(context, kind, id, head.pages_id(), file);
+    const auto output = TRY(context.sink.open(kind, id, size > mapped_end ? size : 0));
+    FilePages pages(context, kind, id, *output, file);
     for (uint64_t at = 0; at < size;) {
         off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
         if (start < 0)
@@ -236,8 +236,9 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
         TRY(pages.add(base::page_down(static_cast<uint64_t>(start)), end, huge));
         at = end;
     }
-    TRY(context.images.close_file(kind, id));
-    return pages.empty() ? Result<void>{} : context.images.close_file(image::ImageKind::Pages, head.pages_id());
+    if (size > mapped_end)
+        TRY(pages.tell_size(size));
+    return output->close();
 }
 
 } // namespace dump

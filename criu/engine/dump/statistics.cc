@@ -25,7 +25,7 @@ Result<img::dump_stats_entry> write_statistics(const DumpClock &clock, const Mem
     stats->set_pages_skipped_parent(memory.pages_in_parent);
     stats->set_pages_written(memory.pages_written);
     stats->set_irmap_resolve(0);
-    stats->set_pages_lazy(0);
+    stats->set_pages_lazy(memory.pages_lazy);
     stats->set_page_pipes(0);
     stats->set_page_pipe_bufs(0);
     stats->set_shpages_scanned(memory.shmem_pages_scanned);

@@ -5,6 +5,8 @@
 #include "criu/engine/dump/ids.hh"
 #include "criu/engine/dump/increments.hh"
 #include "criu/engine/dump/injection_site.hh"
+#include "criu/engine/dump/left_memory.hh"
+#include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
@@ -277,24 +279,25 @@ struct TaskInDump::Visit {
 
     Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
         base::Stopwatch clock(context.memory.statistics.write_us);
-        const int fd = TRY(context.images.raw(image::ImageKind::Pages, pages_id));
-        pages.emplace(fd, context.memory.agent_may_write ? &*agent : nullptr, memory);
+        if (!output->has_file())
+            return send_pages(*output, runs.data, voice, memory);
+        pages.emplace(TRY(output->file()), context.memory.agent_may_write ? &*agent : nullptr, memory);
         return pages->begin(runs.data);
     }
 
     Result<void> finish(TaskDumpContext &context) {
         base::Stopwatch clock(context.memory.statistics.write_us);
-        if (pages) {
+        if (pages)
             TRY(pages->finish());
-            TRY(context.images.close_file(image::ImageKind::Pages, pages_id));
-        }
+        TRY(output->close());
         return agent->leave();
     }
 
     compel::RemoteMemory memory;
     std::optional<compel::Injection> agent;
-    std::optional<TaskPageWriter> pages; ///< where there are any
-    uint32_t pages_id = 0;
+    std::unique_ptr<pages::MemoryOutput> output;
+    std::optional<TaskPageWriter> pages; ///< where there are any, and they go into a file
+    base::Pid voice;
     std::string name; ///< for errors
 };
 
@@ -311,9 +314,15 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     const tree::ThreadFacts &leader = task.threads.front();
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
-    const PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
-    visit->pages_id = TRY(dump_pagemap(context.memory, task, runs));
-    if (runs.stores_any())
+    PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    if (context.memory.left) {
+        for (PageRun &run : runs.data)
+            run.left = run.lazy && !run.in_parent;
+        TRY(context.memory.left->add(task, runs.data));
+    }
+    visit->voice = task.voice;
+    visit->output = TRY(dump_pagemap(context.memory, task, runs));
+    if (runs.stores_any() || !visit->output->has_file())
         TRY(visit->begin_pages(context, runs));
     return TaskInDump(std::move(visit));
 }

@@ -4,6 +4,7 @@
 
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/statistics.hh"
 #include "criu/engine/dump/stop_tree.hh"
 #include "criu/engine/dump/tracer_process.hh"
@@ -20,6 +21,7 @@ struct Job {
     const engine::PreDumpRequest &request;
     engine::Notifier &notifier;
     base::Log &log;
+    std::unique_ptr<pages::PageSink> page_server; ///< connected before the tree is stopped; null: into the directory
 };
 
 /// What is known when the tree runs again.
@@ -55,10 +57,13 @@ Result<void> learn(const Job &job, const compel::FrozenTree &tree, dump::Increme
 Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increments, image::ImageDirWriter &images,
                           const std::string &run_id, dump::MemoryStatistics &statistics) {
     const auto namespaces = TRY(dump::number_namespaces(facts.tasks));
-    dump::MemoryDumpContext context{.images = images, .files = nullptr, .namespaces = namespaces};
+    const auto directory = pages::directory_sink(images);
+    pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
+    dump::MemoryDumpContext context{.images = images, .sink = sink, .files = nullptr, .namespaces = namespaces};
     context.increments = &increments;
     for (Round &round : facts.rounds)
         TRY(round.save(increments, context, job.request.mode));
+    TRY(sink.finish());
     statistics = context.statistics;
     return dump::finish_images(
         images, {.run_id = run_id, .uptime_us = facts.uptime_us, .pre_dump = static_cast<uint32_t>(job.request.mode)},
@@ -121,7 +126,7 @@ base::Result<engine::DumpOutcome> run(const engine::PreDumpRequest &request, eng
     TRY_CTX(dump::check_target(request.dump.root, request.dump.files.service_socket != 0), "pre-dump");
     engine::PreDumpRequest wanted = request;
     wanted.dump.increment.track_memory = true;
-    const Job job{wanted, notifier, log};
+    const Job job{wanted, notifier, log, TRY_CTX(dump::connect_page_server(wanted.dump), "pre-dump")};
     if (!dump::needs_living_tracer(request.dump.root))
         return TRY_CTX(pre_dump(job, false), "pre-dump");
     return TRY_CTX(dump::run_in_child([&] { return pre_dump(job, true); }), "pre-dump");

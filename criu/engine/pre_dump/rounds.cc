@@ -7,6 +7,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <utility>
 
 namespace pre_dump {
 namespace {
@@ -107,9 +110,49 @@ Result<void> Round::save_shared(dump::MemoryDumpContext &context) const {
     return {};
 }
 
+Result<void> Round::save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode) {
+    if (!runs_.stores_any())
+        return {};
+    Copier copier(task_->voice, TRY(output.file()), mode == engine::PreDumpRequest::Mode::Splice);
+    runs_.data = TRY(copier.copy(runs_.data));
+    return {};
+}
+
+/// Piece by piece: what could be copied of each is known only then, and has to be said before.
+Result<void> Round::send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode) {
+    constexpr uint64_t kPieceOfPages = 1024;
+    const base::UniqueFd buffer(memfd_create("pages on their way", MFD_CLOEXEC));
+    if (!buffer)
+        return base::fail_sys("memfd_create");
+    std::vector<std::byte> bytes;
+    std::vector<dump::PageRun> sent;
+    for (dump::PageRun run : std::exchange(runs_.data, {})) {
+        run.in_parent &= output.has_parent() != false;
+        for (uint64_t at = run.extent.start, end = run.extent.end(); at < end;) {
+            dump::PageRun piece = run;
+            piece.extent = {at, std::min(kPieceOfPages, (end - at) / base::kPageSize)};
+            at = piece.extent.end();
+            Copier copier(task_->voice, buffer.get(), mode == engine::PreDumpRequest::Mode::Splice);
+            off_t offset = 0;
+            for (const dump::PageRun &copied : TRY(copier.copy({piece}))) {
+                TRY(output.add(dump::entry_of(copied)));
+                sent.push_back(copied);
+                if (!copied.is_stored())
+                    continue;
+                bytes.resize(copied.extent.pages * base::kPageSize);
+                if (pread(buffer.get(), bytes.data(), bytes.size(), offset) != static_cast<ssize_t>(bytes.size()))
+                    return base::fail_sys("read pages back");
+                offset += static_cast<off_t>(bytes.size());
+                TRY(output.put(bytes));
+            }
+        }
+    }
+    runs_.data = std::move(sent);
+    return {};
+}
+
 Result<void> Round::save(dump::Increments &increments, dump::MemoryDumpContext &context,
                          engine::PreDumpRequest::Mode mode) {
-    const auto id = static_cast<uint64_t>(task_->vpid.value);
     if (increments.notes().way() != pages::Notes::SoftDirty) {
         base::Stopwatch clock(context.statistics.scan_us);
         auto chosen = choose(increments);
@@ -118,15 +161,15 @@ Result<void> Round::save(dump::Increments &increments, dump::MemoryDumpContext &
         TRY(std::move(chosen));
     }
     base::Stopwatch clock(context.statistics.write_us);
-    const uint32_t pages_id = context.next_pages_id;
-    if (runs_.stores_any()) {
-        const int fd = TRY(context.images.raw(image::ImageKind::Pages, pages_id));
-        Copier copier(task_->voice, fd, mode == engine::PreDumpRequest::Mode::Splice);
-        runs_.data = TRY(copier.copy(runs_.data));
-        TRY(context.images.close_file(image::ImageKind::Pages, pages_id));
+    const auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task_->vpid.value)));
+    TRY(output->has_file() ? save_to_file(*output, mode) : send(*output, mode));
+    for (dump::PageRun &run : runs_.data) {
+        (run.in_parent ? context.statistics.pages_in_parent : context.statistics.pages_written) += run.extent.pages;
+        if (output->has_file())
+            TRY(output->add(dump::entry_of(run)));
     }
-    TRY(dump::dump_pagemap(context, *task_, runs_));
-    TRY(context.images.close_file(image::ImageKind::Pagemap, id));
+    context.statistics.pages_scanned += runs_.scanned;
+    TRY(output->close());
     return increments.tracks_shared() ? save_shared(context) : Result<void>();
 }
 

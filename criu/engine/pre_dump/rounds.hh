@@ -21,6 +21,8 @@ public:
 private:
     Round(const tree::TaskFacts &task, pages::PageScanner scanner) : task_(&task), scanner_(std::move(scanner)) {}
     Result<void> save_shared(dump::MemoryDumpContext &context) const;
+    Result<void> save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode);
+    Result<void> send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode);
     Result<void> scan();
     Result<void> choose(dump::Increments &increments);
 

@@ -17,6 +17,8 @@
 
 namespace restore {
 
+class LazyLink; // lazy_link.hh
+
 struct RestoreContext {
     const engine::RestoreRequest &request;
     engine::Notifier &notifier;
@@ -70,6 +72,8 @@ struct RestoreContext {
     }
     /// Whether the root is a child of the coordinator, who then can wait for it.
     bool root_is_child() const { return !request.sibling && !root_is_orphan(); }
+
+    LazyLink *lazy = nullptr; ///< with lazy_pages
 
     bool root_waits = false; ///< at the beginning, for what is done before it does anything
     bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }

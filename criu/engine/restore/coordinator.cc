@@ -28,6 +28,8 @@ Result<base::Error> explain(const RestoreContext &context, const Rendezvous::Age
     around.exe_fd = around.proc_fd = 0;
     if (task.mm.aios_size())
         around.null_fd = 0;
+    if (context.request.lazy_pages)
+        around.lazy_fd = 0;
     auto program = TRY(plan::compile(context.checkpoint, task, context.spaces[task_index], around, 0));
     if (thread >= program.listings.size() || failure.op >= program.listings[thread].ops.size())
         return base::Error(base::ErrorKind::System, fmt::format("task {} failed", task.pid));

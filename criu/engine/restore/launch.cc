@@ -2,6 +2,7 @@
 
 #include "compel/blob.hh"
 #include "criu/engine/restore/files.hh"
+#include "criu/engine/restore/lazy_link.hh"
 #include "criu/engine/restore/proc_files.hh"
 
 #include <csignal>
@@ -100,6 +101,8 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         around.null_fd = TRY(keep_open(context, "/dev/null"));
     if (context.checkpoint.has_late_files && !borrows_table(context, node))
         around.proc_fd = TRY(keep_open(context, "/proc"));
+    if (context.lazy)
+        around.lazy_fd = TRY(context.lazy->hand_over(task.pid, context.keep_base(), context.rendezvous));
     TRY(restore_directories(context, task)); // a chroot may have no /proc
     auto program = TRY(
         plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));

@@ -137,6 +137,18 @@ void forget_others_pages(const plan::TaskImage &parent, const plan::TaskImage &t
     }
 }
 
+/// What the parent had where this task's own pages come later: it would be taken for them.
+void forget_before_waiting(const plan::TaskImage &task, const Region &region) {
+    if (!region.can_wait())
+        return;
+    for (auto run = task.pages.first_behind(region.start); run != task.pages.runs.end() && run->start < region.end;
+         ++run) {
+        const uint64_t from = std::max(run->start, region.start), to = std::min(run->end, region.end);
+        if (run->lazy)
+            madvise(pointer(region.at + (from - region.start)), to - from, MADV_DONTNEED);
+    }
+}
+
 } // namespace
 
 Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Part part, MemoryCounters &counters) {
@@ -152,10 +164,13 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
             return base::fail_sys("protect inherited memory");
     const plan::TaskImage *parent = parent_of(context, node);
     for (const Region &region : space.regions)
-        if (parent && part_of(region) == part && region.inherited)
+        if (parent && part_of(region) == part && region.inherited) {
             forget_others_pages(*parent, task, region);
+            if (context.request.lazy_pages)
+                forget_before_waiting(task, region);
+        }
     return read_pages(context.checkpoint.chain, task, parent ? &parent->pages : nullptr, targets(space, part),
-                      counters);
+                      context.request.lazy_pages, counters);
 }
 
 Result<void> create_shared_memory(RestoreContext &context) {

@@ -191,7 +191,7 @@ private:
 } // namespace
 
 Result<void> read_pages(const pages::Chain &chain, const plan::TaskImage &task, const pages::PageIndex *parent,
-                        const std::vector<const Region *> &regions, MemoryCounters &counters) {
+                        const std::vector<const Region *> &regions, bool lazily, MemoryCounters &counters) {
     if (regions.empty() || task.pages.runs.empty())
         return {};
     const auto source = TRY(pages::PageSource::open(chain, task.pages));
@@ -206,8 +206,10 @@ Result<void> read_pages(const pages::Chain &chain, const plan::TaskImage &task, 
             at = std::max(at, (*region)->start);
             const uint64_t stop = std::min(run.end, (*region)->end);
             std::byte *to = bytes_at((*region)->at + (at - (*region)->start));
-            const pages::Place place = source.locate(run, at);
-            TRY(pages.add(**region, at, {to, stop - at, place.fd, place.offset}));
+            if (!lazily || !run.lazy || !(*region)->can_wait()) {
+                const pages::Place place = source.locate(run, at);
+                TRY(pages.add(**region, at, {to, stop - at, place.fd, place.offset}));
+            }
             at = stop;
         }
     return pages.finish();

@@ -101,6 +101,19 @@ Result<void> Rendezvous::pass(uint32_t stage) {
     return {};
 }
 
+Result<void> Rendezvous::in_turn(const std::function<Result<void>()> &body) {
+    const timespec now_and_then{0, 20'000'000};
+    while (__atomic_exchange_n(&page_->turn, 1, __ATOMIC_ACQUIRE) != 0) {
+        if (given_up())
+            return base::fail(base::ErrorKind::Died, "the restore was given up");
+        sleep_on(page_->turn, 1, &now_and_then);
+    }
+    Result<void> done = body();
+    store(page_->turn, 0);
+    wake(page_->turn);
+    return done;
+}
+
 void Rendezvous::tell_root(base::Pid root) {
     store(page_->root, static_cast<uint32_t>(root.value));
 }

@@ -9,6 +9,7 @@
 #include "base/result.hh"
 #include "criu/plan/layout.hh"
 
+#include <functional>
 #include <string>
 
 namespace restore {
@@ -47,6 +48,8 @@ public:
     /// Whoever creates the root task tells the coordinator its pid, as both see it.
     void tell_root(base::Pid root);
     base::Pid root() const; ///< 0: not there yet
+    /// One task at a time runs `body`. Errors: its own; Died when the restore was given up meanwhile.
+    Result<void> in_turn(const std::function<Result<void>()> &body);
     /// Adds to the counters of stats-restore.
     void count(uint64_t compared, uint64_t skipped_cow, uint64_t restored);
     /// Reports a failure; only the first counts.
@@ -70,6 +73,7 @@ private:
         agent::Rendezvous meet;
         Counters counters;
         uint32_t root;
+        uint32_t turn; ///< 1: somebody has it
         uint32_t text_length, hint_length;
         char text[3000], hint[900];
     };

@@ -8,6 +8,8 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/hard_limits.hh"
+#include "criu/engine/restore/lazy_link.hh"
+#include "criu/engine/restore/memory_checks.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -57,6 +59,8 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
     TRY(coordinator.wait_all());
     context.rendezvous.expect(arrivals.tasks);
     context.rendezvous.open(plan::kGrouped);
+    if (context.lazy)
+        TRY(context.lazy->tell_of_dead(context.checkpoint, context.rendezvous));
     TRY(coordinator.wait_all());
     auto wait_for_threads = [&](plan::RendezvousStage opened) -> Result<void> {
         context.rendezvous.expect(arrivals.threads);
@@ -118,6 +122,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
             .statistics = {},
             .asked_to_end = 0,
             .plan = TRY_CTX(print_plan(checkpoint, draft.topology, draft.spaces, draft.around), "restore")};
+    TRY_CTX(check_memory(checkpoint, draft.spaces, request.lazy_pages), "restore");
     TRY_CTX(check_given(request.files.inherit_fds), "restore");
     TRY_CTX(check_capabilities(checkpoint, request.withhold_capabilities), "restore");
     TRY_CTX(check_groups(checkpoint), "restore");
@@ -148,6 +153,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .needs_own_clocks = needs_own_clocks,
                            .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
                            .stash_room = room_for_stash(checkpoint)};
+    std::optional<LazyLink> lazy;
+    if (request.lazy_pages)
+        context.lazy = &lazy.emplace(TRY_CTX(LazyLink::connect(), "restore"));
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     // Before those that will be in them, so that they have ended when it is taken back.
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
@@ -178,6 +186,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
     TRY_CTX(write_pidfile(request, root), "restore");
+    if (context.lazy)
+        TRY_CTX(context.lazy->begin(), "restore");
     TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone
     if (context.namespace_flags & CLONE_NEWNET)      // the concern of who has made a network for the tree
         TRY_CTX(notifier.tell("network-unlock", root), "restore");

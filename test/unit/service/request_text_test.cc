@@ -45,8 +45,8 @@ TEST_CASE("a field means its option, and is refused by its name", "[service]") {
     CHECK(to.ghost_limit == 77);
     REQUIRE(to.external.size() == 1);
     CHECK(to.external[0].key == "4");
-    from.set_lazy_pages(true);
+    from.set_lsm_profile("a:b");
     auto refused = apply_fields(from, to);
     REQUIRE_FALSE(refused);
-    CHECK(refused.error().message().starts_with("lazy_pages is not supported yet"));
+    CHECK(refused.error().message().starts_with("lsm_profile is not supported yet"));
 }

@@ -13,11 +13,11 @@ import signal
 import subprocess
 import time
 
-from . import damage, flavors, isolate, kernel, observe
+from . import damage, flavors, isolate, kernel, migration, observe
 from .hostility import Failure, Hostility, name_of, parent_of, state_of
 
 
-class Cycle(Hostility, damage.Damage):
+class Cycle(Hostility, damage.Damage, migration.Migration):
     """One test in progress."""
 
     def __init__(self, test, options, programs, scratch, flavor):
@@ -34,6 +34,7 @@ class Cycle(Hostility, damage.Damage):
         self.keeper = None  # the process that restored the root as its child (--sibling)
         self.real = None
         self.not_ours = set()  # processes that have nothing to do with the test
+        self.passed = []
         self.damage_found = []
         self.damage_counts = {"not encoded": 0, "refused": 0, "restored": 0}
 
@@ -197,7 +198,7 @@ class Cycle(Hostility, damage.Damage):
         with open(self.scratch / f"{log}.output", "wb") as output:
             run = runner or subprocess.run
             done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                       timeout=self.timeout, env=environment, pass_fds=self.real.passed if self.real else ())
+                       timeout=self.timeout, env=environment, pass_fds=[*(self.real.passed if self.real else ()), *self.passed])
         self.times[action] = self.times.get(action, 0) + time.monotonic() - began
         return done.returncode
 
@@ -230,7 +231,11 @@ class Cycle(Hostility, damage.Damage):
             options = options + ["--auto-dedup"]
         if earlier:
             options = options + ["--prev-images-dir", f"../{earlier.name}"]
-        status = self._criu(action, images, log, ["-t", str(self.root)] + self.test.dopts + options)
+
+        def run(more=()):
+            return self._criu(action, images, log, ["-t", str(self.root)] + self.test.dopts + options + list(more))
+
+        status = self._dump_by_server(images, run) if self.options.page_server else run()
         if status:
             raise Failure(f"{action} exited with {status}:\n  {self._log_tail(images, log)}")
         if "-s" in options:
@@ -299,9 +304,13 @@ class Cycle(Hostility, damage.Damage):
         if sibling:
             options.append("-S")
         options += self.real.restore_options() if self.real else []
-        status = self._criu("restore", images, log, options, self._through_keeper if sibling else None)
+        lazily = self.options.lazy_pages or self.options.remote_lazy_pages
+        daemons = self._start_lazy(images) if lazily else []
+        status = self._criu("restore", images, log, options + (["--lazy-pages"] if lazily else []),
+                            self._through_keeper if sibling else None)
         if status:
             raise Failure(f"restore exited with {status}:\n  {self._log_tail(images, log)}")
+        self._end_lazy(daemons, images)
         restored = int(pidfile.read_text())
         if restored != self.root and self.place.name == "h":
             raise Failure(f"pid file says {restored} instead of {self.root}")

@@ -15,6 +15,7 @@ FLAGS = {
     "host": "cannot run in namespaces of its own",
     "nosibling": "makes no sense with --sibling",
     "nostop": "makes no sense with --stopped",
+    "nolazy": "checks what is not kept where memory comes after the restore",
     "noleave": "can only be dumped by ending it: skipped where a dump leaves it alive",
 }
 

@@ -1,0 +1,22 @@
+// The sending side of a page server's connection.
+#pragma once
+
+#include "criu/pages/channel.hh"
+#include "criu/pages/sink.hh"
+#include "criu/pages/wire.hh"
+
+#include <memory>
+
+namespace pages {
+
+/// How the connection ends: one made for this run is closed behind it, a given one goes on (FORCE_CLOSE).
+enum class Ending : uint8_t { Close, ForceClose };
+
+/// Sends the memory of a dump to the other end of `channel`. Errors, of all calls: System when the other end has gone,
+/// or says that it could not write.
+std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, Ending ending);
+
+/// Sends one message.
+Result<void> send_message(Channel &channel, const wire::Message &message, wire::Form form = wire::Form::Wide);
+
+} // namespace pages
