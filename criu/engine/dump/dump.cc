@@ -242,10 +242,8 @@ Result<void> give_left_memory(const Job &job, LeftMemory &left) {
 }
 
 /// The next dump builds on this one, or nothing of us stays in the tree.
-void leave_notes(Increments &increments, const std::string &run_id, base::Log &log) {
-    const Result<void> left = increments.tracks() ? increments.notes().leave(run_id) : increments.notes().end();
-    if (!left)
-        log.warn(fmt::format("tracking: {}: the next dump will be a full one", left.error().message()));
+Result<void> leave_notes(Increments &increments, const std::string &run_id) {
+    return increments.tracks() ? increments.notes().leave(run_id) : increments.notes().end();
 }
 
 /// Dumps a tree that stands still.
@@ -338,7 +336,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
     if (file_settings.tree_survives)
-        leave_notes(increments, run_id, job.log);
+        if (const Result<void> left = at_home([&] { return leave_notes(increments, run_id); }); !left)
+            job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", left.error().message()));
     if (!file_settings.tree_survives)
         notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed

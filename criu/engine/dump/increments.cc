@@ -54,7 +54,16 @@ void join_mappings(std::vector<parse::Vma> &vmas, const std::vector<bool> &ours)
 
 } // namespace
 
+void Increments::prune(const std::vector<tree::TaskFacts> &tasks) {
+    std::vector<tracking::Identity> living;
+    for (const tree::TaskFacts &task : tasks)
+        if (!task.zombie)
+            living.push_back(tracking::identity_of(task));
+    notes_.keep_only(living);
+}
+
 void Increments::settle(std::vector<tree::TaskFacts> &tasks) {
+    prune(tasks);
     for (tree::TaskFacts &task : tasks) {
         const int uffd = task.zombie ? -1 : notes_.uffd_of(tracking::identity_of(task));
         auto scanner = pages::PageScanner::open(task.voice);

@@ -16,6 +16,9 @@ public:
     /// without.
     void settle(std::vector<tree::TaskFacts> &tasks);
 
+    /// Forgets processes that are not in the tree any more.
+    void prune(const std::vector<tree::TaskFacts> &tasks);
+
     /// Lets a scan of the task's pages tell what is clean.
     void prepare(pages::PageScanner &scanner) const { scanner.read_notes(notes_.way()); }
     /// Of the pages found, those that are unchanged since the images before, and are there.

@@ -41,6 +41,7 @@ Result<void> learn(const Job &job, const compel::FrozenTree &tree, dump::Increme
     facts.uptime_us = dump::uptime_us();
     facts.tasks = TRY(dump::collect(tree, dump::Depth::Memory));
     polls.settle(facts.tasks);
+    increments.prune(facts.tasks);
     for (const tree::TaskFacts &task : facts.tasks) {
         if (task.zombie) {
             job.log.info(fmt::format("pre-dump: {} has no memory", name_of(task)));

@@ -69,6 +69,11 @@ void Notes::forget(const Identity &task) {
     std::erase_if(state_.tasks, [&](const Tracked &other) { return other.task == task; });
 }
 
+void Notes::keep_only(const std::vector<Identity> &tasks) {
+    std::erase_if(state_.tasks,
+                  [&](const Tracked &task) { return std::ranges::find(tasks, task.task) == tasks.end(); });
+}
+
 Result<void> Notes::begin_taking() {
     return tracker_ ? tracker_->invalidate() : Result<void>();
 }

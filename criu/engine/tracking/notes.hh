@@ -25,6 +25,8 @@ public:
     int uffd_of(const Identity &task) const;
     void keep(const Identity &task, base::UniqueFd uffd);
     void forget(const Identity &task);
+    /// Forgets all others.
+    void keep_only(const std::vector<Identity> &tasks);
 
     /// The notes are about to be taken: until leave() no other dump may rely on them any more.
     Result<void> begin_taking();

@@ -172,4 +172,27 @@ TEST_CASE("a chain that comes back to itself or never ends is refused", "[pages]
     CHECK(error_of(dir.path() / "3") == "the images build on more than 255 others");
 }
 
+TEST_CASE("images that CRIU 4.2 has written serve as parents", "[pages]") {
+    const auto sampler = test::golden() / "sampler";
+    const base::UniqueFd golden_fd = test::open_dir(sampler);
+    auto golden = test::must(pages::Chain::open(golden_fd.get()));
+    auto alone = test::must(pages::index_pages(golden, image::ImageKind::Pagemap, 883));
+    test::TempDir dir;
+    std::string entries;
+    for (const pages::Run &run : alone.runs)
+        entries += entry(run.start / kPage, (run.end - run.start) / kPage, 1);
+    write_level(dir.path() / "1", entries, "");
+    std::filesystem::rename(dir.path() / "1" / "pagemap-7.img", dir.path() / "1" / "pagemap-883.img");
+    link(dir.path() / "1", sampler.c_str());
+    const base::UniqueFd fd = test::open_dir(dir.path() / "1");
+    auto chain = test::must(pages::Chain::open(fd.get()));
+    auto index = test::must(pages::index_pages(chain, image::ImageKind::Pagemap, 883));
+    REQUIRE(index.runs.size() == alone.runs.size());
+    for (size_t i = 0; i < index.runs.size(); i++) {
+        pages::Run there = alone.runs[i];
+        there.level = 1;
+        CHECK(index.runs[i] == there);
+    }
+}
+
 } // namespace
