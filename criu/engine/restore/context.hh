@@ -12,6 +12,7 @@
 #include "criu/tree/pid_map.hh"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <sched.h>
 
 namespace restore {
@@ -73,6 +74,10 @@ struct RestoreContext {
     bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }
     bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
     base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }
+    /// What to put before a path of the tree; empty where its mounts are ours.
+    std::string tree_root() const {
+        return namespace_flags & CLONE_NEWNS ? fmt::format("/proc/{}/root", real_root().value) : std::string();
+    }
     base::Pid real_root() const { return real_pid(checkpoint.root().pid); }
 
     const plan::TaskImage &task(const plan::Node &node) const {

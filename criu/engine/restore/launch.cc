@@ -119,8 +119,12 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         close_foreign(context, task);
         TRY(restore_locks(context, task));
     }
-    if (task.forkers.empty()) // who has forked waits in the agent already
+    if (task.forkers.empty()) { // who has forked waits in the agent already
         TRY(map_agent(around.arena));
+        // Our own threads have left a list of semaphore adjustments, empty, where the task had none.
+        if (unshare(CLONE_SYSVSEM) < 0)
+            return base::fail_sys("unshare(CLONE_SYSVSEM)");
+    }
     TRY(map_program(program));
     forget_libc_registrations();
     jump(around.arena.code() + compel::agent_header().restore, program.start, program.stack);

@@ -54,9 +54,10 @@ Result<void> release_files(const RestoreContext &context) {
                                          .images = context.checkpoint.images(),
                                          .log = context.log,
                                          .remaps = context.checkpoint.remaps,
+                                         .root = context.tree_root(),
                                          .states = {}};
     Holders holders(context);
-    TRY(resource::refill_late_queues(context.checkpoint.images(), context.checkpoint.files,
+    TRY(resource::refill_late_queues(context.checkpoint.images(), context.checkpoint.files, context.pids,
                                      [&](uint32_t id) { return holders.fetch(id); }));
     for (auto &[id, file] : context.checkpoint.files) {
         const FileKind *kind = resource::find_file_kind(file.type());

@@ -178,7 +178,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.
-    resource::remove_link_remaps(checkpoint.files, checkpoint.remaps);
+    resource::remove_link_remaps(context.tree_root(), checkpoint.files, checkpoint.remaps);
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();

@@ -200,6 +200,7 @@ struct FileReleaseContext {
     const image::ImageDir &images;
     base::Log &log;
     const Remaps &remaps;
+    std::string root; ///< what to put before a path of the tree: "" or "/proc/PID/root"
     KindStates states;
 };
 
@@ -273,7 +274,7 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
-void remove_link_remaps(const ImageFiles &files, const Remaps &remaps);
+void remove_link_remaps(const std::string &root, const ImageFiles &files, const Remaps &remaps);
 
 /// The file of `id` if it was made with O_TMPFILE and the file system can do so again, with `flags`, at its first
 /// opening; none otherwise. It can then be opened by path_to_open() too.

@@ -22,6 +22,13 @@ static uint64_t events_of(int fd) {
 
 static char info[4][4096];
 
+/* Where mounts are made anew (in a container) their numbers are others. */
+static void blank(char *text, const char *key) {
+    for (char *at = text; (at = strstr(at, key));)
+        for (at += strlen(key); *at && *at != ' '; at++)
+            *at = '-';
+}
+
 /* What the kernel tells about the marks; inode numbers of deleted files and numbers of mounts may be others. */
 static void read_info(int fd, char *text) {
     char path[64];
@@ -32,6 +39,8 @@ static void read_info(int fd, char *text) {
     close(file);
     char *start = strstr(text, "fanotify");
     memmove(text, start, strlen(start) + 1);
+    blank(text, "fanotify sdev:");
+    blank(text, "fanotify mnt_id:");
 }
 
 int main(int argc, char **argv) {

@@ -94,28 +94,30 @@ def _rewrite_all(undo, images, words, values, criu):
 
 
 @contextlib.contextmanager
-def happen(accidents, work, images, root, criu):
+def happen(accidents, work, images, root, criu, inner_work):
     """Makes the accidents happen, and everything good again in the end.
 
     ["remove", FILE], ["append", FILE], ["mode", FILE, OCTAL], ["replace", FILE] (by a directory), ["halve", FILE],
     ["garble", FILE] (its first bytes), ["fifo", FILE] (in its place), ["take_pid"], ["rewrite", IMAGES, REGEX, TEXT] (in
-    their JSON; {root} is the root task's pid, {work} the folder of the program's files). A FILE "images/PATTERN" is the first image of that name.
+    their JSON; {root} is the root task's pid, {work} what the program calls the folder of its files). A FILE "images/PATTERN" is the first image of that name.
     """
     undo = contextlib.ExitStack()
     with undo:
         for kind, *words in accidents:
             if kind == "rewrite":
-                _rewrite_all(undo, images, words, {"{root}": str(root), "{work}": str(work)}, criu)
+                _rewrite_all(undo, images, words, {"{root}": str(root), "{work}": str(inner_work)}, criu)
                 continue
             path = work / words[0] if words else None
+            beside = work
             if words and words[0].startswith("images/"):
                 path = sorted(images.glob(words[0][len("images/") :]))[0]
+                beside = images
             if kind == "take_pid":
                 child = _take_pid(root)
                 undo.callback(os.waitpid, child, 0)
                 undo.callback(os.kill, child, signal.SIGKILL)
                 continue
-            backup = work.parent / f"backup-{path.name}"
+            backup = beside.parent / f"backup-{path.name}"
             if kind in ("remove", "replace", "fifo"):
                 # Kept as the same file under another name.
                 path.rename(backup)

@@ -13,21 +13,22 @@ import signal
 import subprocess
 import time
 
-from . import damage, isolate, kernel, observe
-from .hostility import Failure, Hostility, name_of, state_of
+from . import damage, flavors, isolate, kernel, observe
+from .hostility import Failure, Hostility, name_of, parent_of, state_of
 
 
 class Cycle(Hostility, damage.Damage):
     """One test in progress."""
 
-    def __init__(self, test, options, programs, scratch):
+    def __init__(self, test, options, programs, scratch, flavor):
         self.test = test
         self.options = options
         self.scratch = pathlib.Path(scratch)
-        self.work = self.scratch / "work"
+        self.timeout = test.timeout or options.timeout
+        self.place = flavors.place(flavor, scratch, self.timeout, programs / "container")
+        self.work = self.place.work
         self.program = programs / test.executable if test.source else None
         self.outfile = self.work / "out"
-        self.timeout = test.timeout or options.timeout
         self.times = {}
         self.root = 0
         self.keeper = None  # the process that restored the root as its child (--sibling)
@@ -39,7 +40,7 @@ class Cycle(Hostility, damage.Damage):
     def run(self):
         """Result as a plain value."""
         began = time.monotonic()
-        self.work.mkdir(parents=True)
+        self.program = self.place.prepare(self.program)
         if self.options.damage:
             kernel.unshare(kernel.CLONE_NEWIPC)
             damage.read_only_but(self.scratch)
@@ -68,7 +69,7 @@ class Cycle(Hostility, damage.Damage):
             self.root = self.real.start()
             return
         pidfile = self.work / "pid"
-        command = [self.program, "--pidfile", pidfile, "--outfile", self.outfile, "--filename", "test.file", "--dirname", "test.dir"]
+        command = self.place.command(self.program, pidfile, self.outfile) + ["--filename", "test.file", "--dirname", "test.dir"]
         log = open(self.scratch / "start.log", "wb")
         with log:
             done = subprocess.run(command + self.test.args, cwd=self.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -186,6 +187,7 @@ class Cycle(Hostility, damage.Damage):
     def _criu(self, action, images, log, options, runner=None, fault=""):
         tool = self.options.restorer if action == "restore" and self.options.restorer else self.options.criu
         command = [tool, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        command += self.place.restore_options if action == "restore" else []
         command += getattr(self.options, f"{action}_option")
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
@@ -283,13 +285,14 @@ class Cycle(Hostility, damage.Damage):
         if status:
             raise Failure(f"restore exited with {status}:\n  {self._log_tail(images, log)}")
         restored = int(pidfile.read_text())
-        if restored != self.root:
+        if restored != self.root and self.place.name == "h":
             raise Failure(f"pid file says {restored} instead of {self.root}")
+        self.root = restored
         if stop:
             self._expect_stopped_then_continue(before)
         after = self._observe()
-        parent = after[f"{self.root}.threads.{self.root}.status.PPid"]
-        if sibling and parent != str(self.keeper.pid):
+        parent = parent_of(self.root)
+        if sibling and parent != self.keeper.pid:
             raise Failure(f"parent of the root is {parent}, not criu's parent {self.keeper.pid}")
         self._compare(before, after, "after restore", sibling)
         if not self.real and self._listing() != files:
@@ -308,21 +311,22 @@ class Cycle(Hostility, damage.Damage):
         return subprocess.CompletedProcess(command, int(text or 1))
 
     def _expect_stopped_then_continue(self, before):
-        tree = observe.pids_of(before)
+        tree = [self.root] + isolate.descendants(self.root)
         for pid in tree:
             state = state_of(pid)
             if state not in "TZ":
                 raise Failure(f"task {pid} is in state {state} after restore --leave-stopped")
         for pid in tree:
-            if before.get(f"{pid}.threads.{pid}.status.State", "alive") == "alive":
+            inner = self.place.inner(pid)
+            if before.get(f"{inner}.threads.{inner}.status.State", "alive") == "alive":
                 os.kill(pid, signal.SIGCONT)
 
     def _observe(self):
         """What the tree looks like now."""
-        return observe.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
+        return self.place.observe(self.root, self.real.skip_observe if self.real else self.test.skip_observe)
 
     def _compare(self, before, after, when, sibling=False, patience=1.0):
-        skip = self.test.skip_observe + self.options.ignore
+        skip = self.test.skip_observe + self.options.ignore + self.place.differing()
         if self.real:
             skip += self.real.skip_observe
         if sibling or self.keeper:
@@ -341,9 +345,9 @@ class Cycle(Hostility, damage.Damage):
         return {str(path.relative_to(self.work)) for path in self.work.rglob("*")}
 
 
-def run(test, options, programs, scratch):
+def run(test, options, programs, scratch, flavor):
     """Entry point for isolate.start()."""
-    result = Cycle(test, options, programs, scratch).run()
+    result = Cycle(test, options, programs, scratch, flavor).run()
     if result["status"] == "pass":
         shutil.rmtree(scratch, ignore_errors=True)
     return result

@@ -35,11 +35,12 @@ class Description:
     expect_dump_fail: str = ""  # regular expression that the log of the refused dump contains
     while_dead: list = dataclasses.field(default_factory=list)  # what changes before a restore that has to refuse
     expect_restore_fail: str = ""
-    later: str = ""  # why the tool cannot do it yet; skipped with this reason
+    later: dict = dataclasses.field(default_factory=dict)  # flavor -> why the tool cannot do it yet; skipped with this reason
     program: str = ""  # name of the test whose program this one runs
     servers: list = dataclasses.field(default_factory=list)  # names of processes that it has started outside of its tree
     timeout: float = 0.0  # seconds; 0 = the runner's default
     env: dict = dataclasses.field(default_factory=dict)
+    not_in: dict = dataclasses.field(default_factory=dict)  # flavor -> why the program cannot live there
     real: object = None  # driver of a real program instead of a source
 
     @property
@@ -84,6 +85,9 @@ def load(name, source):
     for flag in description.flags:
         if flag not in FLAGS:
             raise DescriptionError(f"{path}: unknown flag '{flag}'")
+    for flavor, reason in description.not_in.items():
+        if flavor not in ("h", "ns", "uns") or not reason:
+            raise DescriptionError(f"{path}: 'not_in' is an object of flavors (h, ns, uns) with a reason each")
     if bool(description.program) == source.exists():
         raise DescriptionError(f"{path}: needs either a source beside it or 'program'")
     if bool(description.while_dead) != bool(description.expect_restore_fail):

@@ -35,6 +35,12 @@ def state_of(tid):
     return text[text.rindex(")") + 2]
 
 
+def parent_of(pid):
+    """Its parent's pid."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return int(text[text.rindex(")") + 2 :].split()[1])
+
+
 class Hostility:
     """Mixed into Cycle, whose attributes and helpers it uses."""
 
@@ -61,7 +67,7 @@ class Hostility:
 
     def _refused_restore(self, images):
         """The world has changed: restore must say so, by name, and leave nothing."""
-        with accidents.happen(self.test.while_dead, self.work, images, self.root, self.options.criu):
+        with accidents.happen(self.test.while_dead, self.work, images, self.place.inner_root(self.root), self.options.criu, self.place.inner_work):
             files = self._listing()
             status = self._criu("restore", images, "refused.log", ["-d"] + self.test.ropts)
             text = self._log_tail(images, "refused.log")

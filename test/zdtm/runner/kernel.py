@@ -36,6 +36,11 @@ def unshare(flags):
     _check(_libc.unshare(flags), "unshare")
 
 
+def setns(fd):
+    """setns(2)."""
+    _check(_libc.setns(fd, 0), "setns")
+
+
 def mount(source, target, kind, flags, data=None):
     """mount(2)."""
     encode = lambda text: text.encode() if text else None

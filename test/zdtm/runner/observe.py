@@ -27,6 +27,11 @@ IGNORED_VM_FLAGS = {"sd", "ac", "gu"}
 RUNNING_FDINFO = re.compile(r"^(it_value|ticks|eventfd-id|mnt_id|ino|scm_fds|pos:.*\(|epoll-)")
 
 
+# What a restore makes anew, with other numbers: namespaces of a container, and file systems that live in memory.
+NAMESPACE = re.compile(r"\b(ipc|mnt|net|pid|time|user|uts|cgroup|pid_for_children|time_for_children):\[(\d+)\]")
+MADE_ANEW = ("/dev/shm/", "/dev/pts/", "/dev/mqueue/")
+
+
 def _read(path):
     try:
         with open(path, "rb") as file:
@@ -43,17 +48,29 @@ def _link(path):
 
 
 class _Numbers:
-    """Inode numbers of nameless objects, renamed in order of appearance."""
+    """Inode numbers of nameless objects, renamed in order of appearance. `inside`: of a container's namespaces too."""
 
-    def __init__(self):
-        self.seen = {}
+    def __init__(self, inside=False):
+        self.seen, self.namespaces = {}, {}
+        self.inside = inside
+        self.own = {_link(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")} if inside else set()
 
     def rename(self, text):
         def number(match):
             key = match.group(0)
             return f"{match.group(1)}:[#{self.seen.setdefault(key, len(self.seen))}]"
 
-        return re.sub(r"(pipe|socket):\[(\d+)\]", number, text)
+        return self.namespace(re.sub(r"(pipe|socket):\[(\d+)\]", number, text))
+
+    def namespace(self, text):
+        """Those that are not our own get a number in order of appearance."""
+        def number(match):
+            key = match.group(2)
+            if match.group(0) in self.own and not match.group(1) in ("pid", "pid_for_children", "mnt"):
+                return match.group(0)
+            return f"{match.group(1)}:[#{self.namespaces.setdefault(key, len(self.namespaces))}]"
+
+        return NAMESPACE.sub(number, text) if self.inside else text
 
 
 def _status(path):
@@ -73,7 +90,7 @@ def _status(path):
     return values
 
 
-def _mappings(pid):
+def _mappings(pid, inside):
     """Joined mappings: [start, end, perms, offset, device and inode, name, flags]."""
     result = []
     for line in _read(f"/proc/{pid}/smaps").split("\n"):
@@ -82,7 +99,7 @@ def _mappings(pid):
             start, end, offset = (int(head.group(i), 16) for i in (1, 2, 4))
             name = re.sub(r"^socket:\[\d+\]", "socket", head.group(7))
             # Objects without a lasting inode get another one; anonymous memory has offset 0.
-            lasting = name.startswith("/") and not name.endswith("(deleted)")
+            lasting = name.startswith("/") and not name.endswith("(deleted)") and not (inside and name.startswith(MADE_ANEW))
             result.append([start, end, head.group(3), offset, f"{head.group(5)} {head.group(6)}" if lasting else "", name, ""])
         elif line.startswith(("VmFlags:", "ProtectionKey:")) and result:
             result[-1][6] += " ".join(w for w in line.split() if w not in IGNORED_VM_FLAGS) + " "
@@ -118,7 +135,10 @@ def _descriptors(pid, numbers):
         return result
     for fd in fds:
         target = _link(f"/proc/{pid}/fd/{fd}")
-        result[str(fd)] = [numbers.rename(target)] + _fdinfo(_read(f"/proc/{pid}/fdinfo/{fd}"))
+        info = _read(f"/proc/{pid}/fdinfo/{fd}")
+        if numbers.inside:  # of mounts that were made anew
+            info = re.sub(r"\b(mnt_id|sdev):[0-9a-f]+", "", info)
+        result[str(fd)] = [numbers.rename(target)] + _fdinfo(info)
     return result
 
 
@@ -175,7 +195,7 @@ def _task(pid, numbers):
             return {"threads": {}, **{f"status.{key}": status.get(key) for key in ZOMBIE_KEYS}}
         voice = min(tid for tid in tids if tid != pid)  # its memory and files show in the entry of any other thread
     path = f"/proc/{voice}"
-    values["maps"] = _mappings(voice)
+    values["maps"] = _mappings(voice, numbers.inside)
     values["fds"] = _descriptors(voice, numbers)
     for name in ("exe", "cwd", "root"):
         values[name] = _link(f"{path}/{name}")
@@ -183,15 +203,15 @@ def _task(pid, numbers):
         values[name] = _read(f"{path}/{name}")
     # A running timer shows its remaining time nowhere in this file, so all of it compares.
     for name in ("ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts", "cgroup"):
-        values[f"ns.{name}"] = _link(f"{path}/ns/{name}")
+        values[f"ns.{name}"] = numbers.namespace(_link(f"{path}/ns/{name}"))
     values["threads"] = {tid: _thread(pid, tid) for tid in tids}
     return values
 
 
-def observe(root, skip=()):
+def observe(root, skip=(), inside=False):
     """Everything about the tree that starts at `root`: {fact path: value}, flat. Trees that change all the time skip
-    everything (".*"): of them only the pids are noted."""
-    numbers = _Numbers()
+    everything (".*"): of them only the pids are noted. `inside`: we are in the pid namespace of a container."""
+    numbers = _Numbers(inside)
     pids = [root] + isolate.descendants(root)
     if ".*" in skip:
         return {"tree": sorted(pids), f"{root}.threads.{root}.status.PPid": _status(f"/proc/{root}").get("PPid")}
@@ -225,8 +245,8 @@ def _flatten(prefix, value, facts):
 
 
 def pids_of(facts):
-    """Pids of the observed tree."""
-    return facts["tree"]
+    """Pids of the observed tree, as the runner sees them."""
+    return facts.get("outer", facts["tree"])
 
 
 def differences(before, after, skip):

@@ -68,7 +68,9 @@ Result<int32_t> mount_of(const FileDumpContext &context, const OpenFile &file) {
     if (statx(file.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
         return base::fail_sys("ask for its mount");
     const auto id = static_cast<uint32_t>(now.stx_mnt_id);
-    if (!context.mounts.ids.contains(id) && !is_same_device(context.mounts.path(file.link), file.stat))
+    const bool is_found_by_name = is_message_queue(file); // the kernel's own mount of its ipc namespace
+    if (!context.mounts.ids.contains(id) && !is_found_by_name &&
+        !is_same_device(context.mounts.path(file.link), file.stat))
         return base::fail(
             base::Error(base::ErrorKind::Unsupported,
                         fmt::format("it was opened on a mount ({}) that is not one of the tree's", id))

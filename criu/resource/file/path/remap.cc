@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -172,8 +174,16 @@ bool is_link_remap(const std::string &path) {
 
 } // namespace
 
-void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
+// Names come from images: nothing in the tree's file systems may lead them out of it.
+void remove_link_remaps(const std::string &root, const std::map<uint32_t, img::file_entry> &files,
                         const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
+    const base::UniqueFd top(open(root.empty() ? "/" : root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const auto folder_of = [&](const std::string &path) {
+        open_how how{.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = RESOLVE_IN_ROOT};
+        const std::string folder = std::filesystem::path(path).parent_path();
+        return base::UniqueFd(static_cast<int>(syscall(SYS_openat2, top.get(), folder.c_str(), &how, sizeof how)));
+    };
+    const auto name_of = [](const std::string &path) { return std::filesystem::path(path).filename().string(); };
     for (auto &[id, remap] : remaps) {
         auto named = files.find(remap.remap_id()), original = files.find(id);
         if (remap.remap_type() != img::LINKED || named == files.end() || original == files.end())
@@ -181,11 +191,14 @@ void remove_link_remaps(const std::map<uint32_t, img::file_entry> &files,
         const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
         if (!is_link_remap(extra) || named->second.reg().extension().link_stays())
             continue;
+        const base::UniqueFd there = folder_of(extra), before = folder_of(old);
+        const std::string name = name_of(extra), former = name_of(old);
         // By way of the old name, so that /proc shows it again; but never over a file that has it now.
-        if (!old.empty() && renameat2(AT_FDCWD, extra.c_str(), AT_FDCWD, old.c_str(), RENAME_NOREPLACE) == 0)
-            unlink(old.c_str());
-        else
-            unlink(extra.c_str());
+        if (before && !former.empty() &&
+            renameat2(there.get(), name.c_str(), before.get(), former.c_str(), RENAME_NOREPLACE) == 0)
+            unlinkat(before.get(), former.c_str(), 0);
+        else if (there)
+            unlinkat(there.get(), name.c_str(), 0);
     }
 }
 

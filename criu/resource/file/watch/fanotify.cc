@@ -35,8 +35,8 @@ WatchedInode watched_of(const parse::FanotifyMark &mark) {
 }
 
 /// Where the mount, or the file system, is.
-Result<parse::Mount> mount_of(const parse::FanotifyMark &mark) {
-    for (const parse::Mount &mount : TRY(own_mounts()))
+Result<parse::Mount> mount_of(const parse::FanotifyMark &mark, const Mounts &mounts) {
+    for (const parse::Mount &mount : mounts.all)
         if (mark.target == parse::FanotifyTarget::Mount ? mount.id == mark.mnt_id : device_of(mount) == mark.sdev)
             return mount;
     return base::unsupported(mark.target == parse::FanotifyTarget::Mount
@@ -81,7 +81,7 @@ Result<void> dump_mark(FileDumpContext &context, const parse::FanotifyMark &mark
         entry->mutable_ie()->set_i_ino(mark.inode);
         return dump_watched(context, watched_of(mark), entry->mutable_ie()->mutable_f_handle());
     }
-    const parse::Mount mount = TRY(mount_of(mark));
+    const parse::Mount mount = TRY(mount_of(mark, TRY(mounts_of(context.mounts))));
     entry->set_type(img::MOUNT);
     entry->set_s_dev(static_cast<uint32_t>(device_of(mount)));
     entry->mutable_me()->set_mnt_id(static_cast<uint32_t>(mount.id));
@@ -113,7 +113,7 @@ Result<void> examine(const OpenFile &file, const Examined &known) {
         if (mark.target == parse::FanotifyTarget::Inode)
             TRY(examine_watched(known.options, watched_of(mark)));
         else
-            TRY(mount_of(mark));
+            TRY(mount_of(mark, TRY(own_mounts())));
     }
     return {};
 }
@@ -124,10 +124,10 @@ std::optional<uint32_t> ghost_of(const WatchedGhosts &ghosts, const img::fanotif
     return mark.type() == img::INODE ? ghosts.find(mark.ie().i_ino(), mark.s_dev()) : std::nullopt;
 }
 
-Result<base::UniqueFd> open_target(const img::fanotify_mark_entry &mark) {
+Result<base::UniqueFd> open_target(const std::string &root, const img::fanotify_mark_entry &mark) {
     if (mark.type() == img::INODE)
-        return open_watched(mark.ie().f_handle(), mark.ie().i_ino(), mark.s_dev());
-    base::UniqueFd fd(open(mark.me().path().c_str(), O_PATH | O_CLOEXEC));
+        return open_watched(root, mark.ie().f_handle(), mark.ie().i_ino(), mark.s_dev());
+    base::UniqueFd fd = open_in_tree(root, mark.me().path());
     if (!fd)
         return base::fail_sys(fmt::format("open the watched mount \"{}\"", mark.me().path()));
     return fd;
@@ -141,7 +141,7 @@ Result<void> validate(FileOpenContext &context, const img::fanotify_file_entry &
             return base::bad_image("a mark of fanotify that does not say where it is");
         if (ghost_of(ghosts, mark) || (mark.has_ie() && is_watched_late(mark.ie().f_handle())))
             continue;
-        TRY(open_target(mark));
+        TRY(open_target(std::string(), mark));
     }
     return {};
 }
@@ -183,12 +183,13 @@ Result<void> mark_target(int fd, const img::fanotify_mark_entry &mark, int targe
 }
 
 /// The kernel lists the newest first.
-Result<void> mark_rest(const WatchedGhosts &ghosts, int fd, const img::fanotify_file_entry &fanotify) {
+Result<void> mark_rest(const std::string &root, const WatchedGhosts &ghosts, int fd,
+                       const img::fanotify_file_entry &fanotify) {
     for (int i = fanotify.mark_size() - 1; i >= 0; i--) {
         const img::fanotify_mark_entry &mark = fanotify.mark(i);
         if (ghost_of(ghosts, mark))
             continue;
-        const auto target = TRY(open_target(mark));
+        const auto target = TRY(open_target(root, mark));
         TRY(mark_target(fd, mark, target.get()));
     }
     return {};
@@ -204,7 +205,7 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
                 TRY(mark_target(fd, mark, target->second));
             }
         if (!context.is_held(entry.id())) // it is on its way through a socket: nobody will have it at hand later
-            TRY(mark_rest(context.kept.of<WatchedGhosts>(), fd, entry.ffy()));
+            TRY(mark_rest(std::string(), context.kept.of<WatchedGhosts>(), fd, entry.ffy()));
     }
     return restore_owner(fd, entry.ffy().fown(), entry.ffy().flags());
 }
@@ -212,7 +213,7 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
     auto &ghosts = context.states.of<WatchedGhosts>();
     TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
-    return mark_rest(ghosts, fd, entry.ffy());
+    return mark_rest(context.root, ghosts, fd, entry.ffy());
 }
 
 } // namespace

@@ -122,7 +122,8 @@ Result<void> validate(FileOpenContext &context, const img::inotify_file_entry &i
             return base::bad_image(fmt::format("watch {} with the mask {:#x}", watch.wd(), watch.mask()));
         if (is_watched_late(watch.f_handle()) || ghost_of(ghosts, watch))
             continue;
-        TRY_CTX(open_watched(watch.f_handle(), watch.i_ino(), watch.s_dev()), name_of(static_cast<int>(watch.wd())));
+        TRY_CTX(open_watched(std::string(), watch.f_handle(), watch.i_ino(), watch.s_dev()),
+                name_of(static_cast<int>(watch.wd())));
     }
     return {};
 }
@@ -178,13 +179,13 @@ Result<void> watch_descriptor(int fd, const img::inotify_wd_entry &watch, int ta
 }
 
 /// Watches what has a name, and sets the number of the watch that will be added next.
-Result<void> watch_rest(const WatchedGhosts &ghosts, int fd, const img::file_entry &entry) {
+Result<void> watch_rest(const std::string &root, const WatchedGhosts &ghosts, int fd, const img::file_entry &entry) {
     uint32_t next = 1;
     for (const img::inotify_wd_entry &watch : entry.ify().wd()) {
         next = std::max(next, watch.wd() + 1);
         if (ghost_of(ghosts, watch))
             continue;
-        const auto target = TRY_CTX(open_watched(watch.f_handle(), watch.i_ino(), watch.s_dev()),
+        const auto target = TRY_CTX(open_watched(root, watch.f_handle(), watch.i_ino(), watch.s_dev()),
                                     name_of(static_cast<int>(watch.wd())));
         TRY(watch_descriptor(fd, watch, target.get()));
     }
@@ -211,7 +212,7 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
         TRY(watch_ghosts(context, fd, entry));
         // On its way through a socket: nobody will have it at hand later.
         if (!context.is_held(entry.id()))
-            TRY(watch_rest(context.kept.of<WatchedGhosts>(), fd, entry));
+            TRY(watch_rest(std::string(), context.kept.of<WatchedGhosts>(), fd, entry));
     }
     return restore_owner(fd, entry.ify().fown(), entry.ify().flags());
 }
@@ -219,7 +220,7 @@ Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &e
 Result<void> release(FileReleaseContext &context, int fd, const img::file_entry &entry) {
     auto &ghosts = context.states.of<WatchedGhosts>();
     TRY(load_watched_ghosts(ghosts, context.images, context.remaps));
-    return watch_rest(ghosts, fd, entry);
+    return watch_rest(context.root, ghosts, fd, entry);
 }
 
 } // namespace

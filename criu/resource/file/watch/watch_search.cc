@@ -61,17 +61,20 @@ std::string search_below(const std::string &place, const WatchedInode &watched) 
 
 } // namespace
 
-std::string search_watched(const FileOptions &options, const WatchedInode &watched) {
+std::string search_watched(const FileOptions &options, const Mounts &mounts, const WatchedInode &watched) {
+    const auto search = [&](const std::string &place) {
+        const std::string path = search_below(mounts.root + place, watched);
+        return path.empty() ? path : path.substr(mounts.root.size());
+    };
     for (const std::string &place : options.watch_places)
-        if (std::string path = search_below(place, watched); !path.empty())
+        if (std::string path = search(place); !path.empty())
             return fs::absolute(path).lexically_normal().string();
     // Mount points first: they are few, and what a container watches is often one.
-    if (auto mounts = own_mounts())
-        for (const parse::Mount &mount : *mounts)
-            if (is_it(mount.mount_point, watched))
-                return mount.mount_point;
+    for (const parse::Mount &mount : mounts.all)
+        if (is_it(mounts.root + mount.mount_point, watched))
+            return mount.mount_point;
     for (const char *place : kUsualPlaces)
-        if (std::string path = search_below(place, watched); !path.empty())
+        if (std::string path = search(place); !path.empty())
             return path;
     return std::string();
 }

@@ -7,6 +7,6 @@
 namespace resource {
 
 /// A path to the inode; empty if it was not found where programs usually watch, nor where the user said to look.
-std::string search_watched(const FileOptions &options, const WatchedInode &watched);
+std::string search_watched(const FileOptions &options, const Mounts &mounts, const WatchedInode &watched);
 
 } // namespace resource

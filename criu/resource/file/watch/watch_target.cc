@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace resource {
@@ -52,11 +54,6 @@ std::string link_of(int fd) {
 bool is_inode(int fd, uint64_t inode) {
     struct stat st {};
     return fstat(fd, &st) == 0 && st.st_ino == inode;
-}
-
-/// Opens a path without following a link at its end.
-base::UniqueFd open_path(const std::string &path) {
-    return base::UniqueFd(path.starts_with('/') ? open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1);
 }
 
 void write_handle(const std::optional<parse::FileHandle> &handle, img::fh_entry *entry) {
@@ -103,11 +100,11 @@ Result<Found> find(const FileOptions &options, const Mounts &mounts, const Watch
         // Some file systems leave a directory a link count when it is gone.
         found.deleted |= S_ISDIR(st.st_mode) && found.path.ends_with(" (deleted)");
     }
-    auto now = open_path(found.path);
+    auto now = open_in_tree(mounts.root, found.path);
     if (!now || !is_inode(now.get(), watched.inode))
         found.path.clear();
     if (found.path.empty() && (!found.fd || options.force_irmap) && !found.deleted)
-        found.path = search_watched(options, watched);
+        found.path = search_watched(options, mounts, watched);
     if (found.fd || !found.path.empty())
         return found;
     return base::fail(base::Error(base::ErrorKind::Unsupported,
@@ -126,7 +123,15 @@ std::string path_of_descriptor(int fd) {
 Result<Mounts> own_mounts() {
     std::ifstream file("/proc/self/mountinfo");
     const std::string text{std::istreambuf_iterator<char>(file), {}};
-    return parse::parse_mountinfo(text);
+    return Mounts{TRY(parse::parse_mountinfo(text)), std::string()};
+}
+
+Result<Mounts> mounts_of(const TreeMounts &tree) {
+    if (!tree.own())
+        return own_mounts();
+    std::ifstream file(tree.root.substr(0, tree.root.rfind('/')) + "/mountinfo"); // beside /proc/PID/root
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    return Mounts{TRY(parse::parse_mountinfo(text)), tree.root};
 }
 
 uint64_t device_of(const parse::Mount &mount) {
@@ -141,10 +146,10 @@ Result<base::UniqueFd> open_watched_handle(const Mounts &mounts, uint64_t device
     buffer.handle.handle_type = handle.type;
     memcpy(buffer.bytes + sizeof(file_handle), handle.bytes.data(), handle.bytes.size());
     int error = ENODEV;
-    for (const parse::Mount &mount : mounts) {
+    for (const parse::Mount &mount : mounts.all) {
         if (device_of(mount) != device)
             continue;
-        Visit visit(mount.mount_point);
+        Visit visit(mounts.root + mount.mount_point);
         if (!visit)
             continue;
         base::UniqueFd fd(open_by_handle_at(AT_FDCWD, &buffer.handle, O_PATH | O_CLOEXEC));
@@ -160,7 +165,7 @@ Result<void> dump_watched(FileDumpContext &context, const WatchedInode &watched,
     // Read once: programs watch thousands of directories, and hosts of containers have as many mounts.
     auto &mounts = context.states.of<std::optional<Mounts>>();
     if (!mounts)
-        mounts = TRY(own_mounts());
+        mounts = TRY(mounts_of(context.mounts));
     Found found = TRY(find(context.options, *mounts, watched));
     write_handle(watched.handle, entry);
     if (!found.path.empty())
@@ -179,12 +184,26 @@ bool is_watched_late(const img::fh_entry &entry) {
     return entry.path().starts_with("/proc/");
 }
 
-Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, uint64_t device) {
-    base::UniqueFd named = open_path(entry.path());
+// Symbolic links of the tree's must not lead us out of it.
+base::UniqueFd open_in_tree(const std::string &root, const std::string &path) {
+    constexpr int kFlags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    if (!path.starts_with('/'))
+        return {};
+    if (root.empty())
+        return base::UniqueFd(open(path.c_str(), kFlags));
+    const base::UniqueFd top(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    open_how how{.flags = kFlags, .mode = 0, .resolve = RESOLVE_IN_ROOT};
+    return base::UniqueFd(static_cast<int>(syscall(SYS_openat2, top.get(), path.c_str(), &how, sizeof how)));
+}
+
+Result<base::UniqueFd> open_watched(const std::string &root, const img::fh_entry &entry, uint64_t inode,
+                                    uint64_t device) {
+    base::UniqueFd named = open_in_tree(root, entry.path());
     if (named && is_inode(named.get(), inode))
         return named;
     if (auto handle = TRY(read_handle(entry)))
-        if (auto fd = open_watched_handle(TRY(own_mounts()), device, *handle); fd && is_inode(fd->get(), inode))
+        if (auto fd = open_watched_handle(TRY(mounts_of({.root = root, .ids = {}})), device, *handle);
+            fd && is_inode(fd->get(), inode))
             return std::move(*fd);
     if (named)
         return named;

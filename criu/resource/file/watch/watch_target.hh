@@ -15,9 +15,14 @@ struct WatchedInode {
     std::optional<parse::FileHandle> handle;
 };
 
-/// Mounts of our own namespace.
-using Mounts = std::vector<parse::Mount>;
+/// The mounts of a namespace, and how we get there.
+struct Mounts {
+    std::vector<parse::Mount> all;
+    std::string root; ///< what to put before a path: "" or "/proc/PID/root"
+};
 Result<Mounts> own_mounts();
+/// Those of the tree: our own where it lives in our namespace.
+Result<Mounts> mounts_of(const TreeMounts &tree);
 uint64_t device_of(const parse::Mount &mount);
 
 /// Opens (O_PATH, which nobody who watches can notice) what a handle leads to. Errors: Sys.
@@ -31,8 +36,12 @@ Result<void> examine_watched(const FileOptions &options, const WatchedInode &wat
 
 /// Opens (O_PATH) what an entry of the image is about: by its path if that leads to the very inode, else by the handle,
 /// else by the path all the same (the checkpoint has moved).
+/// `root`: of the tree's files, as the caller gets there; empty where they are its own.
 /// Errors: Unsupported if nothing is there.
-Result<base::UniqueFd> open_watched(const img::fh_entry &entry, uint64_t inode, uint64_t device);
+Result<base::UniqueFd> open_watched(const std::string &root, const img::fh_entry &entry, uint64_t inode,
+                                    uint64_t device);
+/// Opens (O_PATH) a path of the tree without following a link at its end. On failure nothing, and errno.
+base::UniqueFd open_in_tree(const std::string &root, const std::string &path);
 /// Whether that can only be found out when the tree exists: what lies in /proc.
 bool is_watched_late(const img::fh_entry &entry);
 

@@ -96,7 +96,8 @@ void add_control(std::string &control, int type, const void *data, size_t size) 
     memcpy(control.data() + at + CMSG_LEN(0), data, size);
 }
 
-Result<void> give(int socket, const SkPacket &packet, const std::vector<base::UniqueFd> &fds) {
+/// `from`: the process that has sent it; 0: ourselves.
+Result<void> give(int socket, const SkPacket &packet, const std::vector<base::UniqueFd> &fds, pid_t from) {
     std::string control;
     std::vector<int> numbers;
     for (const base::UniqueFd &fd : fds)
@@ -105,7 +106,7 @@ Result<void> give(int socket, const SkPacket &packet, const std::vector<base::Un
         add_control(control, SCM_RIGHTS, numbers.data(), numbers.size() * sizeof(int));
     if (packet.message.ext().has_creds()) {
         const img::ext_credentials &creds = packet.message.ext().creds();
-        const ucred sender{static_cast<pid_t>(creds.pid()), creds.uid(), creds.gid()};
+        const ucred sender{from ? from : getpid(), creds.uid(), creds.gid()};
         add_control(control, SCM_CREDENTIALS, &sender, sizeof sender);
     }
     iovec part{const_cast<std::byte *>(packet.payload.data()), packet.payload.size()};
@@ -122,7 +123,11 @@ Result<void> give(int socket, const SkPacket &packet, const std::vector<base::Un
 /// The one that a task has, or a new one: the same for all messages that it is in.
 class LateFiles {
 public:
-    LateFiles(const ImageFiles &files, const Fetch &fetch) : files_(files), fetch_(fetch) {}
+    LateFiles(const ImageFiles &files, const tree::PidMap &pids, const Fetch &fetch)
+        : files_(files), pids_(pids), fetch_(fetch) {}
+
+    /// As we have to call who sent something.
+    pid_t sender(uint32_t number) const { return pids_.outside(base::VPid(static_cast<pid_t>(number))).value; }
 
     Result<base::UniqueFd> get(uint32_t id) {
         base::UniqueFd &known = known_[id];
@@ -130,8 +135,9 @@ public:
             known = TRY(fetch_(id));
         const img::pidfd_entry &pidfd = files_.at(id).pidfd();
         if (!known)
-            known.reset(static_cast<int>(
-                syscall(SYS_pidfd_open, pidfd.nspid(), pidfd.flags() & (kThread | static_cast<uint32_t>(O_NONBLOCK)))));
+            known.reset(static_cast<int>(syscall(SYS_pidfd_open,
+                                                 pids_.outside(base::VPid(static_cast<pid_t>(pidfd.nspid()))).value,
+                                                 pidfd.flags() & (kThread | static_cast<uint32_t>(O_NONBLOCK)))));
         if (!known)
             return base::fail_sys(fmt::format("pidfd_open of task {}", pidfd.nspid()));
         base::UniqueFd copy(fcntl(known.get(), F_DUPFD_CLOEXEC, 0));
@@ -142,6 +148,7 @@ public:
 
 private:
     const ImageFiles &files_;
+    const tree::PidMap &pids_;
     const Fetch &fetch_;
     std::map<uint32_t, base::UniqueFd> known_;
 };
@@ -155,7 +162,7 @@ Result<void> pass_through(int receiver, int sender, const LateQueue &queue, cons
         for (size_t i = 0; i < ids.size(); i++)
             if (can_be_passed_late(files.at(ids[i])))
                 fds[i] = TRY(late.get(ids[i]));
-        TRY(give(sender, packet, fds));
+        TRY(give(sender, packet, fds, late.sender(packet.message.ext().creds().pid())));
     }
     return {};
 }
@@ -195,10 +202,11 @@ Result<base::UniqueFd> late_stand_in() {
     return fd;
 }
 
-Result<void> refill_late_queues(const image::ImageDir &images, const ImageFiles &files, const Fetch &fetch) {
+Result<void> refill_late_queues(const image::ImageDir &images, const ImageFiles &files, const tree::PidMap &pids,
+                                const Fetch &fetch) {
     if (std::ranges::none_of(files, [](auto &file) { return can_be_passed_late(file.second); }))
         return {};
-    LateFiles late(files, fetch);
+    LateFiles late(files, pids, fetch);
     for (const auto &[id, queue] : TRY(late_queues(images, files)))
         TRY_CTX(refill(id, queue, files, fetch, late), fmt::format("file {} (unix socket)", id));
     return {};

@@ -19,7 +19,7 @@ Result<base::UniqueFd> late_stand_in();
 
 /// By the coordinator, when every process is restored and none runs. `fetch` gets the descriptor of a file that a task
 /// has open; an invalid one if none has.
-Result<void> refill_late_queues(const image::ImageDir &images, const ImageFiles &files,
+Result<void> refill_late_queues(const image::ImageDir &images, const ImageFiles &files, const tree::PidMap &pids,
                                 const std::function<Result<base::UniqueFd>(uint32_t id)> &fetch);
 
 } // namespace resource

@@ -43,7 +43,9 @@ public:
             message.add_control(SCM_RIGHTS, fds.data(), fds.size() * sizeof(int));
         const img::ext_sk_packet &ext = packet.message.ext();
         if (ext.has_creds()) {
-            message.creds_ = {static_cast<pid_t>(ext.creds().pid()), ext.creds().uid(), ext.creds().gid()};
+            // 0: a process that nobody can see from inside of the pid namespace, or none any more.
+            const auto sender = static_cast<pid_t>(ext.creds().pid());
+            message.creds_ = {sender ? sender : getpid(), ext.creds().uid(), ext.creds().gid()};
             message.add_control(SCM_CREDENTIALS, &message.creds_, sizeof message.creds_);
         }
         return message;
