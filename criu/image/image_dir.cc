@@ -13,10 +13,17 @@ base::Result<ImageDir> ImageDir::open(int dirfd) {
     return ImageDir(std::move(dir));
 }
 
-base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, uint64_t id) const {
-    std::string name = image_file_name(kind, id);
+base::UniqueFd ImageDir::open_file(const std::string &name) const {
     // O_NONBLOCK: a FIFO with the name of an image must not hang us.
     base::UniqueFd file(openat(dir_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file && errno == EACCES && fetch_)
+        file = fetch_(name);
+    return file;
+}
+
+base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, uint64_t id) const {
+    std::string name = image_file_name(kind, id);
+    base::UniqueFd file = open_file(name);
     if (!file && errno == ENOENT)
         return std::nullopt;
     if (!file)
@@ -30,13 +37,15 @@ base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, u
 }
 
 bool ImageDir::exists(ImageKind kind, uint64_t id) const {
-    return faccessat(dir_.get(), image_file_name(kind, id).c_str(), F_OK, 0) == 0;
+    return faccessat(dir_.get(), image_file_name(kind, id).c_str(), F_OK, 0) == 0 ||
+           (errno == EACCES && open_file(image_file_name(kind, id)));
 }
 
 base::Result<uint64_t> ImageDir::file_size(ImageKind kind, uint64_t id) const {
     struct stat st {};
     std::string name = image_file_name(kind, id);
-    if (fstatat(dir_.get(), name.c_str(), &st, 0) < 0)
+    const base::UniqueFd file = open_file(name);
+    if (!file || fstat(file.get(), &st) < 0)
         return errno == ENOENT ? base::Result<uint64_t>(0) : base::fail_sys(name);
     return static_cast<uint64_t>(st.st_size);
 }

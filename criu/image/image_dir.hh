@@ -9,6 +9,7 @@
 #include "criu/image/registry.hh"
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,6 +65,10 @@ public:
     /// The previous directory of an incremental chain, if there is one.
     base::Result<std::optional<ImageDir>> parent() const;
     int fd() const { return dir_.get(); }
+    /// Who opens a file of this directory (by its name) for us where we may not. On failure nothing, and
+    /// errno.
+    using Fetch = std::function<base::UniqueFd(const std::string &)>;
+    void ask(Fetch fetch) { fetch_ = std::move(fetch); }
 
     /// Exactly what is on disk, entry by entry, without conversion between layouts; nothing if there is no such file.
     base::Result<std::optional<OpenImage>> open_entries(ImageKind kind, uint64_t id) const;
@@ -71,7 +76,9 @@ public:
 
 private:
     explicit ImageDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
+    base::UniqueFd open_file(const std::string &name) const;
     base::UniqueFd dir_;
+    Fetch fetch_;
 };
 
 /// Completes what read() found with the images of the split layout. Overloads exist for the messages concerned.

@@ -3,6 +3,7 @@
 #include "core.pb.h"
 #include "criu/image/entry_reader.hh"
 #include "criu/image/file_output.hh"
+#include "criu/image/owner_fields.hh"
 #include "criu/image/payload.hh"
 #include "ghost-file.pb.h"
 
@@ -68,6 +69,16 @@ base::Result<ImageDirWriter> ImageDirWriter::open(int dirfd, Layout layout) {
 
 base::Result<void> ImageDirWriter::add(ImageKind kind, uint64_t id, const Message &message,
                                        std::span<const std::byte> payload) {
+    if (owners_.are_identity())
+        return add_translated(kind, id, message, payload);
+    const std::unique_ptr<Message> copy(message.New());
+    copy->CopyFrom(message);
+    translate_owners(*copy, owners_);
+    return add_translated(kind, id, *copy, payload);
+}
+
+base::Result<void> ImageDirWriter::add_translated(ImageKind kind, uint64_t id, const Message &message,
+                                                  std::span<const std::byte> payload) {
     if (layout_ == Layout::Split && message.GetDescriptor() == img::core_entry::descriptor())
         return add_split_core(id, message);
     if (layout_ == Layout::Split && message.GetDescriptor() == img::file_entry::descriptor())

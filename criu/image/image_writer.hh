@@ -4,6 +4,7 @@
 // directory is removed together with the first file that is replaced.
 #pragma once
 
+#include "base/id_map.hh"
 #include "base/result.hh"
 #include "base/unique_fd.hh"
 #include "criu/image/layout.hh"
@@ -32,6 +33,9 @@ public:
     /// Errors: Bug if message or payload do not fit the kind; System if the file cannot be written.
     base::Result<void> add(ImageKind kind, uint64_t id, const google::protobuf::Message &message,
                            std::span<const std::byte> payload = {});
+    /// What messages say of users and groups is translated from now on: callers add what the kernel tells them.
+    void set_owners(base::OwnerMaps owners) { owners_ = std::move(owners); }
+    const base::OwnerMaps &owners() const { return owners_; }
     /// The descriptor of a file, everything added before written to it. It stays the writer's, and open until
     /// close_file() or finish(). Created (read-write) if it does not exist yet.
     base::Result<int> raw(ImageKind kind, uint64_t id);
@@ -67,6 +71,8 @@ private:
     };
 
     explicit ImageDirWriter(base::UniqueFd dir, Layout layout) : dir_(std::move(dir)), layout_(layout) {}
+    base::Result<void> add_translated(ImageKind kind, uint64_t id, const google::protobuf::Message &message,
+                                      std::span<const std::byte> payload);
     base::Result<void> add_stored(ImageKind kind, uint64_t id, const google::protobuf::Message &message,
                                   std::span<const std::byte> payload);
     base::Result<void> add_split_core(uint64_t id, const google::protobuf::Message &message);
@@ -85,6 +91,7 @@ private:
 
     base::UniqueFd dir_;
     Layout layout_;
+    base::OwnerMaps owners_;
     std::map<Key, File> files_;
     std::list<Key> active_; ///< most recently used first
     uint64_t bytes_ = 0;

@@ -34,4 +34,9 @@ Result<Chain> Chain::open(int dirfd) {
     return chain;
 }
 
+void Chain::ask(const image::ImageDir::Fetch &fetch) {
+    for (size_t i = 0; i < levels_.size(); i++)
+        levels_[i].ask([fetch, i](const std::string &file) { return fetch(name_in_chain(i, file)); });
+}
+
 } // namespace pages

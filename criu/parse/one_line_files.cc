@@ -39,6 +39,20 @@ Result<TimensOffsets> parse_timens_offsets(std::string_view text) {
     return out;
 }
 
+Result<std::vector<base::IdExtent>> parse_id_map(std::string_view text) {
+    std::vector<base::IdExtent> extents;
+    Lines lines(text);
+    for (std::string_view line; lines.next(line);) {
+        Scan s(line);
+        base::IdExtent extent;
+        s.blanks();
+        if (!(s.dec(extent.first) && s.blanks() && s.dec(extent.lower) && s.blanks() && s.dec(extent.count)))
+            return malformed("id map", lines.number(), line);
+        extents.push_back(extent);
+    }
+    return extents;
+}
+
 Result<Autogroup> parse_autogroup(std::string_view text) {
     Autogroup out;
     Scan s(text);

@@ -1,6 +1,7 @@
 // Files of one or two lines under /proc/PID that need no file of their own here.
 #pragma once
 
+#include "base/id_map.hh"
 #include "criu/parse/result.hh"
 
 #include <array>
@@ -17,6 +18,9 @@ struct TimensOffsets {
     bool operator==(const TimensOffsets &) const = default;
 };
 Result<TimensOffsets> parse_timens_offsets(std::string_view text);
+
+/// /proc/PID/uid_map, gid_map, projid_map.
+Result<std::vector<base::IdExtent>> parse_id_map(std::string_view text);
 
 /// /proc/PID/autogroup.
 struct Autogroup {

@@ -25,6 +25,7 @@
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
 
@@ -258,6 +259,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         net && net->origin == tree::NamespaceOrigin::Ours)
         visit.emplace(TRY(kernel::NetworkVisit::enter(net->member)));
     const auto at_home = [&](auto &&body) { return visit ? visit->outside(body) : body(); };
+    if (const auto *user = namespaces.of_root(tree::NamespaceKind::User);
+        user && user->origin == tree::NamespaceOrigin::Ours)
+        images.set_owners(TRY(resource::owner_maps(user->member)));
     const tree::PidMap pids = tree::pids_of(tasks);
     const resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
     resource::FileDumpContext files{.options = file_settings,

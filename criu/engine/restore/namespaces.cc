@@ -5,6 +5,7 @@
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/status.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <fmt/format.h>
 
@@ -89,6 +90,14 @@ Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base
         TRY_CTX(row.bring(bring), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
     return {};
+}
+
+Result<void> give_ids(const RestoreContext &context) {
+    if (!(context.namespace_flags & CLONE_NEWUSER))
+        return {};
+    return resource::write_id_maps(context.checkpoint.images(),
+                                   id_of(context.checkpoint.root().ids, tree::NamespaceKind::User),
+                                   context.rendezvous.root());
 }
 
 Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {

@@ -14,6 +14,9 @@ Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
 bool has_own_clocks(const plan::Checkpoint &checkpoint);
 
 /// Clone flags of the root task: one for each kind of namespace that is not the host's.
+/// Gives the user namespace of the root task, which waits, its ids. Nothing where it has none of its own.
+Result<void> give_ids(const RestoreContext &context);
+
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
 
 /// In the coordinator, while the root task waits in its fresh namespaces: what comes into them from outside.

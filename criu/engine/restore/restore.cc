@@ -8,6 +8,7 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/hard_limits.hh"
+#include "criu/engine/restore/image_porter.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -34,6 +35,7 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
     if (context.root_waits) {
         TRY(coordinator.wait_all());
         const base::Pid root = context.rendezvous.root();
+        TRY(give_ids(context));
         if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
             TRY(groups.move_process(set, root));
         TRY(network.take_inside(context.checkpoint, context.request.files, root));
@@ -151,6 +153,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
     context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
+    ImagePorter porter;
+    if (flags & CLONE_NEWUSER)
+        porter = TRY_CTX(ImagePorter::start(draft.checkpoint->images), "restore");
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
     base::Journal journal; // taken back while the tree is still there

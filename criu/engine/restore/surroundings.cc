@@ -214,9 +214,18 @@ Result<void> check_given(const std::vector<resource::InheritFd> &inherited) {
     return {};
 }
 
+namespace {
+
+/// Whoever is born in a new user namespace has all rights there.
+bool has_own_users(const plan::Checkpoint &checkpoint) {
+    return checkpoint.root().ids.user_ns_id() != checkpoint.inventory.root_ids().user_ns_id();
+}
+
+} // namespace
+
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhold) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
-    if (!status)
+    if (!status || has_own_users(checkpoint))
         return {};
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const plan::ThreadImage &thread : task.threads) {
@@ -240,7 +249,7 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhol
 
 Result<void> check_groups(const plan::Checkpoint &checkpoint) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
-    if (!status || (status->cap_eff >> CAP_SETGID & 1))
+    if (!status || (status->cap_eff >> CAP_SETGID & 1) || has_own_users(checkpoint))
         return {};
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const plan::ThreadImage &thread : task.threads)

@@ -15,6 +15,7 @@
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/root_tracer.hh"
 #include "criu/engine/restore/thread_children.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <csignal>
 #include <fcntl.h>
@@ -198,6 +199,15 @@ Result<void> collect_children(const RestoreContext &context, const Node &node) {
     _exit(1);
 }
 
+/// What is made from here on belongs to the tree's root user.
+Result<void> settle_in_user_namespace(RestoreContext &context, const Node &node) {
+    if (!(context.namespace_flags & CLONE_NEWUSER))
+        return {};
+    TRY(resource::become_root_inside());
+    tie_to_parent(context, node); // another user's tie is forgotten
+    return {};
+}
+
 Result<void> live_on(RestoreContext &context, const Node &node) {
     MemoryCounters counters;
     const bool task = is_task(context, node);
@@ -205,6 +215,7 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     if (node.parent < 0) {
         if (context.root_waits) {
             TRY(context.rendezvous.pass(plan::kHooked));
+            TRY(settle_in_user_namespace(context, node));
             TRY(fill_namespaces(context, segments));
             TRY(context.rendezvous.pass(plan::kFilled));
         }

@@ -3,6 +3,10 @@
 
 #include "criu/resource/namespace/namespace.hh"
 
+namespace resource::user_namespace {
+Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+} // namespace resource::user_namespace
 namespace resource::pid_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 }

@@ -15,7 +15,7 @@ Result<void> not_yet(const NamespaceCheckContext &, const tree::Namespace &) {
 
 // A name is resolved where the hostname, the addresses and the mounts are what they were: hence this order.
 constexpr NamespaceKindRow kNamespaceKinds[] = {
-    {.kind = tree::NamespaceKind::User, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::User, .refuse = user_namespace::refuse, .dump = user_namespace::dump},
     {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
     {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
     {.kind = tree::NamespaceKind::Cgroup, .refuse = not_yet},

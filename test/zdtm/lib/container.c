@@ -7,7 +7,7 @@
  * PROGRAM runs in DIRECTORY of the root file system ROOT, forks the process under test as every program of the suite
  * does, writes its pid to the file "pid" there and ends. Then the pid of init, as the caller sees it, goes to PIDFILE.
  * Init passes SIGTERM on to the process under test, reaps what loses its parent and ends as that process does.
- * With "uns" all namespaces belong to a user namespace whose ids 0 to 999999 are the caller's from 100000 on.
+ * With "uns" all namespaces belong to a user namespace whose ids 0 to 4999999 are the caller's from 100000 on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char kMap[] = "0 100000 1000000\n";
+static const char kMap[] = "0 100000 5000000\n";
 
 static volatile pid_t tested;
 

@@ -82,7 +82,7 @@ Result<void> copy_data(archive *from, archive *to, archive_entry *entry) {
     }
 }
 
-Result<void> write_tree(archive *to, archive *disk) {
+Result<void> write_tree(archive *to, archive *disk, const base::OwnerMaps &owners) {
     if (archive_read_disk_open(disk, ".") != ARCHIVE_OK)
         return failed(disk, "open");
     std::unique_ptr<archive_entry_linkresolver, void (*)(archive_entry_linkresolver *)> links(
@@ -98,6 +98,8 @@ Result<void> write_tree(archive *to, archive *disk) {
         archive_read_disk_descend(disk);
         if (archive_entry_filetype(entry.get()) == AE_IFSOCK)
             continue;
+        archive_entry_set_uid(entry.get(), owners.users.inside(static_cast<uint32_t>(archive_entry_uid(entry.get()))));
+        archive_entry_set_gid(entry.get(), owners.groups.inside(static_cast<uint32_t>(archive_entry_gid(entry.get()))));
         archive_entry *now = entry.get(), *later = nullptr;
         archive_entry_linkify(links.get(), &now, &later);
         const int head = archive_write_header(to, now);
@@ -112,7 +114,7 @@ Result<void> write_tree(archive *to, archive *disk) {
 
 } // namespace
 
-Result<void> write_archive(int directory, int file) {
+Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners) {
     Writer to(archive_write_new(), archive_write_free);
     archive_write_add_filter_gzip(to.get());
     archive_write_set_filter_option(to.get(), "gzip", "compression-level", "1");
@@ -122,7 +124,7 @@ Result<void> write_archive(int directory, int file) {
     Writer disk(archive_read_disk_new(), archive_read_free);
     archive_read_disk_set_symlink_physical(disk.get());
     archive_read_disk_set_behavior(disk.get(), ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS);
-    TRY(in_directory(directory, [&] { return write_tree(to.get(), disk.get()); }));
+    TRY(in_directory(directory, [&] { return write_tree(to.get(), disk.get(), owners); }));
     return archive_write_close(to.get()) == ARCHIVE_OK ? Result<void>() : failed(to.get(), "the archive");
 }
 

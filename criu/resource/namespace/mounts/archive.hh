@@ -11,7 +11,7 @@ using base::Result;
 
 /// Writes everything below `directory` to `file`, without what other file systems show. Sockets are left out: who binds
 /// them makes them anew. Errors: System; Unsupported for names that no archive can hold.
-Result<void> write_archive(int directory, int file);
+Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners);
 
 /// Fills `directory` from `file`. Nothing outside of it is touched, whatever the archive says.
 Result<void> read_archive(int file, int directory, base::Log &log);

@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
+#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <set>
@@ -29,6 +30,27 @@ bool is_archived(const img::mnt_entry &entry) {
            entry.mountpoint() != "/";
 }
 
+/// mountinfo says owners as the initial user namespace has them; who mounts says them as its own has.
+std::string options_inside(std::string_view options, const base::OwnerMaps &owners) {
+    std::string all;
+    while (!options.empty()) {
+        const size_t end = std::min(options.find(','), options.size());
+        std::string_view option = options.substr(0, end);
+        options.remove_prefix(std::min(end + 1, options.size()));
+        all += all.empty() ? "" : ",";
+        uint32_t id = 0;
+        const bool is_owner = option.starts_with("uid=") || option.starts_with("gid=");
+        const std::string_view number = is_owner ? option.substr(4) : std::string_view();
+        const auto [rest, error] = std::from_chars(number.begin(), number.end(), id);
+        if (is_owner && error == std::errc() && rest == number.end())
+            all +=
+                fmt::format("{}{}", option.substr(0, 4), (option[0] == 'u' ? owners.users : owners.groups).inside(id));
+        else
+            all += option;
+    }
+    return all;
+}
+
 /// From a copy of the mount without those on top of it. In a thread that is inside of the namespace.
 Result<void> archive(NamespaceDumpContext &context, const img::mnt_entry &entry) {
     const base::UniqueFd copy(static_cast<int>(
@@ -36,7 +58,7 @@ Result<void> archive(NamespaceDumpContext &context, const img::mnt_entry &entry)
     if (!copy)
         return base::fail_sys("open_tree");
     const int file = TRY(context.images.raw(image::ImageKind::TmpfsDev, entry.root_dev()));
-    TRY(mounts::write_archive(copy.get(), file));
+    TRY(mounts::write_archive(copy.get(), file, context.images.owners()));
     return context.images.close_file(image::ImageKind::TmpfsDev, entry.root_dev());
 }
 
@@ -67,8 +89,10 @@ Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace 
 
 Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
     const Entries entries = TRY(read_table(ns.member, context.options.mounts));
-    for (const img::mnt_entry &entry : entries)
+    for (img::mnt_entry entry : entries) {
+        entry.set_options(options_inside(entry.options(), context.images.owners()));
         TRY(context.images.add(image::ImageKind::Mnts, ns.id, entry));
+    }
     const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
     return kernel::inside(std::array{fd.get()}, [&] { return archive_all(context, entries); });
 }
