@@ -54,6 +54,18 @@ void translate_own(Message &message, const Owners &owners, const base::OwnerMaps
     }
 }
 
+/// Of who has logged in outside the tree cannot say who that was.
+void translate_login(Message &message, const base::IdMap &users) {
+    const auto *reflection = message.GetReflection();
+    const FieldDescriptor *field = message.GetDescriptor()->FindFieldByName("loginuid");
+    if (!field || !reflection->HasField(message, field))
+        return;
+    if (const auto id = users.find(reflection->GetUInt32(message, field)))
+        reflection->SetUInt32(&message, field, *id);
+    else
+        reflection->ClearField(&message, field);
+}
+
 } // namespace
 
 void translate_owners(Message &message, const base::OwnerMaps &maps) {
@@ -67,6 +79,8 @@ void translate_owners(Message &message, const base::OwnerMaps &maps) {
         if (pid && reflection->GetUInt32(message, pid))
             translate_own(message, {"fown_entry", {"uid", "euid"}, {}}, maps);
     }
+    if (name == "task_core_entry")
+        translate_login(message, maps.users);
     const auto *reflection = message.GetReflection();
     std::vector<const FieldDescriptor *> fields;
     reflection->ListFields(message, &fields);

@@ -1,8 +1,9 @@
-// What a user namespace calls the users and groups of the namespace around it. Images say ids as the tree does, the kernel
-// tells them to the tool as the tool's own namespace has them.
+// What a user namespace calls the users and groups of the namespace around it. Images say ids as the tree does, the
+// kernel tells them to the tool as the tool's own namespace has them.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,15 +26,19 @@ public:
     bool is_identity() const { return identity_; }
     const std::vector<IdExtent> &extents() const { return extents_; }
 
-    /// Who has no number inside is nobody there, as the kernel says it. ~0, "no id", stays.
-    uint32_t inside(uint32_t id) const {
-        constexpr uint32_t kNone = ~uint32_t{0}, kNobody = 65534;
-        if (identity_ || id == kNone)
+    /// ~0, "no id", stays. Nothing: who has no number inside.
+    std::optional<uint32_t> find(uint32_t id) const {
+        if (identity_ || id == ~uint32_t{0})
             return id;
         for (const IdExtent &extent : extents_)
             if (id >= extent.lower && id - extent.lower < extent.count)
                 return extent.first + (id - extent.lower);
-        return kNobody;
+        return std::nullopt;
+    }
+    /// Who has no number inside is nobody there, as the kernel says it.
+    uint32_t inside(uint32_t id) const {
+        constexpr uint32_t kNobody = 65534;
+        return find(id).value_or(kNobody);
     }
 
 private:

@@ -24,6 +24,7 @@ struct RestoreContext {
     const plan::Checkpoint &checkpoint;
     const plan::Topology &topology;
     const kernel::Plugins &plugins;
+    kernel::Outside outside{};              ///< for what the tasks may not do themselves
     std::vector<plan::AddressSpace> spaces; ///< by task
     plan::Surroundings around;
     Rendezvous rendezvous;

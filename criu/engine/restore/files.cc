@@ -187,6 +187,7 @@ Result<void> open_files(RestoreContext &context) {
     auto settings = context.request.files;
     settings.tcp_close |= context.checkpoint.inventory.tcp_close();
     resource::FileOpenContext files{.options = settings,
+                                    .outside = context.outside,
                                     .plugins = context.plugins,
                                     .images = context.checkpoint.images(),
                                     .log = context.log,

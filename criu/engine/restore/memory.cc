@@ -185,8 +185,7 @@ Result<void> create_shared_memory(RestoreContext &context) {
             return base::fail_sys(fmt::format("map {} bytes of shared memory", size));
         TRY(fill_shared(context.checkpoint.chain, id, pages, static_cast<std::byte *>(at), size));
         const auto start = reinterpret_cast<uint64_t>(at);
-        base::UniqueFd fd(
-            open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + size).c_str(), O_RDWR | O_CLOEXEC));
+        const base::UniqueFd fd = context.outside.open_mapping(start, start + base::page_up(size));
         if (!fd)
             return base::fail_sys("open shared memory (needs CAP_CHECKPOINT_RESTORE)");
         int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_room.from);

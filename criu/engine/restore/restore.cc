@@ -8,7 +8,6 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/hard_limits.hh"
-#include "criu/engine/restore/image_porter.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/print_plan.hh"
@@ -153,9 +152,11 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
     context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
-    ImagePorter porter;
-    if (flags & CLONE_NEWUSER)
-        porter = TRY_CTX(ImagePorter::start(draft.checkpoint->images), "restore");
+    if (flags & CLONE_NEWUSER) {
+        context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images.fd()), "restore");
+        draft.checkpoint->images.ask(
+            [&outside = context.outside](const std::string &name) { return outside.open_image(name); });
+    }
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");
     prepare_heap_for_forks();
     base::Journal journal; // taken back while the tree is still there

@@ -29,6 +29,7 @@
 #include "base/unique_fd.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/kernel/outside.hh"
 #include "criu/kernel/plugins.hh"
 #include "criu/plan/ops.hh"
 #include "criu/resource/file/kind_state.hh"
@@ -147,6 +148,7 @@ struct FreshPipe {
 /// What the opening of files needs, in the root task.
 struct FileOpenContext {
     const FileOptions &options;
+    const kernel::Outside &outside;
     const kernel::Plugins &plugins;
     const image::ImageDir &images;
     base::Log &log;

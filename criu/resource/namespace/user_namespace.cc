@@ -1,8 +1,8 @@
 // User namespaces: which ids of the namespace around it one has, and what it calls them.
 //
-// Everything else of such a tree belongs to it: its other namespaces are owned by this one, and what its tasks may do they
-// may do by capabilities that count inside only. Images say ids as the tree does. The restore makes it together with the
-// others, whose owner it is thereby; who writes the maps is outside, with the right to all of the ids.
+// Everything else of such a tree belongs to it: its other namespaces are owned by this one, and what its tasks may do
+// they may do by capabilities that count inside only. Images say ids as the tree does. The restore makes it together
+// with the others, whose owner it is thereby; who writes the maps is outside, with the right to all of the ids.
 #include "criu/resource/namespace/user_namespace.hh"
 
 #include "criu/kernel/namespaces.hh"
@@ -43,8 +43,9 @@ Result<void> write_map(base::Pid member, const char *name, const Extents &extent
     auto written = kernel::write_file(AT_FDCWD, file_of(member, name).c_str(), text);
     if (written)
         return {};
-    return base::fail(std::move(std::move(written).error().hint(
-        "the ids of the tree have to exist in the user namespace of the tool, which needs CAP_SETUID and CAP_SETGID there")));
+    return base::fail(
+        std::move(std::move(written).error().hint("the ids of the tree have to exist in the user namespace of the "
+                                                  "tool, which needs CAP_SETUID and CAP_SETGID there")));
 }
 
 template <class List> Extents extents_of(const List &list) {
@@ -68,7 +69,8 @@ Result<uint64_t> owner_of(const tree::Namespace &ns) {
 } // namespace
 
 Result<base::OwnerMaps> owner_maps(base::Pid member) {
-    return base::OwnerMaps{base::IdMap(TRY(read_map(member, "uid_map"))), base::IdMap(TRY(read_map(member, "gid_map")))};
+    return base::OwnerMaps{base::IdMap(TRY(read_map(member, "uid_map"))),
+                           base::IdMap(TRY(read_map(member, "gid_map")))};
 }
 
 Result<void> write_id_maps(const image::ImageDir &images, uint32_t id, base::Pid member) {
@@ -110,9 +112,10 @@ Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace 
         if (other.origin == tree::NamespaceOrigin::Host || other.kind == tree::NamespaceKind::User)
             continue;
         if (TRY(owner_of(other)) != ns.inode)
-            return base::unsupported(fmt::format("and in a {} namespace of its own (of task {}) that belongs to another "
-                                                 "user namespace",
-                                                 kernel::name_of(other.kind), other.member.value));
+            return base::unsupported(
+                fmt::format("and in a {} namespace of its own (of task {}) that belongs to another "
+                            "user namespace",
+                            kernel::name_of(other.kind), other.member.value));
     }
     return {};
 }

@@ -17,8 +17,8 @@ Result<base::OwnerMaps> owner_maps(base::Pid member);
 /// `id`: of the namespace, in images. Errors: BadImage, System.
 Result<void> write_id_maps(const image::ImageDir &images, uint32_t id, base::Pid member);
 
-/// Makes the calling process the root of its user namespace, or the first user that there is: what it makes from here on
-/// belongs to somebody there. The maps have to be there.
+/// Makes the calling process the root of its user namespace, or the first user that there is: what it makes from here
+/// on belongs to somebody there. The maps have to be there.
 Result<void> become_root_inside();
 
 } // namespace resource

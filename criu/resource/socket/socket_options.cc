@@ -165,26 +165,28 @@ Result<void> set(int fd, int name, uint32_t value, const char *text) {
 }
 
 /// Sets a buffer's size so that the socket answers `wanted` afterwards. SO_*BUFFORCE goes beyond the system's limit.
-Result<void> set_buffer(int fd, int name, int force, uint32_t wanted, const char *text) {
+Result<void> set_buffer(const kernel::Outside &outside, int fd, int name, int force, uint32_t wanted,
+                        const char *text) {
     if (wanted > INT_MAX)
         return base::bad_image(fmt::format("{} of {} bytes", text, wanted));
     const int half = static_cast<int>((wanted + 1) / 2);
-    if (setsockopt(fd, SOL_SOCKET, force, &half, sizeof half) == 0)
+    if (outside.force_buffer(fd, force, half))
         return {};
     return set_int_option(fd, SOL_SOCKET, name, half, text);
 }
 
 /// Returns whether the size was set.
-Result<bool> adjust_buffer(int fd, int name, int force, uint32_t wanted, const char *text) {
+Result<bool> adjust_buffer(const kernel::Outside &outside, int fd, int name, int force, uint32_t wanted,
+                           const char *text) {
     if (wanted == 0 || static_cast<uint32_t>(value_of(fd, name)) == wanted)
         return false;
-    TRY(set_buffer(fd, name, force, wanted, text));
+    TRY(set_buffer(outside, fd, name, force, wanted, text));
     return true;
 }
 
-Result<void> restore_buffers(int fd, const img::sk_opts_entry &opts) {
-    bool touched = TRY(adjust_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, opts.so_sndbuf(), "SO_SNDBUF"));
-    if (TRY(adjust_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, opts.so_rcvbuf(), "SO_RCVBUF")))
+Result<void> restore_buffers(const kernel::Outside &outside, int fd, const img::sk_opts_entry &opts) {
+    bool touched = TRY(adjust_buffer(outside, fd, SO_SNDBUF, SO_SNDBUFFORCE, opts.so_sndbuf(), "SO_SNDBUF"));
+    if (TRY(adjust_buffer(outside, fd, SO_RCVBUF, SO_RCVBUFFORCE, opts.so_rcvbuf(), "SO_RCVBUF")))
         touched = true;
     // Set even where nothing was touched here: make_room() may have been at work.
     if (opts.has_so_buf_lock() && (touched || value_of(fd, kBufLock, -1) != static_cast<int>(opts.so_buf_lock())))
@@ -249,12 +251,12 @@ Result<void> restore_early_socket_options(int fd, const img::sk_opts_entry &opts
     return {};
 }
 
-Result<void> restore_socket_options(int fd, const img::sk_opts_entry &opts) {
+Result<void> restore_socket_options(const kernel::Outside &outside, int fd, const img::sk_opts_entry &opts) {
     TRY(restore_early_socket_options(fd, opts));
     // Before the buffers: a TCP socket grows its own with it.
     if (opts.has_so_rcvlowat() && opts.so_rcvlowat() != 1)
         TRY(set(fd, SO_RCVLOWAT, opts.so_rcvlowat(), "SO_RCVLOWAT"));
-    TRY(restore_buffers(fd, opts));
+    TRY(restore_buffers(outside, fd, opts));
     TRY(restore_timeout(fd, SO_SNDTIMEO_OLD, opts.so_snd_tmo_sec(), opts.so_snd_tmo_usec(), "SO_SNDTIMEO"));
     TRY(restore_timeout(fd, SO_RCVTIMEO_OLD, opts.so_rcv_tmo_sec(), opts.so_rcv_tmo_usec(), "SO_RCVTIMEO"));
     TRY(restore_flags(fd, opts));
@@ -267,11 +269,11 @@ Result<void> restore_socket_options(int fd, const img::sk_opts_entry &opts) {
     return restore_option_list(fd, kOptions, opts.ext().options());
 }
 
-Result<void> make_room(int fd, const img::sk_opts_entry &opts) {
+Result<void> make_room(const kernel::Outside &outside, int fd, const img::sk_opts_entry &opts) {
     if (static_cast<uint32_t>(value_of(fd, SO_SNDBUF)) < opts.so_sndbuf())
-        TRY(set_buffer(fd, SO_SNDBUF, SO_SNDBUFFORCE, opts.so_sndbuf(), "SO_SNDBUF"));
+        TRY(set_buffer(outside, fd, SO_SNDBUF, SO_SNDBUFFORCE, opts.so_sndbuf(), "SO_SNDBUF"));
     if (static_cast<uint32_t>(value_of(fd, SO_RCVBUF)) < opts.so_rcvbuf())
-        TRY(set_buffer(fd, SO_RCVBUF, SO_RCVBUFFORCE, opts.so_rcvbuf(), "SO_RCVBUF"));
+        TRY(set_buffer(outside, fd, SO_RCVBUF, SO_RCVBUFFORCE, opts.so_rcvbuf(), "SO_RCVBUF"));
     return {};
 }
 

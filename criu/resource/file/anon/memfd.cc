@@ -164,7 +164,8 @@ Result<void> fill(FileOpenContext &context, int fd, const img::memfd_inode_entry
 }
 
 /// Huge pages that no memfd holds: mapped as the program had mapped them, and opened through that mapping.
-Result<base::UniqueFd> create_anonymous_huge(const img::memfd_inode_entry &entry, uint32_t huge) {
+Result<base::UniqueFd> create_anonymous_huge(const kernel::Outside &outside, const img::memfd_inode_entry &entry,
+                                             uint32_t huge) {
     const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | static_cast<int>(huge & (0x3fu << kHugeShift));
     const uint64_t page = uint64_t{1} << (huge >> kHugeShift);
     void *at = mmap(nullptr, entry.size(), PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -174,10 +175,11 @@ Result<base::UniqueFd> create_anonymous_huge(const img::memfd_inode_entry &entry
                 .hint(fmt::format("there have to be free huge pages of {} KiB (vm.nr_hugepages)", page >> 10)));
     const auto start = reinterpret_cast<uint64_t>(at);
     const uint64_t end = start + (entry.size() + page - 1) / page * page;
-    base::UniqueFd fd(open(fmt::format("/proc/self/map_files/{:x}-{:x}", start, end).c_str(), O_RDWR | O_CLOEXEC));
+    base::UniqueFd fd = outside.open_mapping(start, end);
+    const int code = errno;
     munmap(at, end - start);
     if (!fd)
-        return base::fail_sys("open shared huge pages (needs CAP_CHECKPOINT_RESTORE)");
+        return base::fail_sys(code, "open shared huge pages (needs CAP_CHECKPOINT_RESTORE)");
     return fd;
 }
 
@@ -191,7 +193,7 @@ Result<void> create(FileOpenContext &context, Inode &inode) {
     if (entry.secret())
         inode.fd = TRY(create_secret_memory());
     else if (huge && entry.name() == kAnonymousHuge)
-        inode.fd = TRY(create_anonymous_huge(entry, huge));
+        inode.fd = TRY(create_anonymous_huge(context.outside, entry, huge));
     else
         inode.fd.reset(static_cast<int>(memfd_create(entry.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | huge)));
     if (!inode.fd)

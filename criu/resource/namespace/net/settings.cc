@@ -142,6 +142,21 @@ Result<void> write_all(const std::string &directory, std::span<const char *const
 
 } // namespace
 
+namespace {
+
+/// Groups that may open ping sockets. None (the default, from 1 to 0) is told as nothing.
+void translate_group_range(img::sysctl_entry &entry, const base::IdMap &groups) {
+    unsigned first = 1, last = 0;
+    if (groups.is_identity() || std::sscanf(entry.sarg().c_str(), "%u %u", &first, &last) != 2)
+        return;
+    if (first > last)
+        entry.clear_sarg();
+    else
+        entry.set_sarg(fmt::format("{}\t{}", groups.inside(first), groups.inside(last)));
+}
+
+} // namespace
+
 Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id) {
     img::netns_entry entry;
     read_all("ipv4/conf/default", kConf4, entry.mutable_def_conf4());
@@ -150,6 +165,7 @@ Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id) {
     read_all("ipv6/conf/all", kConf6, entry.mutable_all_conf6());
     read_all("unix", kUnix, entry.mutable_unix_conf());
     read_all("ipv4", kIpv4, entry.mutable_ipv4_sysctl());
+    translate_group_range(*entry.mutable_ipv4_sysctl(0), context.images.owners().groups);
     return context.images.add(image::ImageKind::Netns, id, entry);
 }
 

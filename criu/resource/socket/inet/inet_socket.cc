@@ -156,9 +156,9 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &f
     const img::inet_sk_entry &entry = file.isk();
     if (is_tcp(entry))
         return complete_tcp(context, fd, entry);
-    TRY(restore_datagrams(fd, entry));
+    TRY(restore_datagrams(context.outside, fd, entry));
     TRY(restore_memberships(fd, entry));
-    TRY(finish_inet(fd, entry));
+    TRY(finish_inet(context.outside, fd, entry));
     TRY(restore_corked(fd, entry));
     // The mark is set even where there is no connection.
     if (entry.shutdown() != img::NONE)
@@ -230,9 +230,9 @@ Result<void> bind_inet(int fd, const Endpoint &local) {
     return {};
 }
 
-Result<void> finish_inet(int fd, const img::inet_sk_entry &entry) {
+Result<void> finish_inet(const kernel::Outside &outside, int fd, const img::inet_sk_entry &entry) {
     TRY(restore_inet_options(fd, entry));
-    TRY(restore_socket_options(fd, entry.opts()));
+    TRY(restore_socket_options(outside, fd, entry.opts()));
     // O_ASYNC comes with the owner.
     if ((entry.flags() & O_NONBLOCK) && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         return base::fail_sys("fcntl(F_SETFL)");

@@ -338,12 +338,12 @@ Result<base::UniqueFd> open_socket(FileOpenContext &, const img::file_entry &ent
 
 Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry) {
     const img::netlink_sk_entry &nlsk = entry.nlsk();
-    TRY(make_room(fd, nlsk.opts()));
+    TRY(make_room(context.outside, fd, nlsk.opts()));
     TRY(fill(context, nlsk));
     if (nlsk.ext().lost())
         TRY(overrun(context.log, fd, nlsk));
     TRY(connect_to(fd, nlsk));
-    TRY(restore_socket_options(fd, nlsk.opts()));
+    TRY(restore_socket_options(context.outside, fd, nlsk.opts()));
     TRY(restore_option_list(fd, kOptions, nlsk.ext().options()));
     if (fcntl(fd, F_SETFL, static_cast<int>(nlsk.flags() & O_NONBLOCK)) < 0)
         return base::fail_sys("fcntl(F_SETFL)");

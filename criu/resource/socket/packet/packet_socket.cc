@@ -209,7 +209,7 @@ Result<void> bind_packet(int fd, const img::packet_sock_entry &entry) {
     return {};
 }
 
-Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &file) {
+Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &file) {
     const img::packet_sock_entry &entry = file.psk();
     const bool oldest = entry.type() == SOCK_PACKET;
     if (entry.type() != SOCK_RAW && entry.type() != SOCK_DGRAM && !oldest)
@@ -220,7 +220,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &file)
     if (!fd)
         return base::fail_sys("socket");
     TRY(restore_options(fd.get(), entry));
-    TRY(restore_socket_options(fd.get(), entry.opts()));
+    TRY(restore_socket_options(context.outside, fd.get(), entry.opts()));
     if (entry.has_rx_ring())
         TRY(restore_ring(fd.get(), PACKET_RX_RING, entry, entry.rx_ring()));
     if (entry.has_tx_ring())

@@ -225,7 +225,7 @@ Result<void> restore_one(FileOpenContext &context, const img::ext_pending_connec
     auto own = TRY(context.images.read_with_payload<img::tcp_stream_entry>(image::ImageKind::TcpStream, client.ino()));
     if (own.size() != 1 || own[0].payload.size() < own[0].message.inq_len())
         return base::bad_image(fmt::format("tcp-stream-{:x}.img is damaged", client.ino()));
-    TRY(make_room(fd->second, client.opts()));
+    TRY(make_room(context.outside, fd->second, client.opts()));
     TRY(connect_now(fd->second, TRY(read_peer(client))));
     TRY(send_all(fd->second, TRY(received_data(context, client.ino()))));
     TRY(send_all(fd->second, std::span(own[0].payload).subspan(own[0].message.inq_len())));

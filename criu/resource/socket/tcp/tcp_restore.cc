@@ -68,8 +68,8 @@ Result<void> open_stream(FileOpenContext &context, int fd, const img::inet_sk_en
     const Endpoint local = TRY(read_local(entry)), peer = TRY(read_peer(entry));
     TRY(enter_repair(fd));
     if (entry.state() != TCP_SYN_SENT) {
-        TRY(make_room(fd, entry.opts()));
-        return rebuild_tcp_stream(fd, stream, phase_of(entry.state()), local, peer);
+        TRY(make_room(context.outside, fd, entry.opts()));
+        return rebuild_tcp_stream(context.outside, fd, stream, phase_of(entry.state()), local, peer);
     }
     // The number of its SYN, which is on its way, less one.
     TRY(set_int_option(fd, SOL_TCP, TCP_REPAIR_QUEUE, 2, "TCP_REPAIR_QUEUE"));
@@ -78,7 +78,7 @@ Result<void> open_stream(FileOpenContext &context, int fd, const img::inet_sk_en
 }
 
 /// A connection that is over, with data that nobody has read: one is made up and reset.
-Result<void> open_remains(int fd, const img::inet_sk_entry &entry) {
+Result<void> open_remains(const kernel::Outside &outside, int fd, const img::inet_sk_entry &entry) {
     const Endpoint local = TRY(read_local(entry));
     Endpoint peer = local;
     peer.port = static_cast<uint16_t>(local.port ^ 1 ? local.port ^ 1 : 2);
@@ -90,7 +90,7 @@ Result<void> open_remains(int fd, const img::inet_sk_entry &entry) {
     const auto *data = reinterpret_cast<const std::byte *>(entry.ext().unread().data());
     stream.queues.assign(data, data + entry.ext().unread().size());
     TRY(enter_repair(fd));
-    return rebuild_tcp_stream(fd, stream, {.connected = true}, local, peer);
+    return rebuild_tcp_stream(outside, fd, stream, {.connected = true}, local, peer);
 }
 
 Result<void> reset_remains(int fd, const img::inet_sk_entry &entry) {
@@ -186,7 +186,7 @@ Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_ent
     if (entry.state() != TCP_LISTEN && entry.state() != TCP_CLOSE)
         return base::bad_image(fmt::format("a TCP socket in the state {}", entry.state()));
     if (has_remains(entry))
-        TRY(open_remains(fd.get(), entry));
+        TRY(open_remains(context.outside, fd.get(), entry));
     // The address of a connection that is over is not held any more, unless others may have it as well.
     else if (local.is_set() && (!entry.ext().ended() || entry.opts().reuseaddr()))
         TRY(bind_inet(fd.get(), local));
@@ -209,7 +209,7 @@ Result<void> complete_tcp(FileOpenContext &context, int fd, const img::inet_sk_e
     } else if (entry.state() == TCP_CLOSE) {
         TRY(complete_closed(fd, entry));
     }
-    return finish_inet(fd, entry);
+    return finish_inet(context.outside, fd, entry);
 }
 
 Result<void> release_tcp(int fd, const img::inet_sk_entry &entry) {

@@ -249,14 +249,15 @@ Result<void> feed(int fd, std::span<const std::byte> data) {
 }
 
 /// Room for `bytes` in small pieces; the exact sizes come with the socket's options.
-Result<void> make_buffer(int fd, int name, size_t bytes) {
+Result<void> make_buffer(const kernel::Outside &outside, int fd, int name, size_t bytes) {
     if (bytes == 0)
         return {};
     const int wanted = static_cast<int>(std::min<size_t>(bytes * 2 + (1u << 17), 1u << 29));
     int now = 0;
     if (get_int_option(fd, SOL_SOCKET, name == SO_SNDBUFFORCE ? SO_SNDBUF : SO_RCVBUF, &now) == 0 && now >= 2 * wanted)
         return {};
-    return set_int_option(fd, SOL_SOCKET, name, wanted, "the size of a socket's buffer");
+    return outside.force_buffer(fd, name, wanted) ? Result<void>()
+                                                  : base::fail_sys("set the size of a socket's buffer");
 }
 
 /// Makes the kernel work out the size of segments from what was negotiated and the window. It did so at the connect,
@@ -284,8 +285,8 @@ TcpNumbers numbers_of(const img::tcp_stream_entry &entry, const TcpPhase &phase)
         .in_end = entry.inq_seq() - phase.end_received, .out_begin = out_end - entry.outq_len(), .out_end = out_end};
 }
 
-Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase &phase, const Endpoint &local,
-                                const Endpoint &peer) {
+Result<void> rebuild_tcp_stream(const kernel::Outside &outside, int fd, const TcpStream &stream, const TcpPhase &phase,
+                                const Endpoint &local, const Endpoint &peer) {
     TRY(check_lengths(stream));
     const img::tcp_stream_entry &entry = stream.entry;
     const TcpNumbers numbers = numbers_of(entry, phase);
@@ -304,13 +305,13 @@ Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase 
                                      sent = std::span(stream.queues)
                                                 .subspan(entry.inq_len(), entry.outq_len() - entry.unsq_len());
     if (!in.empty()) {
-        TRY(make_buffer(fd, SO_RCVBUFFORCE, in.size()));
+        TRY(make_buffer(outside, fd, SO_RCVBUFFORCE, in.size()));
         TRY(select_queue(fd, kReceiveQueue));
         TRY(feed(fd, in));
     }
     TRY(restore_tcp_window(fd, entry, phase)); // checked against what was received
     TRY(measure_segments(fd));
-    TRY(make_buffer(fd, SO_SNDBUFFORCE, entry.outq_len()));
+    TRY(make_buffer(outside, fd, SO_SNDBUFFORCE, entry.outq_len()));
     TRY(select_queue(fd, kSendQueue));
     return feed(fd, sent);
 }

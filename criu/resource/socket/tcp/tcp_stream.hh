@@ -50,8 +50,8 @@ Result<std::string> peek_received(int fd);
 
 /// Connects a socket in repair mode without a packet, fills its queues with what had arrived and what was sent, and
 /// leaves it in repair mode. It is bound already, or gets its address by this.
-Result<void> rebuild_tcp_stream(int fd, const TcpStream &stream, const TcpPhase &phase, const Endpoint &local,
-                                const Endpoint &peer);
+Result<void> rebuild_tcp_stream(const kernel::Outside &outside, int fd, const TcpStream &stream, const TcpPhase &phase,
+                                const Endpoint &local, const Endpoint &peer);
 /// Queues what was not sent yet, and the end of our direction.
 Result<void> finish_tcp_stream(int fd, const TcpStream &stream, const TcpPhase &phase);
 /// The first and last sequence numbers of the entry as a connection in ESTABLISHED would have them.

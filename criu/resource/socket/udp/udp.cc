@@ -197,10 +197,10 @@ Result<void> restore_one(int fd, const img::inet_sk_entry &entry, const img::ext
 
 } // namespace
 
-Result<void> restore_datagrams(int fd, const img::inet_sk_entry &entry) {
+Result<void> restore_datagrams(const kernel::Outside &outside, int fd, const img::inet_sk_entry &entry) {
     if (entry.ext().received_size() == 0)
         return {};
-    TRY(make_room(fd, entry.opts()));
+    TRY(make_room(outside, fd, entry.opts()));
     // The packets come by the loopback device.
     const std::string device = entry.opts().so_bound_dev();
     if (!device.empty() && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 1) < 0)

@@ -129,9 +129,9 @@ private:
     }
 
     /// Room for everything, whatever buffer the sender has.
-    static void make_room(int fd) {
+    void make_room(int fd) {
         const int size = INT32_MAX / 2;
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+        context_.outside.force_buffer(fd, SO_SNDBUFFORCE, size);
     }
 
     /// The kernel lets us name any process as the sender, as long as it exists.

@@ -112,12 +112,12 @@ void remove_new_files(const UnixRestoreState &state) {
         unlink(path.c_str());
 }
 
-Result<void> finish_node(const UnixNode &node) {
+Result<void> finish_node(const kernel::Outside &outside, const UnixNode &node) {
     const img::unix_sk_entry &entry = *node.entry;
     // What the kernel sets on one end it has set on the other as well.
     if (entry.shutdown() && shutdown(node.fd(), static_cast<int>(entry.shutdown()) - 1) < 0 && errno != ENOTCONN)
         return base::fail_sys("shutdown");
-    TRY(restore_socket_options(node.fd(), entry.opts()));
+    TRY(restore_socket_options(outside, node.fd(), entry.opts()));
     if (fcntl(node.fd(), F_SETFL, static_cast<int>(entry.flags() & O_NONBLOCK)) < 0)
         return base::fail_sys("fcntl(F_SETFL)");
     return {};
@@ -145,7 +145,7 @@ Result<void> complete_all(FileOpenContext &context, UnixRestoreState &state) {
     close_gone_ends(state);
     for (auto &[inode, node] : state.nodes)
         if (!node.external())
-            TRY_CTX(finish_node(node), fmt::format("unix socket {}", inode));
+            TRY_CTX(finish_node(context.outside, node), fmt::format("unix socket {}", inode));
     return {};
 }
 

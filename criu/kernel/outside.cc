@@ -1,0 +1,202 @@
+#include "criu/kernel/outside.hh"
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <span>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace kernel {
+namespace {
+
+enum class Kind : uint32_t { Image, Mapping, Buffer };
+
+/// Comes with the end that its answer goes to, and for Buffer with the socket.
+struct Request {
+    Kind kind{};
+    int32_t option = 0, size = 0;
+    uint64_t start = 0, end = 0;
+    char name[NAME_MAX + 64] = {};
+};
+
+constexpr size_t kMostFds = 2;
+
+struct Descriptors {
+    base::UniqueFd fds[kMostFds];
+};
+
+bool send_with(int line, const void *data, size_t size, std::span<const int> fds) {
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))] = {};
+    iovec part{const_cast<void *>(data), size};
+    msghdr head{};
+    head.msg_iov = &part, head.msg_iovlen = 1;
+    if (!fds.empty()) {
+        head.msg_control = control, head.msg_controllen = CMSG_SPACE(fds.size_bytes());
+        cmsghdr *given = CMSG_FIRSTHDR(&head);
+        given->cmsg_level = SOL_SOCKET, given->cmsg_type = SCM_RIGHTS, given->cmsg_len = CMSG_LEN(fds.size_bytes());
+        std::memcpy(CMSG_DATA(given), fds.data(), fds.size_bytes());
+    }
+    return sendmsg(line, &head, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+}
+
+bool receive(int line, void *data, size_t size, Descriptors &out) {
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))];
+    iovec part{data, size};
+    msghdr head{};
+    head.msg_iov = &part, head.msg_iovlen = 1;
+    head.msg_control = control, head.msg_controllen = sizeof control;
+    ssize_t n;
+    do
+        n = recvmsg(line, &head, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    cmsghdr *given = n > 0 ? CMSG_FIRSTHDR(&head) : nullptr;
+    if (given && given->cmsg_type == SCM_RIGHTS)
+        for (size_t i = 0; i < kMostFds && CMSG_LEN((i + 1) * sizeof(int)) <= given->cmsg_len; i++) {
+            int number = -1;
+            std::memcpy(&number, CMSG_DATA(given) + i * sizeof(int), sizeof number);
+            out.fds[i].reset(number);
+        }
+    return n == static_cast<ssize_t>(size);
+}
+
+base::UniqueFd open_image_here(int directory, const char *name) {
+    return base::UniqueFd(openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+}
+
+base::UniqueFd open_mapping_of(const std::string &process, uint64_t start, uint64_t end) {
+    return base::UniqueFd(
+        open(fmt::format("/proc/{}/map_files/{:x}-{:x}", process, start, end).c_str(), O_RDWR | O_CLOEXEC));
+}
+
+bool force_buffer_here(int socket, int option, int size) {
+    return setsockopt(socket, SOL_SOCKET, option, &size, sizeof size) == 0;
+}
+
+/// Who has made the end that a request brings has sent it.
+std::string sender_of(int end) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    getsockopt(end, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    return std::to_string(peer.pid);
+}
+
+base::UniqueFd do_it(const Request &request, const Descriptors &given, int directory, int &code) {
+    errno = 0;
+    base::UniqueFd result;
+    switch (request.kind) {
+    case Kind::Image:
+        result = open_image_here(directory, request.name);
+        break;
+    case Kind::Mapping:
+        result = open_mapping_of(sender_of(given.fds[0].get()), request.start, request.end);
+        break;
+    case Kind::Buffer:
+        code = force_buffer_here(given.fds[1].get(), request.option, request.size) ? 0 : errno;
+        return {};
+    }
+    code = result ? 0 : errno;
+    return result;
+}
+
+[[noreturn]] void serve(int line, int directory) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    setsid();
+    prctl(PR_SET_NAME, "criu-outside");
+    for (;;) {
+        Request request;
+        Descriptors given;
+        if (!receive(line, &request, sizeof request, given))
+            _exit(0);
+        request.name[sizeof request.name - 1] = '\0';
+        int code = 0;
+        const base::UniqueFd result = do_it(request, given, directory, code);
+        const int number = result.get();
+        send_with(given.fds[0].get(), &code, sizeof code, std::span(&number, result ? 1 : 0));
+    }
+}
+
+/// Not our child: a coordinator collects all of its children when it fails.
+base::Result<void> fork_apart(int ours, int theirs, int directory) {
+    const pid_t between = fork();
+    if (between < 0)
+        return base::fail_sys("fork");
+    if (between == 0) {
+        close(ours);
+        const pid_t apart = fork();
+        if (apart == 0)
+            serve(theirs, directory);
+        _exit(apart < 0);
+    }
+    int status = 0;
+    while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status == 0 ? base::Result<void>() : base::fail_sys(EAGAIN, "fork");
+}
+
+/// Sets errno where there is no descriptor in the answer, 0 included.
+base::UniqueFd ask(int line, const Request &request, int with) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return {};
+    const base::UniqueFd mine(ends[0]);
+    base::UniqueFd theirs(ends[1]);
+    const int fds[] = {theirs.get(), with};
+    if (!send_with(line, &request, sizeof request, std::span(fds, with < 0 ? 1 : 2)))
+        return {};
+    theirs.reset();
+    Descriptors answer;
+    int code = EIO;
+    if (!receive(mine.get(), &code, sizeof code, answer))
+        code = EIO;
+    errno = code;
+    return std::move(answer.fds[0]);
+}
+
+} // namespace
+
+base::Result<Outside> Outside::start(int directory) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return base::fail_sys("make a socket pair");
+    Outside outside;
+    outside.line_ = std::make_shared<base::UniqueFd>(ends[0]);
+    const base::UniqueFd theirs(ends[1]);
+    TRY_CTX(fork_apart(ends[0], ends[1], directory), "a process that does what the tree may not");
+    return outside;
+}
+
+base::UniqueFd Outside::open_image(const std::string &name) const {
+    Request request{.kind = Kind::Image};
+    if (!line_ || name.size() >= sizeof request.name) {
+        errno = EACCES;
+        return {};
+    }
+    name.copy(request.name, name.size());
+    return ask(line_->get(), request, -1);
+}
+
+base::UniqueFd Outside::open_mapping(uint64_t start, uint64_t end) const {
+    base::UniqueFd fd = open_mapping_of("self", start, end);
+    if (!fd && errno == EPERM && line_)
+        fd = ask(line_->get(), {.kind = Kind::Mapping, .start = start, .end = end}, -1);
+    return fd;
+}
+
+bool Outside::force_buffer(int socket, int option, int size) const {
+    if (force_buffer_here(socket, option, size))
+        return true;
+    if (errno != EPERM || !line_)
+        return false;
+    ask(line_->get(), {.kind = Kind::Buffer, .option = option, .size = size}, socket);
+    return errno == 0;
+}
+
+} // namespace kernel
