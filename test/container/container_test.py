@@ -218,7 +218,29 @@ def stays(folder):
     check(mounts_of("self") == ours, "mounts of failed restores are left")
 
 
-def runc(folder):
+def runc_users(folder):
+    """The same with a user namespace: ids are others outside."""
+    first = 100000
+    folder.path.chmod(0o755)
+    for path in [folder.path / "rootfs", *(folder.path / "rootfs").rglob("*")]:
+        os.chown(path, first, first, follow_symlinks=False)
+
+    def change(config):
+        maps = [{"containerID": 0, "hostID": first, "size": 65536}]
+        config["linux"] |= {"uidMappings": maps, "gidMappings": maps}
+        config["linux"]["namespaces"].append({"type": "user"})
+
+    def inspect(pid):
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        check(f"Uid:\t{first}\t{first}" in status, f"another user: {status}")
+        maps = [pathlib.Path(f"/proc/{pid}/{name}").read_text().split() for name in ("uid_map", "gid_map")]
+        check(maps == [["0", str(first), "65536"]] * 2, f"maps: {maps}")
+        check((pathlib.Path(f"/proc/{pid}/root/dev/shm")).stat().st_uid == first, "/dev/shm is somebody else's")
+
+    runc(folder, change, inspect)
+
+
+def runc(folder, change=lambda config: None, inspect=lambda pid: None):
     """runc checkpoint and restore, the container left running and not."""
     bundle, name, state = folder.path, f"criu-test-{os.getpid()}", folder.path / "state"
     must("sh", "-c", f"cd {bundle} && runc spec")
@@ -226,6 +248,7 @@ def runc(folder):
     config["process"]["terminal"] = False
     config["process"]["args"] = ["/bin/sh", "-c", "i=0; while true; do i=$((i + 1)); echo $i $$ $(hostname) > /tmp/log; sleep 0.05; done"]
     config["root"]["readonly"] = False
+    change(config)
     (bundle / "config.json").write_text(json.dumps(config))
     tool = ["runc", "--root", state, "--criu", CRIU]
 
@@ -245,12 +268,15 @@ def runc(folder):
         must(*tool, "checkpoint", "--image-path", images, "--work-path", bundle / "work2", name)
         check(not must(*tool, "list", "-q").strip(), "the container is there after its checkpoint")
         started("restore", "-d", "--image-path", images, "--work-path", bundle / "work3", name)
-        check(json.loads(must(*tool, "state", name))["status"] == "running", "runc does not see it run")
+        state_now = json.loads(must(*tool, "state", name))
+        check(state_now["status"] == "running", "runc does not see it run")
+        inspect(state_now["pid"])
     finally:
         run(*tool, "delete", "-f", name)
 
 
-TESTS = {"a container made by hand": by_hand, "a container that stays, a restore that fails": stays, "runc": runc}
+TESTS = {"a container made by hand": by_hand, "a container that stays, a restore that fails": stays, "runc": runc,
+         "runc with a user namespace": runc_users}
 
 
 def main():

@@ -16,6 +16,10 @@ TEST_CASE("small files of one line", "[parse]") {
     CHECK(parse_timens_offsets("monotonic           -3         5\nboottime            7         0\n") ==
           TimensOffsets{-3, 5, 7, 0});
     CHECK_FALSE(parse_timens_offsets("sundial 1 2\n"));
+    CHECK(parse_id_map("         0     100000       1000\n      1000          0          1\n") ==
+          std::vector<base::IdExtent>{{0, 100000, 1000}, {1000, 0, 1}});
+    CHECK_FALSE(parse_id_map("0 100000\n"));
+    CHECK_FALSE(parse_id_map("0 100000 4294967296\n"));
     CHECK(parse_autogroup("/autogroup-7 nice -3\n") == Autogroup{7, -3});
     CHECK_FALSE(parse_autogroup("/autogroup-7\n"));
     CHECK(parse_number("-1000\n") == -1000);
