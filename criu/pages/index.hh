@@ -1,4 +1,5 @@
-// Where the contents of each page of a memory are: in which directory of a chain, and at which offset of its pages file.
+// Where the contents of each page of a memory are: in which directory of a chain, and at which offset of its pages
+// file.
 //
 // An incremental pagemap says of some pages only "as before": they are looked up by their address in the pagemap of the
 // parent directory, which may say the same again. All of that is resolved once, as the images are loaded; what is left

@@ -153,8 +153,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
     Coordinator coordinator(context);
     if (flags & CLONE_NEWUSER) {
-        context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images.fd()), "restore");
-        draft.checkpoint->images.ask(
+        context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images().fd()), "restore");
+        draft.checkpoint->chain.ask(
             [&outside = context.outside](const std::string &name) { return outside.open_image(name); });
     }
     SysvKeeper segments = TRY_CTX(SysvKeeper::start(checkpoint, log), "restore");

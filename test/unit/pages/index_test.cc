@@ -105,10 +105,12 @@ TEST_CASE("pages of a chain are found where they were saved last", "[pages]") {
 
 TEST_CASE("runs that go on in memory and file are one", "[pages]") {
     test::TempDir dir;
-    write_level(dir.path() / "1", entry(0x100, 2, 4) + entry(0x102, 0, 4) + entry(0x102, 1, 4) + entry(0x103, 1, 6), "abcd");
+    write_level(dir.path() / "1", entry(0x100, 2, 4) + entry(0x102, 0, 4) + entry(0x102, 1, 4) + entry(0x103, 1, 6),
+                "abcd");
     auto opened = open_chain(dir.path() / "1");
     REQUIRE(opened);
-    CHECK(opened->index.runs == std::vector<pages::Run>{{0x100000, 0x103000, 0, 0, false}, {0x103000, 0x104000, 0x3000, 0, true}});
+    CHECK(opened->index.runs ==
+          std::vector<pages::Run>{{0x100000, 0x103000, 0, 0, false}, {0x103000, 0x104000, 0x3000, 0, true}});
 }
 
 TEST_CASE("chains of old, without flags, are read", "[pages]") {

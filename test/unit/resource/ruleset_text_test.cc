@@ -7,8 +7,9 @@ using resource::net::ruleset_without_locks;
 
 namespace {
 
-constexpr const char *kUsers = "table inet t {\n\tchain c {\n\t\ttype filter hook input priority filter; policy accept;\n"
-                               "\t\ttcp dport 22 accept comment \"no include { here\"\n\t}\n}\n";
+constexpr const char *kUsers =
+    "table inet t {\n\tchain c {\n\t\ttype filter hook input priority filter; policy accept;\n"
+    "\t\ttcp dport 22 accept comment \"no include { here\"\n\t}\n}\n";
 
 } // namespace
 
@@ -25,9 +26,10 @@ TEST_CASE("ruleset: the tables of a lock go") {
 }
 
 TEST_CASE("ruleset: the chain of a lock by iptables goes, with the jumps to it") {
-    const std::string lock = "table ip filter {\n\tchain CRIU {\n\t\tmeta mark 0x0000c114 counter packets 0 bytes 0 accept\n"
-                             "\t\tcounter packets 0 bytes 0 drop\n\t}\n\n\tchain INPUT {\n\t\ttype filter hook input "
-                             "priority filter; policy accept;\n\t\tcounter packets 0 bytes 0 jump CRIU\n";
+    const std::string lock =
+        "table ip filter {\n\tchain CRIU {\n\t\tmeta mark 0x0000c114 counter packets 0 bytes 0 accept\n"
+        "\t\tcounter packets 0 bytes 0 drop\n\t}\n\n\tchain INPUT {\n\t\ttype filter hook input "
+        "priority filter; policy accept;\n\t\tcounter packets 0 bytes 0 jump CRIU\n";
     CHECK(ruleset_without_locks(lock + "\t}\n}\n" + kUsers).value() == kUsers);
     const std::string kept = ruleset_without_locks(lock + "\t\ttcp dport 80 drop\n\t}\n}\n").value();
     CHECK(kept.find("CRIU") == std::string::npos);

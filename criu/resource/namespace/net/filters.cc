@@ -148,12 +148,12 @@ Result<void> check_old_tables() {
             const std::string_view name = rest.substr(0, rest.find('\n'));
             rest.remove_prefix(std::min(name.size() + 1, rest.size()));
             if (!name.empty() && TRY(has_rules(tables, name)))
-                return base::fail(
-                    std::move(base::unsupported(fmt::format("the iptables table {} has rules, which are not saved", name))
-                                  .error()
-                                  .hint(fmt::format("turn them into nftables (iptables-save, iptables-restore-translate); "
-                                                    "or {}",
-                                                    kLeaveOut))));
+                return base::fail(std::move(
+                    base::unsupported(fmt::format("the iptables table {} has rules, which are not saved", name))
+                        .error()
+                        .hint(fmt::format("turn them into nftables (iptables-save, iptables-restore-translate); "
+                                          "or {}",
+                                          kLeaveOut))));
         }
     }
     return {};

@@ -119,12 +119,11 @@ Result<void> bring(NamespaceBringContext &context, const Device &device) {
     if (device.peer_ifindex() == device.ifindex() || kind.empty())
         return {}; // lies upon nothing, or is the hook's
     if (const GivenLink *above = find(context.options, device.name(), GivenLink::Way::Above))
-        return kernel::netlink_do(NETLINK_ROUTE,
-                                  creation(device, nullptr, TRY(index_of(above->outside)), context.fd));
-    return base::fail(std::move(
-        base::unsupported(fmt::format("it lies upon a device outside of the tree ({})", kind))
-            .error()
-            .hint(fmt::format("name the host's device with --external macvlan[{}]:DEVICE", device.name()))));
+        return kernel::netlink_do(NETLINK_ROUTE, creation(device, nullptr, TRY(index_of(above->outside)), context.fd));
+    return base::fail(
+        std::move(base::unsupported(fmt::format("it lies upon a device outside of the tree ({})", kind))
+                      .error()
+                      .hint(fmt::format("name the host's device with --external macvlan[{}]:DEVICE", device.name()))));
 }
 
 } // namespace

@@ -95,12 +95,28 @@ struct KnownKind {
 // Whatever is said in the attributes of such a device can be said again when it is made. Not among them: devices whose
 // state is elsewhere (wireguard: keys, by generic netlink; team: a daemon).
 constexpr KnownKind kKnown[] = {
-    {"veth", img::VETH}, {"bridge", img::BRIDGE}, {"macvlan", img::MACVLAN}, {"sit", img::SIT},
-    {"macvtap"},         {"ipvlan"},              {"ipvtap"},                {"dummy"},
-    {"ifb"},             {"vlan"},                {"vxlan"},                 {"geneve"},
-    {"gre"},             {"gretap"},              {"ip6gre"},                {"ip6gretap"},
-    {"ipip"},            {"ip6tnl"},              {"vti"},                   {"vti6"},
-    {"vrf"},             {"bond"},
+    {"veth", img::VETH},
+    {"bridge", img::BRIDGE},
+    {"macvlan", img::MACVLAN},
+    {"sit", img::SIT},
+    {"macvtap"},
+    {"ipvlan"},
+    {"ipvtap"},
+    {"dummy"},
+    {"ifb"},
+    {"vlan"},
+    {"vxlan"},
+    {"geneve"},
+    {"gre"},
+    {"gretap"},
+    {"ip6gre"},
+    {"ip6gretap"},
+    {"ipip"},
+    {"ip6tnl"},
+    {"vti"},
+    {"vti6"},
+    {"vrf"},
+    {"bond"},
 };
 
 /// The hardware address of an IP tunnel is its local end, that of an ipvlan its device's: not to be set.

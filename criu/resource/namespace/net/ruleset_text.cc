@@ -104,7 +104,8 @@ Result<std::vector<Table>> tables_of(std::string_view text) {
             continue;
         if (depth == 0) {
             if (!trim(plain).starts_with("table ") || !plain.contains('{'))
-                return base::bad_image(fmt::format("a ruleset with a line that is no table: {}", trim(line).substr(0, 60)));
+                return base::bad_image(
+                    fmt::format("a ruleset with a line that is no table: {}", trim(line).substr(0, 60)));
             tables.emplace_back();
         }
         tables.back().lines.push_back(line);
