@@ -7,22 +7,24 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <span>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace kernel {
 namespace {
 
-enum class Kind : uint32_t { Image, Mapping, Buffer };
+enum class Kind : uint32_t { Image, Mapping, Mount, Buffer };
 
 /// Comes with the end that its answer goes to, and for Buffer with the socket.
 struct Request {
     Kind kind{};
     int32_t option = 0, size = 0;
     uint64_t start = 0, end = 0;
-    char name[NAME_MAX + 64] = {};
+    char name[PATH_MAX] = {};
 };
 
 constexpr size_t kMostFds = 2;
@@ -74,6 +76,11 @@ base::UniqueFd open_mapping_of(const std::string &process, uint64_t start, uint6
         open(fmt::format("/proc/{}/map_files/{:x}-{:x}", process, start, end).c_str(), O_RDWR | O_CLOEXEC));
 }
 
+base::UniqueFd copy_mount_here(const char *path) {
+    return base::UniqueFd(static_cast<int>(
+        syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT)));
+}
+
 bool force_buffer_here(int socket, int option, int size) {
     return setsockopt(socket, SOL_SOCKET, option, &size, sizeof size) == 0;
 }
@@ -95,6 +102,9 @@ base::UniqueFd do_it(const Request &request, const Descriptors &given, int direc
         break;
     case Kind::Mapping:
         result = open_mapping_of(sender_of(given.fds[0].get()), request.start, request.end);
+        break;
+    case Kind::Mount:
+        result = copy_mount_here(request.name);
         break;
     case Kind::Buffer:
         code = force_buffer_here(given.fds[1].get(), request.option, request.size) ? 0 : errno;
@@ -188,6 +198,15 @@ base::UniqueFd Outside::open_mapping(uint64_t start, uint64_t end) const {
     if (!fd && errno == EPERM && line_)
         fd = ask(line_->get(), {.kind = Kind::Mapping, .start = start, .end = end}, -1);
     return fd;
+}
+
+base::UniqueFd Outside::copy_mount(const std::string &path) const {
+    base::UniqueFd fd = copy_mount_here(path.c_str());
+    Request request{.kind = Kind::Mount};
+    if (fd || !line_ || path.size() >= sizeof request.name)
+        return fd;
+    path.copy(request.name, path.size());
+    return ask(line_->get(), request, -1);
 }
 
 bool Outside::force_buffer(int socket, int option, int size) const {

@@ -25,6 +25,9 @@ public:
     base::UniqueFd open_image(const std::string &name) const;
     /// The file behind a mapping of our own, for reading and writing. On failure nothing, and errno.
     base::UniqueFd open_mapping(uint64_t start, uint64_t end) const;
+    /// A copy of the mount of `path` or of a directory below it, attached nowhere, without what is mounted below: of
+    /// the tool's mounts, where our own copy of them denies the way to it. On failure nothing, and errno.
+    base::UniqueFd copy_mount(const std::string &path) const;
     /// Sets SO_SNDBUFFORCE or SO_RCVBUFFORCE. Returns whether that was allowed; else errno.
     bool force_buffer(int socket, int option, int size) const;
 

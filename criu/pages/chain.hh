@@ -23,6 +23,8 @@ public:
     void ask(const image::ImageDir::Fetch &fetch);
     /// 0 is the newest.
     const image::ImageDir &level(size_t i) const { return levels_[i]; }
+    /// ImageDir::ask() for all levels: what is asked for are paths relative to the newest.
+    void ask(const image::ImageDir::Fetch &fetch);
     const image::ImageDir &newest() const { return levels_.front(); }
 
 private:

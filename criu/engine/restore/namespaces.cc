@@ -106,7 +106,8 @@ Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet
         const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks;
         if (!row.fill || (!own && !continues_clocks))
             continue;
-        resource::NamespaceFillContext fill{.images = context.checkpoint.images(),
+        resource::NamespaceFillContext fill{.outside = context.outside,
+                                            .images = context.checkpoint.images(),
                                             .log = context.log,
                                             .options = context.request.namespaces,
                                             .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,

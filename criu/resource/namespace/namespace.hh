@@ -16,6 +16,7 @@
 #include "base/result.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
+#include "criu/kernel/outside.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/namespace/options.hh"
 #include "criu/tree/facts.hh"
@@ -46,6 +47,7 @@ struct NamespaceCheckContext {
 };
 
 struct NamespaceFillContext {
+    const kernel::Outside &outside;
     const image::ImageDir &images;
     base::Log &log;
     const NamespaceOptions &options;

@@ -56,8 +56,8 @@ Result<void> set_options(int context, std::string_view options) {
     return {};
 }
 
-/// A mounted file system of its own, attached nowhere.
-Result<UniqueFd> make_file_system(const Entry &entry) {
+/// A mounted file system of its own, attached nowhere. `flags`: what it is born with of those of a super block.
+Result<UniqueFd> make_file_system(const Entry &entry, uint32_t flags) {
     const FileSystem *kind = find_file_system(entry.fstype());
     if (!kind)
         return base::unsupported(
@@ -69,8 +69,8 @@ Result<UniqueFd> make_file_system(const Entry &entry) {
         fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
         return fail_with_log(context.get(), "set its source");
     TRY(set_options(context.get(), entry.options()));
-    for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}})
-        if (entry.sb_flags() & flag)
+    for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}, {kReadOnly, "ro"}})
+        if (flags & flag)
             TRY(set_option(context.get(), name));
     if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
         return fail_with_log(context.get(), fmt::format("make a file system of the type {}", kind->name));
@@ -137,8 +137,9 @@ Result<void> set_propagation(int mounted, uint64_t type) {
 
 class Builder {
 public:
-    Builder(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill)
-        : plan_(plan), entries_(entries), fill_(fill), mounts_(plan.steps.size()) {}
+    Builder(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
+            const FillFileSystem &fill)
+        : outside_(outside), plan_(plan), entries_(entries), fill_(fill), mounts_(plan.steps.size()) {}
 
     Result<void> build() {
         // Events of the caller's mounts still come in, ours do not go out.
@@ -166,8 +167,9 @@ private:
     std::string name(size_t step) const { return fmt::format("mount {}", entry(step).mountpoint()); }
 
     Result<void> take_given(size_t i) {
-        mounts_[i] = TRY(clone(AT_FDCWD, plan_.steps[i].path));
-        return {};
+        const std::string &path = plan_.steps[i].path;
+        mounts_[i] = outside_.copy_mount(path);
+        return mounts_[i] ? Result<void>() : base::fail_sys(fmt::format("open_tree({})", path));
     }
 
     Result<void> make_yard() {
@@ -175,8 +177,14 @@ private:
         tmpfs.set_fstype(img::TMPFS);
         tmpfs.set_source("criu");
         tmpfs.set_options("mode=700");
-        yard_ = TRY(make_file_system(tmpfs));
-        TRY_CTX(attach(yard_.get(), AT_FDCWD, plan_.steps.front().path), "the yard");
+        yard_ = TRY(make_file_system(tmpfs, 0));
+        // Any directory will do: the yard goes with the old root. Who is of a user namespace may not see the way to its
+        // own.
+        std::string over = plan_.steps.front().path;
+        for (const char *other : {"/tmp", "/mnt", "/var"})
+            if (access(over.c_str(), F_OK) < 0)
+                over = other;
+        TRY_CTX(attach(yard_.get(), AT_FDCWD, over), "the yard");
         return set_propagation(yard_.get(), MS_PRIVATE);
     }
 
@@ -195,16 +203,21 @@ private:
         return path;
     }
 
+    /// What is to be filled becomes read-only later. All else at once: in a user namespace nobody may change a sysfs.
+    uint32_t born_with(size_t i) const {
+        return entry(i).sb_flags() & (plan_.steps[i].archived ? ~static_cast<uint32_t>(kReadOnly) : ~0u);
+    }
+
     Result<void> make(size_t i) {
         const MountStep &step = plan_.steps[i];
         if (step.origin == Origin::New)
-            mounts_[i] = TRY(make_file_system(entry(i)));
+            mounts_[i] = TRY(make_file_system(entry(i), born_with(i)));
         if (step.origin == Origin::Part)
             mounts_[i] = TRY(clone(mounts_[step.whole].get(), step.path));
         TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));
         if (step.archived)
             TRY(fill_(entry(i), mounts_[i].get()));
-        if (step.origin == Origin::New && entry(i).sb_flags() & kReadOnly)
+        if (step.archived && step.origin == Origin::New && entry(i).sb_flags() & kReadOnly)
             TRY(make_read_only(mounts_[i].get()));
         // A mount that was the caller's goes on receiving from where it did, if it received before.
         if (step.origin == Origin::New || step.origin == Origin::Part || !(entry(i).flags() & kSlave))
@@ -254,6 +267,7 @@ private:
         return {};
     }
 
+    const kernel::Outside &outside_;
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
     const FillFileSystem &fill_;
@@ -263,8 +277,9 @@ private:
 
 } // namespace
 
-Result<void> build_mounts(const MountPlan &plan, const std::vector<Entry> &entries, const FillFileSystem &fill) {
-    return Builder(plan, entries, fill).build();
+Result<void> build_mounts(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
+                          const FillFileSystem &fill) {
+    return Builder(outside, plan, entries, fill).build();
 }
 
 } // namespace resource::mounts

@@ -100,7 +100,7 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
 Result<void> fill(NamespaceFillContext &context) {
     const Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
     const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts));
-    return mounts::build_mounts(plan, entries, [&](const img::mnt_entry &entry, int directory) {
+    return mounts::build_mounts(context.outside, plan, entries, [&](const img::mnt_entry &entry, int directory) {
         return fill_file_system(context, entry, directory);
     });
 }
