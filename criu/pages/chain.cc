@@ -27,7 +27,7 @@ Result<Chain> Chain::open(int dirfd) {
         if (chain.depth() == kMostLevels)
             return base::fail(base::Error(base::ErrorKind::BadImage,
                                           fmt::format("the images build on more than {} others", kMostLevels - 1))
-                                  .hint("join some of them into one with criu merge"));
+                                  .hint("make a full dump now and then, without --prev-images-dir"));
         chain.levels_.push_back(std::move(*next));
         next = TRY_CTX(chain.levels_.back().parent(), name_in_chain(chain.depth() - 1, "parent"));
     }

@@ -19,8 +19,6 @@ public:
     static Result<Chain> open(int dirfd);
 
     size_t depth() const { return levels_.size(); }
-    /// Who opens a file of the chain (a path below the newest directory) for us where we may not.
-    void ask(const image::ImageDir::Fetch &fetch);
     /// 0 is the newest.
     const image::ImageDir &level(size_t i) const { return levels_[i]; }
     /// ImageDir::ask() for all levels: what is asked for are paths relative to the newest.

@@ -336,8 +336,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         TRY(polls.limit(tasks));
     TRY(leave_tree(tree, request));
     if (file_settings.tree_survives)
-        if (const Result<void> left = at_home([&] { return leave_notes(increments, run_id); }); !left)
-            job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", left.error().message()));
+        if (const Result<void> noted = at_home([&] { return leave_notes(increments, run_id); }); !noted)
+            job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", noted.error().message()));
     if (!file_settings.tree_survives)
         notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed

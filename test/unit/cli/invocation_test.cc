@@ -210,7 +210,8 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
 }
 
 TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
-    CHECK(error_of({"dump", "-t", "1", "--allow-uprobes"}) == "--allow-uprobes is not supported yet: tasks under uprobes");
+    CHECK(error_of({"dump", "-t", "1", "--allow-uprobes"}) ==
+          "--allow-uprobes is not supported yet: tasks under uprobes");
     CHECK(load({"dump", "-t", "1", "--allow-uprobes"}).error().kind() == base::ErrorKind::Unsupported);
     CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));

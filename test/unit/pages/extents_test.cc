@@ -47,7 +47,8 @@ TEST_CASE("every split of a set is found again", "[pages]") {
 
 TEST_CASE("only what is unchanged and covered is left to the parent", "[pages]") {
     const std::vector<dump::PageRun> runs{{pages_of(10, 20), true, true}, {pages_of(20, 24), false, false}};
-    const auto out = dump::without_parents_pages(runs, {pages_of(12, 15), pages_of(18, 30)}, {pages_of(0, 14), pages_of(19, 22)});
+    const auto out =
+        dump::without_parents_pages(runs, {pages_of(12, 15), pages_of(18, 30)}, {pages_of(0, 14), pages_of(19, 22)});
     std::vector<std::pair<Extent, bool>> found;
     for (const dump::PageRun &run : out)
         found.emplace_back(run.extent, run.in_parent);
