@@ -277,9 +277,9 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
         return base::bad_image(
             fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));
     if (inventory->has_pre_dump_mode())
-        return base::fail(
-            base::Error(base::ErrorKind::BadImage, "the directory holds a pre-dump: only memory, and no processes")
-                .hint("name the directory of the dump that followed with -D"));
+        return base::fail(base::Error(base::ErrorKind::BadImage,
+                                      "inventory.img is that of a pre-dump: there is only memory, and no processes")
+                              .hint("name the directory of the dump that followed with -D"));
     checkpoint.inventory = std::move(*inventory);
     const auto tree = TRY(checkpoint.images().read<img::pstree_entry>(ImageKind::Pstree));
     TRY(check_ids(tree));
