@@ -1,11 +1,11 @@
 // The conversation with the agent: requests and replies over its socket, batches through its memory.
+#include "base/fd_message.hh"
 #include "compel/injection.hh"
 #include "compel/patience.hh"
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <optional>
 #include <poll.h>
 #include <sys/socket.h>
@@ -55,21 +55,7 @@ Result<int64_t> Injection::read_reply(std::span<const ThreadRun> working) {
 
 Result<void> Injection::send(agent::Command command, int fd) {
     agent::Request request{command, 0};
-    iovec iov{&request, sizeof request};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-    msghdr msg{};
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    if (fd >= 0) {
-        msg.msg_control = control;
-        msg.msg_controllen = sizeof control;
-        cmsghdr *head = CMSG_FIRSTHDR(&msg);
-        head->cmsg_level = SOL_SOCKET;
-        head->cmsg_type = SCM_RIGHTS;
-        head->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-    }
-    if (sendmsg(socket_.get(), &msg, MSG_NOSIGNAL) < 0)
+    if (base::send_with_fds(socket_.get(), &request, sizeof request, std::span(&fd, fd < 0 ? 0 : 1)) < 0)
         return base::fail(base::ErrorKind::Died, "the task died");
     return {};
 }

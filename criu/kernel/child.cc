@@ -1,8 +1,10 @@
 #include "criu/kernel/child.hh"
 
 #include "base/guarded.hh"
+#include "base/unique_fd.hh"
 
 #include <csignal>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -57,6 +59,32 @@ Result<void> run_to_end(const std::function<Result<void>()> &body) {
         return base::fail_sys("clone");
     wait_for(pid, __WALL);
     return std::move(call.outcome);
+}
+
+Result<base::Pid> fork_apart(const std::function<void()> &body) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return base::fail_sys("pipe");
+    base::UniqueFd read_end(ends[0]), write_end(ends[1]);
+    const pid_t between = fork();
+    if (between < 0)
+        return base::fail_sys("fork");
+    if (between == 0) {
+        setsid(); // not the caller's terminal either, nor can it get one by opening it
+        const pid_t apart = fork();
+        if (apart == 0) {
+            read_end.reset();
+            write_end.reset();
+            body();
+            _exit(0);
+        }
+        _exit(write(write_end.get(), &apart, sizeof apart) == sizeof apart ? 0 : 1);
+    }
+    write_end.reset();
+    pid_t apart = -1;
+    const bool told = read(read_end.get(), &apart, sizeof apart) == sizeof apart;
+    wait_for(between, 0);
+    return told && apart > 0 ? Result<base::Pid>(apart) : base::fail_sys(EAGAIN, "fork");
 }
 
 Result<int> exit_code(pid_t pid) {

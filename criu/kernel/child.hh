@@ -2,6 +2,7 @@
 // off in the middle.
 #pragma once
 
+#include "base/ids.hh"
 #include "base/result.hh"
 
 #include <functional>
@@ -19,6 +20,10 @@ Result<void> in_child(const char *what, int (*body)());
 /// descriptors with the caller, who waits. For moments: nothing but a kill of both ends it early.
 /// Errors: those of `body`; System.
 Result<void> run_to_end(const std::function<Result<void>()> &body);
+
+/// Runs `body` in a process that is nobody's child, in a session of its own: whoever collects all of its own does not
+/// meet it. It has copies of everything of the caller's, and ends with `body`. Returns its pid. Errors: System.
+Result<base::Pid> fork_apart(const std::function<void()> &body);
 
 /// Waits for a child and returns its exit code. Errors: Unsupported if a signal ended it.
 Result<int> exit_code(pid_t pid);

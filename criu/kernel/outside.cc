@@ -1,9 +1,11 @@
 #include "criu/kernel/outside.hh"
 
+#include "base/fd_message.hh"
+#include "criu/kernel/child.hh"
+
 #include <cerrno>
 #include <climits>
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <span>
@@ -11,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace kernel {
@@ -27,45 +28,7 @@ struct Request {
     char name[PATH_MAX] = {};
 };
 
-constexpr size_t kMostFds = 2;
-
-struct Descriptors {
-    base::UniqueFd fds[kMostFds];
-};
-
-bool send_with(int line, const void *data, size_t size, std::span<const int> fds) {
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))] = {};
-    iovec part{const_cast<void *>(data), size};
-    msghdr head{};
-    head.msg_iov = &part, head.msg_iovlen = 1;
-    if (!fds.empty()) {
-        head.msg_control = control, head.msg_controllen = CMSG_SPACE(fds.size_bytes());
-        cmsghdr *given = CMSG_FIRSTHDR(&head);
-        given->cmsg_level = SOL_SOCKET, given->cmsg_type = SCM_RIGHTS, given->cmsg_len = CMSG_LEN(fds.size_bytes());
-        std::memcpy(CMSG_DATA(given), fds.data(), fds.size_bytes());
-    }
-    return sendmsg(line, &head, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
-}
-
-bool receive(int line, void *data, size_t size, Descriptors &out) {
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))];
-    iovec part{data, size};
-    msghdr head{};
-    head.msg_iov = &part, head.msg_iovlen = 1;
-    head.msg_control = control, head.msg_controllen = sizeof control;
-    ssize_t n;
-    do
-        n = recvmsg(line, &head, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    cmsghdr *given = n > 0 ? CMSG_FIRSTHDR(&head) : nullptr;
-    if (given && given->cmsg_type == SCM_RIGHTS)
-        for (size_t i = 0; i < kMostFds && CMSG_LEN((i + 1) * sizeof(int)) <= given->cmsg_len; i++) {
-            int number = -1;
-            std::memcpy(&number, CMSG_DATA(given) + i * sizeof(int), sizeof number);
-            out.fds[i].reset(number);
-        }
-    return n == static_cast<ssize_t>(size);
-}
+using Descriptors = std::vector<base::UniqueFd>;
 
 base::UniqueFd open_image_here(int directory, const char *name) {
     return base::UniqueFd(openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -101,13 +64,13 @@ base::UniqueFd do_it(const Request &request, const Descriptors &given, int direc
         result = open_image_here(directory, request.name);
         break;
     case Kind::Mapping:
-        result = open_mapping_of(sender_of(given.fds[0].get()), request.start, request.end);
+        result = open_mapping_of(sender_of(given[0].get()), request.start, request.end);
         break;
     case Kind::Mount:
         result = copy_mount_here(request.name);
         break;
     case Kind::Buffer:
-        code = force_buffer_here(given.fds[1].get(), request.option, request.size) ? 0 : errno;
+        code = force_buffer_here(given[1].get(), request.option, request.size) ? 0 : errno;
         return {};
     }
     code = result ? 0 : errno;
@@ -123,32 +86,16 @@ base::UniqueFd do_it(const Request &request, const Descriptors &given, int direc
     for (;;) {
         Request request;
         Descriptors given;
-        if (!receive(line, &request, sizeof request, given))
+        if (base::receive_with_fds(line, &request, sizeof request, given) != sizeof request)
             _exit(0);
+        if (given.size() != (request.kind == Kind::Buffer ? 2 : 1))
+            continue;
         request.name[sizeof request.name - 1] = '\0';
         int code = 0;
         const base::UniqueFd result = do_it(request, given, directory, code);
         const int number = result.get();
-        send_with(given.fds[0].get(), &code, sizeof code, std::span(&number, result ? 1 : 0));
+        base::send_with_fds(given[0].get(), &code, sizeof code, std::span(&number, result ? 1 : 0));
     }
-}
-
-/// Not our child: a coordinator collects all of its children when it fails.
-base::Result<void> fork_apart(int ours, int theirs, int directory) {
-    const pid_t between = fork();
-    if (between < 0)
-        return base::fail_sys("fork");
-    if (between == 0) {
-        close(ours);
-        const pid_t apart = fork();
-        if (apart == 0)
-            serve(theirs, directory);
-        _exit(apart < 0);
-    }
-    int status = 0;
-    while (waitpid(between, &status, 0) < 0 && errno == EINTR) {
-    }
-    return status == 0 ? base::Result<void>() : base::fail_sys(EAGAIN, "fork");
 }
 
 /// Sets errno where there is no descriptor in the answer, 0 included.
@@ -159,15 +106,15 @@ base::UniqueFd ask(int line, const Request &request, int with) {
     const base::UniqueFd mine(ends[0]);
     base::UniqueFd theirs(ends[1]);
     const int fds[] = {theirs.get(), with};
-    if (!send_with(line, &request, sizeof request, std::span(fds, with < 0 ? 1 : 2)))
+    if (base::send_with_fds(line, &request, sizeof request, std::span(fds, with < 0 ? 1 : 2)) != sizeof request)
         return {};
     theirs.reset();
     Descriptors answer;
     int code = EIO;
-    if (!receive(mine.get(), &code, sizeof code, answer))
+    if (base::receive_with_fds(mine.get(), &code, sizeof code, answer) != sizeof code)
         code = EIO;
     errno = code;
-    return std::move(answer.fds[0]);
+    return answer.empty() ? base::UniqueFd() : std::move(answer.front());
 }
 
 } // namespace
@@ -179,7 +126,12 @@ base::Result<Outside> Outside::start(int directory) {
     Outside outside;
     outside.line_ = std::make_shared<base::UniqueFd>(ends[0]);
     const base::UniqueFd theirs(ends[1]);
-    TRY_CTX(fork_apart(ends[0], ends[1], directory), "a process that does what the tree may not");
+    // Not our child: a coordinator collects all of its children when it fails.
+    const auto apart = [&] {
+        close(ends[0]);
+        serve(ends[1], directory);
+    };
+    TRY_CTX(fork_apart(apart), "a process that does what the tree may not");
     return outside;
 }
 

@@ -1,5 +1,6 @@
 #include "criu/service/connection.hh"
 
+#include "base/fd_message.hh"
 #include "criu/service/request_text.hh"
 
 #include <csignal>
@@ -99,26 +100,8 @@ Result<std::optional<img::criu_req>> Connection::receive() {
 }
 
 Result<void> Connection::send(const img::criu_resp &answer, int descriptor) {
-    std::string bytes = answer.SerializeAsString();
-    iovec data{bytes.data(), bytes.size()};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
-    if (descriptor >= 0) {
-        message.msg_control = control;
-        message.msg_controllen = sizeof control;
-        cmsghdr *head = CMSG_FIRSTHDR(&message);
-        head->cmsg_level = SOL_SOCKET;
-        head->cmsg_type = SCM_RIGHTS;
-        head->cmsg_len = CMSG_LEN(sizeof descriptor);
-        memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
-    }
-    ssize_t sent;
-    do
-        sent = sendmsg(fd(), &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0)
+    const std::string bytes = answer.SerializeAsString();
+    if (base::send_with_fds(fd(), bytes.data(), bytes.size(), std::span(&descriptor, descriptor < 0 ? 0 : 1)) < 0)
         return base::fail_sys("answer the client");
     return {};
 }

@@ -4,6 +4,7 @@
 
 #include "criu/service/daemon.hh"
 
+#include "criu/kernel/readiness.hh"
 #include "criu/service/rights.hh"
 #include "criu/service/worker.hh"
 
@@ -170,22 +171,6 @@ Result<int> Service::run() {
     }
 }
 
-Result<void> write_pidfile(const std::string &path) {
-    constexpr mode_t kForAll = 0666;
-    const base::UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kForAll));
-    const std::string text = std::to_string(getpid());
-    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return base::fail_sys(fmt::format("write {}", path));
-    return {};
-}
-
-Result<void> say_ready(int fd) {
-    const char ready = '\0';
-    if (write(fd, &ready, 1) != 1 || close(fd) < 0)
-        return base::fail_sys(fmt::format("--status-fd {}", fd));
-    return {};
-}
-
 } // namespace
 
 Result<int> serve(const cli::Options &options, base::Log &log) {
@@ -195,10 +180,8 @@ Result<int> serve(const cli::Options &options, base::Log &log) {
         if (::daemon(kStayHere, kCloseStandardFiles) < 0)
             return base::fail_sys("service: daemon"); // the process that calls it ends without destructors
     }
-    if (!options.pidfile.empty())
-        TRY_CTX(write_pidfile(options.pidfile), "service");
-    if (options.status_fd)
-        TRY_CTX(say_ready(*options.status_fd), "service");
+    TRY_CTX(kernel::write_pidfile(AT_FDCWD, options.pidfile, base::Pid(getpid())), "service");
+    TRY_CTX(kernel::say_ready(options.status_fd), "service");
     log.info(fmt::format("service: ready at {}", listener.path()));
     return Service(listener, log).run();
 }

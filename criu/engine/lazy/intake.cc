@@ -1,6 +1,7 @@
 #include "criu/engine/lazy/intake.hh"
 
 #include "criu/pages/channel.hh"
+#include "criu/pages/lazy_socket.hh"
 
 #include <cerrno>
 #include <cstring>
@@ -14,9 +15,6 @@
 
 namespace lazy {
 namespace {
-
-constexpr const char *kSocketName = "lazy-pages.socket";
-constexpr uint32_t kAllSent = 0x52535446;
 
 std::unexpected<base::Error> gone() {
     return base::fail(base::ErrorKind::Died, "the restore has ended: Restorer unexpectedly closed the connection");
@@ -68,21 +66,22 @@ Result<Intake> Intake::listen() {
     base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, kSocketName);
+    std::strcpy(address.sun_path, pages::kLazySocketName);
     struct stat there {};
-    if (lstat(kSocketName, &there) == 0 && (!S_ISSOCK(there.st_mode) || unlink(kSocketName) < 0))
-        return base::fail(base::ErrorKind::Busy, fmt::format("{} is there and cannot be replaced", kSocketName));
+    if (lstat(pages::kLazySocketName, &there) == 0 && (!S_ISSOCK(there.st_mode) || unlink(pages::kLazySocketName) < 0))
+        return base::fail(base::ErrorKind::Busy,
+                          fmt::format("{} is there and cannot be replaced", pages::kLazySocketName));
     constexpr int kBacklog = 10;
     if (!socket || bind(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0 ||
         ::listen(socket.get(), kBacklog) < 0)
-        return base::fail_sys(fmt::format("listen at {}", kSocketName));
+        return base::fail_sys(fmt::format("listen at {}", pages::kLazySocketName));
     intake.listener_ = std::move(socket);
     return intake;
 }
 
 Intake::~Intake() {
     if (listener_)
-        unlink(kSocketName);
+        unlink(pages::kLazySocketName);
 }
 
 Result<void> Intake::accept() {
@@ -94,7 +93,7 @@ Result<void> Intake::accept() {
     const int yes = 1;
     setsockopt(peer_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
     listener_.reset();
-    unlink(kSocketName);
+    unlink(pages::kLazySocketName);
     return {};
 }
 
@@ -120,7 +119,8 @@ Result<NewProcess> Intake::next() {
 Result<void> Intake::take_end() {
     uint32_t word = 0;
     TRY(receive(peer_.get(), &word, sizeof word));
-    return word == kAllSent ? Result<void>() : base::bad_image("the restore ends with a word that is not known");
+    return word == pages::kLazyAllSent ? Result<void>()
+                                       : base::bad_image("the restore ends with a word that is not known");
 }
 
 } // namespace lazy

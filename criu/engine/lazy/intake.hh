@@ -30,7 +30,7 @@ public:
     Result<void> accept();
     /// The next of its processes. Errors: BadImage for what no restore sends; Died when it has ended.
     Result<NewProcess> next();
-    /// What says that the tasks run, when it can be read: see is_all().
+    /// Can be read when the tasks are about to run: see take_end().
     int fd() const { return peer_.get(); }
     /// Reads it. Errors: as next().
     Result<void> take_end();

@@ -11,7 +11,6 @@
 #include "base/guarded.hh"
 #include "criu/engine/lazy/intake.hh"
 #include "criu/engine/lazy/serving.hh"
-#include "criu/engine/page_server/page_server.hh"
 #include "criu/kernel/readiness.hh"
 #include "pstree.pb.h"
 
@@ -206,7 +205,7 @@ Result<void> serve_tree(const engine::LazyPagesRequest &request, Intake intake, 
 Result<void> run(const engine::LazyPagesRequest &request, engine::Notifier &notifier, base::Log &log) {
     auto body = [&]() -> Result<void> {
         Intake intake = TRY(Intake::listen());
-        if (!TRY(page_server::go_to_background(request.daemon, request.pidfile))) {
+        if (!TRY(kernel::go_to_background(request.daemon, request.pidfile))) {
             intake.leave_to_other();
             return {};
         }

@@ -3,12 +3,12 @@
 #include "base/guarded.hh"
 #include "criu/engine/page_server/image_giver.hh"
 #include "criu/engine/page_server/receiver.hh"
+#include "criu/kernel/child.hh"
 #include "criu/kernel/io.hh"
 #include "criu/kernel/readiness.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace page_server {
@@ -50,13 +50,6 @@ Result<void> give_memory(const engine::PageServerRequest &request, pages::Channe
     return pages::give_pages(channel, giver);
 }
 
-void leave_terminal() {
-    setsid();
-    const base::UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-        dup2(null.get(), standard);
-}
-
 } // namespace
 
 Result<Server> Server::open(const engine::PageServerRequest &request) {
@@ -75,17 +68,6 @@ Result<void> Server::serve(const engine::PageServerRequest &request, base::Log &
     return request.lazy ? give_memory(request, *channel) : take_memory(request, *channel, log);
 }
 
-Result<bool> go_to_background(bool daemon, const std::string &pidfile) {
-    const pid_t child = daemon ? fork() : 0;
-    if (child < 0)
-        return base::fail_sys("fork");
-    if (child > 0 || !daemon) // the file is there when the command ends
-        TRY(kernel::write_pidfile(pidfile, base::Pid(daemon ? child : getpid())));
-    if (child == 0 && daemon)
-        leave_terminal();
-    return child == 0;
-}
-
 namespace {
 
 /// In a process of its own, to the end.
@@ -99,31 +81,6 @@ namespace {
     _exit(served ? 0 : 1);
 }
 
-/// Forks a daemon by a short-lived child, which tells its pid.
-Result<base::Pid> start_daemon(const std::function<void()> &body) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return base::fail_sys("pipe");
-    const base::UniqueFd read_end(ends[0]);
-    base::UniqueFd write_end(ends[1]);
-    const pid_t between = fork();
-    if (between < 0)
-        return base::fail_sys("fork");
-    if (between == 0) {
-        setsid();
-        const pid_t daemon = fork();
-        if (daemon == 0)
-            body();
-        _exit(write(write_end.get(), &daemon, sizeof daemon) == sizeof daemon ? 0 : 1);
-    }
-    write_end.reset();
-    pid_t daemon = -1;
-    const bool told = read(read_end.get(), &daemon, sizeof daemon) == sizeof daemon;
-    while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
-    }
-    return told && daemon > 0 ? Result<base::Pid>(daemon) : base::fail_sys(EAGAIN, "fork a page server");
-}
-
 Result<Started> start_server(const engine::PageServerRequest &request, Kinship kinship, base::Log &log,
                              const std::function<void()> &in_child) {
     Server server = TRY(Server::open(request));
@@ -132,7 +89,7 @@ Result<Started> start_server(const engine::PageServerRequest &request, Kinship k
         serve_and_exit(server, request, log);
     };
     if (kinship == Kinship::Daemon)
-        return Started{TRY(start_daemon(body)), server.port()};
+        return Started{TRY(kernel::fork_apart(body)), server.port()};
     const pid_t child = fork();
     if (child < 0)
         return base::fail_sys("fork");
@@ -154,7 +111,7 @@ Result<void> run_server(const engine::PageServerRequest &request, engine::Notifi
     Server server = TRY(Server::open(request));
     if (server.port())
         log.info(fmt::format("Using {} port", server.port()));
-    if (!TRY(go_to_background(request.daemon, request.pidfile)))
+    if (!TRY(kernel::go_to_background(request.daemon, request.pidfile)))
         return {};
     TRY(kernel::say_ready(request.status_fd));
     TRY(notifier.tell("status-ready", {}));

@@ -45,8 +45,4 @@ Result<Started> start(const engine::PageServerRequest &request, Kinship kinship,
 /// server's pid.
 Result<void> run(const engine::PageServerRequest &request, engine::Notifier &notifier, base::Log &log);
 
-/// With `daemon` in a process of its own, true; false in the one that has started it, once the pid file is there.
-/// Without, true.
-Result<bool> go_to_background(bool daemon, const std::string &pidfile);
-
 } // namespace page_server

@@ -1,5 +1,8 @@
 #include "criu/engine/restore/lazy_link.hh"
 
+#include "base/fd_message.hh"
+#include "criu/pages/lazy_socket.hh"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -14,8 +17,6 @@
 namespace restore {
 namespace {
 
-constexpr const char *kSocketName = "lazy-pages.socket";
-constexpr uint32_t kAllSent = 0x52535446;
 constexpr uint64_t kFollow =
     UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP;
 constexpr uint64_t kPoison = 1 << 14; // Linux 6.6: see lazy::poison()
@@ -38,9 +39,9 @@ Result<base::UniqueFd> connect_socket() {
     base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, kSocketName);
+    std::strcpy(address.sun_path, pages::kLazySocketName);
     if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0)
-        return base::fail(base::Error::sys(std::string("connect to ") + kSocketName)
+        return base::fail(base::Error::sys(std::string("connect to ") + pages::kLazySocketName)
                               .hint("start criu lazy-pages with the same work folder first; without --lazy-pages all "
                                     "memory comes at once"));
     return socket;
@@ -69,21 +70,9 @@ Result<int> LazyLink::hand_over(uint32_t pid, int from, Rendezvous &rendezvous) 
     TRY(rendezvous.in_turn([&]() -> Result<void> {
         const auto number = static_cast<int32_t>(pid);
         TRY(send(&number, sizeof number));
-        char dummy = 0;
-        iovec part{&dummy, 1};
-        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-        msghdr message{};
-        message.msg_iov = &part;
-        message.msg_iovlen = 1;
-        message.msg_control = control;
-        message.msg_controllen = sizeof control;
-        cmsghdr *head = CMSG_FIRSTHDR(&message);
-        head->cmsg_level = SOL_SOCKET;
-        head->cmsg_type = SCM_RIGHTS;
-        head->cmsg_len = CMSG_LEN(sizeof(int));
+        const char dummy = 0;
         const int descriptor = fd.get();
-        std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
-        if (sendmsg(socket_.get(), &message, MSG_NOSIGNAL) != 1)
+        if (base::send_with_fds(socket_.get(), &dummy, sizeof dummy, std::span(&descriptor, 1)) != 1)
             return base::fail_sys("send the userfaultfd to the lazy-pages daemon");
         return {};
     }));
@@ -105,7 +94,7 @@ Result<void> LazyLink::tell_of_dead(const plan::Checkpoint &checkpoint, Rendezvo
 
 // Nothing ever comes back: what can be read is the end.
 Result<void> LazyLink::begin() const {
-    TRY(send(&kAllSent, sizeof kAllSent));
+    TRY(send(&pages::kLazyAllSent, sizeof pages::kLazyAllSent));
     pollfd end{socket_.get(), POLLIN, 0};
     if (poll(&end, 1, 0) > 0 && (end.revents & (POLLHUP | POLLERR)))
         return base::fail(

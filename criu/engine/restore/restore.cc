@@ -19,6 +19,7 @@
 #include "criu/engine/restore/sysv_keeper.hh"
 #include "criu/engine/restore/task.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/readiness.hh"
 #include "criu/pages/dedup.hh"
 
 #include <fcntl.h>
@@ -93,18 +94,6 @@ Result<void> resume_devices(const RestoreContext &context) {
     for (const plan::TaskImage &task : context.checkpoint.tasks)
         if (!task.dead())
             TRY(context.plugins.tell(kernel::PluginMoment::ResumeDevices, context.real_pid(task.pid)));
-    return {};
-}
-
-Result<void> write_pidfile(const engine::RestoreRequest &request, base::Pid root) {
-    if (request.pidfile.empty())
-        return {};
-    constexpr mode_t kForAll = 0666;
-    const base::UniqueFd file(
-        openat(request.work_dir_fd, request.pidfile.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kForAll));
-    const std::string text = std::to_string(root.value);
-    if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return base::fail_sys(fmt::format("write {}", request.pidfile));
     return {};
 }
 
@@ -185,7 +174,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(coordinator.wait_all([&] { threads.go_on(); }), "restore");
     TRY_CTX(threads.prepare(), "restore");
     TRY_CTX(resume_devices(context), "restore");
-    TRY_CTX(write_pidfile(request, root), "restore");
+    TRY_CTX(kernel::write_pidfile(request.work_dir_fd, request.pidfile, root), "restore");
     if (context.lazy)
         TRY_CTX(context.lazy->begin(), "restore");
     TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone

@@ -3,6 +3,7 @@
 #include "base/guarded.hh"
 
 #include "criu/engine/restore/page_reader.hh"
+#include "criu/kernel/child.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/mm/vma_status.hh"
 
@@ -14,7 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace restore {
@@ -82,22 +82,6 @@ void send_text(int line, const std::string &text) {
     _exit(0);
 }
 
-/// Not our child: the coordinator collects all of its children when it fails.
-Result<void> fork_apart(int ours, int theirs, const plan::Checkpoint &checkpoint, const Segments &entries) {
-    const pid_t between = fork();
-    if (between < 0)
-        return base::fail_sys("fork the keeper of System V segments");
-    if (between == 0) {
-        close(ours);
-        const pid_t keeper = fork();
-        if (keeper == 0)
-            keep(theirs, checkpoint, entries);
-        _exit(keeper < 0);
-    }
-    waitpid(between, nullptr, 0);
-    return {};
-}
-
 } // namespace
 
 Result<SysvKeeper> SysvKeeper::start(const plan::Checkpoint &checkpoint, base::Log &log) {
@@ -110,7 +94,12 @@ Result<SysvKeeper> SysvKeeper::start(const plan::Checkpoint &checkpoint, base::L
         return base::fail_sys("make a socket pair");
     keeper.line_.reset(ends[0]);
     base::UniqueFd theirs(ends[1]);
-    TRY(fork_apart(ends[0], ends[1], checkpoint, entries));
+    // Not our child: the coordinator collects all of its children when it fails.
+    const auto apart = [&] {
+        close(ends[0]);
+        keep(ends[1], checkpoint, entries);
+    };
+    TRY_CTX(kernel::fork_apart(apart), "the keeper of System V segments");
     theirs.reset();
     std::string text(4096, '\0');
     const ssize_t n = recv(ends[0], text.data(), text.size(), 0);

@@ -1,8 +1,8 @@
 #include "criu/engine/tracking/borrowed_fd.hh"
 
+#include "base/fd_message.hh"
 #include "kernel_abi/userfaultfd.hh"
 
-#include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -24,20 +24,10 @@ struct DescriptorMessage {
 
 Result<base::UniqueFd> take(int socket) {
     char byte = 0;
-    iovec data{&byte, 1};
-    DescriptorMessage control;
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != 1)
+    std::vector<base::UniqueFd> fds;
+    if (base::receive_with_fds(socket, &byte, sizeof byte, fds, MSG_DONTWAIT) != 1)
         return base::fail_sys("take the userfaultfd");
-    const cmsghdr *head = CMSG_FIRSTHDR(&message);
-    int fd = -1;
-    if (head && head->cmsg_type == SCM_RIGHTS)
-        std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
-    return base::UniqueFd(fd);
+    return fds.empty() ? base::UniqueFd() : std::move(fds.front());
 }
 
 } // namespace

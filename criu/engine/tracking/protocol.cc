@@ -1,6 +1,7 @@
 #include "criu/engine/tracking/protocol.hh"
 
-#include <cstring>
+#include "base/fd_message.hh"
+
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -8,52 +9,25 @@
 namespace tracking {
 
 Result<void> send(int socket, const Packet &packet, int fd) {
-    iovec data{const_cast<Packet *>(&packet), sizeof packet};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    if (fd >= 0) {
-        message.msg_control = control;
-        message.msg_controllen = sizeof control;
-        cmsghdr *head = CMSG_FIRSTHDR(&message);
-        head->cmsg_level = SOL_SOCKET;
-        head->cmsg_type = SCM_RIGHTS;
-        head->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-    }
-    if (sendmsg(socket, &message, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof packet))
+    if (base::send_with_fds(socket, &packet, sizeof packet, std::span(&fd, fd < 0 ? 0 : 1)) !=
+        static_cast<ssize_t>(sizeof packet))
         return base::fail_sys("talk to the tracker");
     return {};
 }
 
 Result<std::optional<Packet>> receive(int socket, base::UniqueFd *fd) {
     Packet packet;
-    iovec data{&packet, sizeof packet};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    ssize_t n;
-    do
-        n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    std::vector<base::UniqueFd> received;
+    const ssize_t n = base::receive_with_fds(socket, &packet, sizeof packet, received);
     if (n < 0)
         return base::fail_sys("listen to the tracker");
-    int received = -1;
-    for (cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head))
-        if (head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
-            std::memcpy(&received, CMSG_DATA(head), sizeof received);
-    base::UniqueFd owned(received);
     if (n == 0)
         return std::nullopt;
     if (n != static_cast<ssize_t>(sizeof packet))
         return base::bad_image("the tracker speaks another language");
     packet.run_id[sizeof packet.run_id - 1] = '\0';
-    if (fd)
-        *fd = std::move(owned);
+    if (fd && !received.empty())
+        *fd = std::move(received.front());
     return packet;
 }
 

@@ -1,6 +1,7 @@
 #include "criu/engine/tracking/tracker.hh"
 
 #include "criu/engine/tracking/protocol.hh"
+#include "criu/kernel/child.hh"
 #include "criu/kernel/control_group.hh"
 #include "criu/kernel/proc_dir.hh"
 
@@ -10,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace tracking {
@@ -113,7 +113,6 @@ Result<void> Tracker::end() {
     return {};
 }
 
-// It is a child of nobody: a child of a child, whose parent ends at once.
 Result<void> Tracker::start(const State &state) const {
     base::UniqueFd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     const Address address = address_of(root_);
@@ -129,19 +128,12 @@ Result<void> Tracker::start(const State &state) const {
         kept.push_back(copy.get());
         copies.tasks.push_back({task.task, std::move(copy)});
     }
-    const pid_t child = fork();
-    if (child < 0)
-        return base::fail_sys("fork the tracker");
-    if (child == 0) {
-        if (fork() == 0) {
-            become_daemon();
-            let_go_of_everything(kept);
-            serve(listener.get(), root_, std::move(copies));
-        }
-        _exit(0);
-    }
-    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    TRY_CTX(kernel::fork_apart([&] {
+                become_daemon();
+                let_go_of_everything(kept);
+                serve(listener.get(), root_, std::move(copies));
+            }),
+            "the tracker");
     return {};
 }
 
