@@ -73,6 +73,19 @@ Result<std::string> read_link(int dirfd, const char *name) {
     }
 }
 
+Result<void> write_at(int fd, std::span<const std::byte> bytes, uint64_t offset) {
+    while (!bytes.empty()) {
+        const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return base::fail_sys(n < 0 ? errno : EIO, "write memory to the image");
+        bytes = bytes.subspan(static_cast<size_t>(n));
+        offset += static_cast<uint64_t>(n);
+    }
+    return {};
+}
+
 Result<void> write_file(int dirfd, const char *name, std::string_view text) {
     base::UniqueFd fd = TRY(open_at(dirfd, name, O_WRONLY));
     ssize_t put = ::write(fd.get(), text.data(), text.size());

@@ -4,6 +4,9 @@
 #include "base/result.hh"
 #include "base/unique_fd.hh"
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +28,9 @@ Result<std::string> read_link(int dirfd, const char *name);
 
 /// open(2) with O_CLOEXEC added.
 Result<base::UniqueFd> open_at(int dirfd, const char *name, int flags, unsigned mode = 0);
+
+/// All of it, at `offset` of a regular file. Errors: System.
+Result<void> write_at(int fd, std::span<const std::byte> bytes, uint64_t offset);
 
 /// Writes `text` with one write(2), as files under /proc and /sys want it.
 Result<void> write_file(int dirfd, const char *name, std::string_view text);

@@ -1,6 +1,9 @@
 #include "criu/pages/chain.hh"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <memory>
 #include <set>
 #include <sys/stat.h>
 
@@ -32,6 +35,21 @@ Result<Chain> Chain::open(int dirfd) {
         next = TRY_CTX(chain.levels_.back().parent(), name_in_chain(chain.depth() - 1, "parent"));
     }
     return chain;
+}
+
+std::vector<MemoryImage> memory_images(const image::ImageDir &images) {
+    std::vector<MemoryImage> found;
+    base::UniqueFd fd(openat(images.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.release()) : nullptr, closedir);
+    while (const dirent *entry = dir ? readdir(dir.get()) : nullptr)
+        for (auto [kind, form] : {std::pair(image::ImageKind::Pagemap, "pagemap-%llu.img%n"),
+                                  std::pair(image::ImageKind::ShmemPagemap, "pagemap-shmem-%llu.img%n")}) {
+            unsigned long long id = 0;
+            int length = 0;
+            if (sscanf(entry->d_name, form, &id, &length) == 1 && length && entry->d_name[length] == '\0')
+                found.push_back({kind, id});
+        }
+    return found;
 }
 
 void Chain::ask(const image::ImageDir::Fetch &fetch) {

@@ -30,6 +30,13 @@ private:
     std::vector<image::ImageDir> levels_;
 };
 
+/// The pagemaps of a directory, of whatever it holds memory of.
+struct MemoryImage {
+    image::ImageKind kind; ///< Pagemap or ShmemPagemap
+    uint64_t id;
+};
+std::vector<MemoryImage> memory_images(const image::ImageDir &images);
+
 /// What errors call the file of a level: "parent/parent/pagemap-7.img".
 std::string name_in_chain(size_t level, const std::string &file);
 

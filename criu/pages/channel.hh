@@ -26,10 +26,8 @@ public:
     virtual Result<size_t> receive_some(std::span<std::byte> into) = 0;
     /// Says that nothing more will be sent.
     virtual Result<void> finish() = 0;
-    /// To wait for: readable when something comes, unless pending().
+    /// The socket.
     virtual int fd() const = 0;
-    /// Bytes that have been received already and lie in a buffer.
-    virtual size_t pending() const { return 0; }
     /// Takes what comes to a file without a copy of ours; false if this connection cannot. `bytes`: all are moved,
     /// unless an error comes in between.
     virtual Result<bool> move_to_file(int, uint64_t, uint64_t) { return false; }

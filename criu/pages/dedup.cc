@@ -7,36 +7,13 @@
 #include "criu/pages/index.hh"
 
 #include <algorithm>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace pages {
 namespace {
-
-struct MemoryImage {
-    image::ImageKind kind;
-    uint64_t id;
-};
-
-/// Every pagemap of the directory.
-std::vector<MemoryImage> memory_images(const image::ImageDir &images) {
-    std::vector<MemoryImage> found;
-    base::UniqueFd fd(openat(images.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    const std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.release()) : nullptr, closedir);
-    while (const dirent *entry = dir ? readdir(dir.get()) : nullptr)
-        for (auto [kind, form] : {std::pair(image::ImageKind::Pagemap, "pagemap-%llu.img%n"),
-                                  std::pair(image::ImageKind::ShmemPagemap, "pagemap-shmem-%llu.img%n")}) {
-            unsigned long long id = 0;
-            int length = 0;
-            if (sscanf(entry->d_name, form, &id, &length) == 1 && length && entry->d_name[length] == '\0')
-                found.push_back({kind, id});
-        }
-    return found;
-}
 
 /// Makes holes in one pages file; neighbours become one.
 class Puncher {

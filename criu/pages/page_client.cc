@@ -3,12 +3,25 @@
 #include "base/ids.hh"
 #include "criu/pages/connection.hh"
 
+#include <array>
 #include <fmt/format.h>
 
 namespace pages {
 
 Result<void> send_message(Channel &channel, const wire::Message &message, wire::Form form) {
     return channel.send(TRY(wire::encode(message, form)));
+}
+
+Result<std::optional<wire::Message>> receive_message(Channel &channel, std::optional<wire::Form> &form) {
+    std::array<std::byte, wire::kLargest> bytes;
+    const auto head = std::span(bytes).first<wire::kSmallest>();
+    if (!TRY(channel.receive_or_end(head)))
+        return std::nullopt;
+    if (!form)
+        form = wire::form_of(head);
+    const auto whole = std::span(bytes).first(wire::size_of(*form));
+    TRY(channel.receive(whole.subspan(head.size())));
+    return wire::decode(whole, *form);
 }
 
 namespace {

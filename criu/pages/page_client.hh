@@ -1,4 +1,4 @@
-// The sending side of a page server's connection.
+// Messages over a page connection, and the side of it that sends the memory of a dump.
 #pragma once
 
 #include "criu/pages/channel.hh"
@@ -18,5 +18,9 @@ std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, End
 
 /// Sends one message.
 Result<void> send_message(Channel &channel, const wire::Message &message, wire::Form form = wire::Form::Wide);
+
+/// Receives one message; nothing if the other end has closed before it. `form`: found out by the first message of the
+/// connection, for the following ones.
+Result<std::optional<wire::Message>> receive_message(Channel &channel, std::optional<wire::Form> &form);
 
 } // namespace pages

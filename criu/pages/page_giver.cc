@@ -5,7 +5,6 @@
 #include "criu/pages/page_client.hh"
 
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
 #include <utility>
 
@@ -25,7 +24,7 @@ public:
 
     /// False behind the last question.
     Result<bool> answer_one() {
-        const auto question = TRY(next());
+        const auto question = TRY(receive_message(channel_, form_));
         if (!question)
             return base::fail(base::ErrorKind::System, "the other end has gone before it had all memory");
         if (question->is(Command::Close) || question->is(Command::ForceClose)) {
@@ -41,18 +40,6 @@ public:
     }
 
 private:
-    Result<std::optional<Message>> next() {
-        std::array<std::byte, wire::kLargest> bytes;
-        const auto head = std::span(bytes).first<wire::kSmallest>();
-        if (!TRY(channel_.receive_or_end(head)))
-            return std::nullopt;
-        if (!form_)
-            form_ = wire::form_of(head);
-        const auto whole = std::span(bytes).first(wire::size_of(*form_));
-        TRY(channel_.receive(whole.subspan(head.size())));
-        return wire::decode(whole, *form_);
-    }
-
     Result<void> give(const Message &question) {
         TRY(wire::payload_pages(question));
         const auto pid = static_cast<uint32_t>(question.object);

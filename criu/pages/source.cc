@@ -39,4 +39,10 @@ Result<void> PageSource::read(const PageIndex &index, uint64_t address, std::spa
     return {};
 }
 
+Result<OpenMemory> OpenMemory::open(const Chain &chain, image::ImageKind kind, uint64_t id) {
+    PageIndex index = TRY(index_pages(chain, kind, id));
+    PageSource source = TRY(PageSource::open(chain, index));
+    return OpenMemory{std::move(index), std::move(source)};
+}
+
 } // namespace pages

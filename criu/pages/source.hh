@@ -32,4 +32,14 @@ private:
     std::vector<base::UniqueFd> files_; ///< by level
 };
 
+/// The saved memory of one process or object, ready to be read.
+struct OpenMemory {
+    PageIndex index;
+    PageSource source;
+
+    /// Errors: as index_pages() and PageSource::open().
+    static Result<OpenMemory> open(const Chain &chain, image::ImageKind kind, uint64_t id);
+    Result<void> read(uint64_t address, std::span<std::byte> to) const { return source.read(index, address, to); }
+};
+
 } // namespace pages

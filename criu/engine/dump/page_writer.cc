@@ -4,6 +4,7 @@
 #include "criu/engine/dump/shared_parent.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/io.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -23,19 +24,6 @@ constexpr size_t kVectorsPerBatch = 4 * kVectors; // 64 KiB of the agent's memor
 constexpr uint64_t kBytesPerBatch = 64u << 20;
 constexpr size_t kBuffer = 1u << 20;
 
-Result<void> write_all(int fd, std::span<const std::byte> bytes, uint64_t offset) {
-    while (!bytes.empty()) {
-        ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return base::fail_sys("write memory to the image");
-        bytes = bytes.subspan(static_cast<size_t>(n));
-        offset += static_cast<uint64_t>(n);
-    }
-    return {};
-}
-
 } // namespace
 
 /// The way through our own memory.
@@ -44,7 +32,7 @@ Result<void> TaskPageWriter::copy_from_outside(Piece piece) {
     while (piece.bytes) {
         auto chunk = std::span(buffer_).first(std::min<uint64_t>(kBuffer, piece.bytes));
         TRY(memory_->read(piece.address, chunk));
-        TRY(write_all(fd_, chunk, piece.file_offset));
+        TRY(kernel::write_at(fd_, chunk, piece.file_offset));
         piece.address += chunk.size(), piece.file_offset += chunk.size(), piece.bytes -= chunk.size();
     }
     return {};
@@ -192,7 +180,7 @@ private:
     }
 
     Result<void> write(std::span<const std::byte> bytes) {
-        TRY(output_.has_file() ? write_all(TRY(output_.file()), bytes, offset_) : output_.put(bytes));
+        TRY(output_.has_file() ? kernel::write_at(TRY(output_.file()), bytes, offset_) : output_.put(bytes));
         offset_ += bytes.size();
         return {};
     }

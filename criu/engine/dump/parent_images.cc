@@ -4,11 +4,9 @@
 #include "criu/pages/index.hh"
 #include "images_pb.hh"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
-#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,19 +28,6 @@ bool is_same(int a, int b) {
     struct stat x {
     }, y{};
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-std::vector<uint64_t> numbers_of_pagemaps(int dirfd) {
-    std::vector<uint64_t> numbers;
-    base::UniqueFd fd(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    const std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.release()) : nullptr, closedir);
-    while (const dirent *entry = dir ? readdir(dir.get()) : nullptr) {
-        unsigned long long number = 0;
-        int length = 0;
-        if (sscanf(entry->d_name, "pagemap-%llu.img%n", &number, &length) == 1 && entry->d_name[length] == '\0')
-            numbers.push_back(number);
-    }
-    return numbers;
 }
 
 } // namespace
@@ -87,8 +72,10 @@ Result<void> ParentImages::read_inventory(base::Log &log) {
 }
 
 void ParentImages::read_pagemaps(base::Log &log) {
-    for (uint64_t number : numbers_of_pagemaps(chain_->newest().fd())) {
-        auto index = pages::index_pages(*chain_, image::ImageKind::Pagemap, number);
+    for (const auto &[kind, number] : pages::memory_images(chain_->newest())) {
+        if (kind != image::ImageKind::Pagemap)
+            continue;
+        auto index = pages::index_pages(*chain_, kind, number);
         if (!index) {
             log.warn(fmt::format("incremental dump: {}: the task is written again", index.error().message()));
             continue;

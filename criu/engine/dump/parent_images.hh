@@ -28,8 +28,6 @@ public:
     explicit operator bool() const { return chain_.has_value(); }
     const pages::Chain &chain() const { return *chain_; }
     const std::string &run_id() const { return run_id_; }
-    /// When they were made, in microseconds since boot. Absent for those that no dump was meant to build on.
-    std::optional<uint64_t> uptime_us() const { return uptime_us_; }
     /// Pages of the task that can be found there, by its number in the images.
     const std::vector<pages::Extent> &covered(uint64_t vpid) const;
     /// Whether a task that was started at this clock tick is one that the directory knows.
@@ -43,7 +41,7 @@ private:
     bool linked_ = false;
     std::optional<pages::Chain> chain_;
     std::string run_id_;
-    std::optional<uint64_t> uptime_us_;
+    std::optional<uint64_t> uptime_us_; ///< when they were made; absent for those that no dump was meant to build on
     std::map<uint64_t, std::vector<pages::Extent>> covered_;
 };
 

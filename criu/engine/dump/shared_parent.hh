@@ -18,11 +18,9 @@ public:
     Result<std::vector<bool>> has(uint64_t offset, std::span<const std::byte> bytes);
 
 private:
-    SharedParent(pages::PageIndex index, pages::PageSource source)
-        : index_(std::move(index)), source_(std::move(source)) {}
+    explicit SharedParent(pages::OpenMemory memory) : memory_(std::move(memory)) {}
 
-    pages::PageIndex index_;
-    pages::PageSource source_;
+    pages::OpenMemory memory_;
     std::vector<std::byte> buffer_;
 };
 

@@ -10,9 +10,9 @@ Result<SavedMemory> SavedMemory::open(pages::Chain chain, std::unique_ptr<Remote
 }
 
 Result<Missing> SavedMemory::begin(uint32_t pid) {
-    auto index = TRY(pages::index_pages(chain_, image::ImageKind::Pagemap, pid));
+    auto memory = TRY(pages::OpenMemory::open(chain_, image::ImageKind::Pagemap, pid));
     Missing missing;
-    for (const pages::Run &run : index.runs) {
+    for (const pages::Run &run : memory.index.runs) {
         if (run.remote && !remote_)
             return base::fail(
                 base::Error(base::ErrorKind::BadImage,
@@ -21,18 +21,17 @@ Result<Missing> SavedMemory::begin(uint32_t pid) {
         if (run.lazy)
             missing.add({run.start, run.end, run.start});
     }
-    auto source = TRY(pages::PageSource::open(chain_, index));
-    memories_.insert_or_assign(pid, Memory{std::move(index), std::move(source)});
+    memories_.insert_or_assign(pid, std::move(memory));
     return missing;
 }
 
 Result<void> SavedMemory::read(uint32_t pid, uint64_t address, std::span<std::byte> into) const {
-    const Memory &memory = memories_.at(pid);
+    const pages::OpenMemory &memory = memories_.at(pid);
     for (auto run = memory.index.first_behind(address); !into.empty(); ++run) {
         if (run == memory.index.runs.end() || run->start > address)
             return base::bad_image(fmt::format("pagemap-{}.img: the page at {:#x} is not saved", pid, address));
         const auto part = into.first(std::min<uint64_t>(into.size(), run->end - address));
-        TRY(run->remote ? remote_->read(pid, address, part) : memory.source.read(memory.index, address, part));
+        TRY(run->remote ? remote_->read(pid, address, part) : memory.read(address, part));
         into = into.subspan(part.size());
         address += part.size();
     }

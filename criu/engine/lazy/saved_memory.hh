@@ -26,16 +26,12 @@ public:
     bool is_remote() const { return remote_ != nullptr; }
 
 private:
-    struct Memory {
-        pages::PageIndex index;
-        pages::PageSource source;
-    };
     SavedMemory(pages::Chain chain, std::unique_ptr<RemotePages> remote)
         : chain_(std::move(chain)), remote_(std::move(remote)) {}
 
     pages::Chain chain_;
     std::unique_ptr<RemotePages> remote_;
-    std::map<uint32_t, Memory> memories_;
+    std::map<uint32_t, pages::OpenMemory> memories_;
 };
 
 } // namespace lazy

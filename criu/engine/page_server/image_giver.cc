@@ -9,19 +9,17 @@ namespace page_server {
 using pages::Result;
 
 /// Null for a process that has no images. Files are opened when they are first asked for.
-Result<const ImageGiver::Memory *> ImageGiver::memory_of(uint32_t pid) {
+Result<const pages::OpenMemory *> ImageGiver::memory_of(uint32_t pid) {
     auto found = known_.find(pid);
     if (found != known_.end())
         return &found->second;
     if (!chain_.newest().exists(image::ImageKind::Pagemap, pid))
         return nullptr;
-    auto index = TRY(pages::index_pages(chain_, image::ImageKind::Pagemap, pid));
-    auto source = TRY(pages::PageSource::open(chain_, index));
-    return &known_.emplace(pid, Memory{std::move(index), std::move(source)}).first->second;
+    return &known_.emplace(pid, TRY(pages::OpenMemory::open(chain_, image::ImageKind::Pagemap, pid))).first->second;
 }
 
 Result<uint64_t> ImageGiver::available(uint32_t pid, uint64_t address, uint64_t most) {
-    const Memory *memory = TRY(memory_of(pid));
+    const pages::OpenMemory *memory = TRY(memory_of(pid));
     if (!memory)
         return 0;
     const uint64_t wanted = address + most * base::kPageSize;
@@ -33,8 +31,7 @@ Result<uint64_t> ImageGiver::available(uint32_t pid, uint64_t address, uint64_t 
 }
 
 Result<void> ImageGiver::read(uint32_t pid, uint64_t address, std::span<std::byte> into) {
-    const Memory *memory = TRY(memory_of(pid));
-    return memory->source.read(memory->index, address, into);
+    return TRY(memory_of(pid))->read(address, into);
 }
 
 } // namespace page_server

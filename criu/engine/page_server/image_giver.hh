@@ -15,14 +15,10 @@ public:
     pages::Result<void> read(uint32_t pid, uint64_t address, std::span<std::byte> into) override;
 
 private:
-    struct Memory {
-        pages::PageIndex index;
-        pages::PageSource source;
-    };
-    pages::Result<const Memory *> memory_of(uint32_t pid);
+    pages::Result<const pages::OpenMemory *> memory_of(uint32_t pid);
 
     pages::Chain chain_;
-    std::map<uint32_t, Memory> known_;
+    std::map<uint32_t, pages::OpenMemory> known_;
 };
 
 } // namespace page_server

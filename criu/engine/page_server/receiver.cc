@@ -2,6 +2,8 @@
 
 #include "base/ids.hh"
 #include "criu/image/pagemap.hh"
+#include "criu/kernel/io.hh"
+#include "criu/pages/page_client.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -24,19 +26,6 @@ ImageKind kind_of(Object object) {
 
 std::string name_of(Object object) {
     return image::image_file_name(kind_of(object), object.id);
-}
-
-Result<void> write_all(int file, std::span<const std::byte> bytes, uint64_t offset) {
-    while (!bytes.empty()) {
-        const ssize_t n = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return base::fail_sys(n < 0 ? errno : EIO, "write pages");
-        bytes = bytes.subspan(static_cast<size_t>(n));
-        offset += static_cast<uint64_t>(n);
-    }
-    return {};
 }
 
 } // namespace
@@ -82,21 +71,9 @@ Result<Receiver> Receiver::open(pages::Channel &channel, const image::ImageDir &
     return Receiver(channel, writer, ParentPages(images));
 }
 
-Result<std::optional<Message>> Receiver::next() {
-    std::array<std::byte, pages::wire::kLargest> bytes;
-    const auto head = std::span(bytes).first<pages::wire::kSmallest>();
-    if (!TRY(channel_.receive_or_end(head)))
-        return std::nullopt;
-    if (!form_)
-        form_ = pages::wire::form_of(head);
-    const auto whole = std::span(bytes).first(pages::wire::size_of(*form_));
-    TRY(channel_.receive(whole.subspan(head.size())));
-    return pages::wire::decode(whole, *form_);
-}
-
 Result<void> Receiver::run() {
     for (;;) {
-        const auto message = TRY(next());
+        const auto message = TRY(pages::receive_message(channel_, form_));
         if (!message) {
             (void)end_object(); // what there is stays
             return base::fail(base::ErrorKind::System,
@@ -185,7 +162,7 @@ Result<void> Receiver::take_pages(uint64_t bytes) {
     while (bytes) {
         const auto piece = std::span(buffer_).first(std::min<uint64_t>(kBuffer, bytes));
         TRY(channel_.receive(piece));
-        TRY(write_all(file, piece, offset_));
+        TRY(kernel::write_at(file, piece, offset_));
         offset_ += piece.size();
         bytes -= piece.size();
     }

@@ -50,7 +50,6 @@ public:
 
 private:
     Receiver(pages::Channel &channel, image::ImageDirWriter &writer, ParentPages parent);
-    Result<std::optional<pages::wire::Message>> next();
     Result<bool> handle(const pages::wire::Message &message);
     Result<void> begin(uint64_t packed);
     Result<void> end_object();

@@ -1,6 +1,7 @@
 #include "criu/engine/pre_dump/copier.hh"
 
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/io.hh"
 
 #include <algorithm>
 #include <sys/uio.h>
@@ -62,15 +63,8 @@ size_t Copier::read_some(uint64_t address, std::span<std::byte> into, bool reada
 
 Result<void> Copier::flush() {
     TRY(kernel::check_interrupted());
-    for (std::span<const std::byte> rest(buffer_.data(), used_); !rest.empty();) {
-        const ssize_t n = pwrite(fd_, rest.data(), rest.size(), static_cast<off_t>(offset_));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return base::fail_sys("write memory to the image");
-        rest = rest.subspan(static_cast<size_t>(n));
-        offset_ += static_cast<uint64_t>(n);
-    }
+    TRY(kernel::write_at(fd_, std::span(buffer_).first(used_), offset_));
+    offset_ += used_;
     used_ = 0;
     return {};
 }
