@@ -36,6 +36,21 @@ base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, u
     return file;
 }
 
+base::Result<std::string> ImageDir::read_raw(ImageKind kind, uint64_t id, uint64_t most) const {
+    const auto file = TRY(open_raw(kind, id));
+    if (!file)
+        return std::string();
+    struct stat st {};
+    const std::string name = image_file_name(kind, id);
+    if (fstat(file->get(), &st) < 0)
+        return base::fail_sys(name);
+    std::string bytes(std::min(static_cast<uint64_t>(st.st_size), most), '\0');
+    if (static_cast<uint64_t>(st.st_size) > most ||
+        pread(file->get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+        return base::bad_image(name + ": of an impossible size");
+    return bytes;
+}
+
 bool ImageDir::exists(ImageKind kind, uint64_t id) const {
     return faccessat(dir_.get(), image_file_name(kind, id).c_str(), F_OK, 0) == 0 ||
            (errno == EACCES && open_file(image_file_name(kind, id)));
@@ -44,8 +59,12 @@ bool ImageDir::exists(ImageKind kind, uint64_t id) const {
 base::Result<uint64_t> ImageDir::file_size(ImageKind kind, uint64_t id) const {
     struct stat st {};
     std::string name = image_file_name(kind, id);
-    const base::UniqueFd file = open_file(name);
-    if (!file || fstat(file.get(), &st) < 0)
+    bool known = fstatat(dir_.get(), name.c_str(), &st, 0) == 0;
+    if (!known && errno == EACCES && fetch_) { // we may not even look, but somebody may for us
+        const base::UniqueFd file = fetch_(name);
+        known = file && fstat(file.get(), &st) == 0;
+    }
+    if (!known)
         return errno == ENOENT ? base::Result<uint64_t>(0) : base::fail_sys(name);
     return static_cast<uint64_t>(st.st_size);
 }

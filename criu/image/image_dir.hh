@@ -59,6 +59,9 @@ public:
 
     /// The file for reading, from its beginning; nothing if it does not exist. Errors: BadImage if it is not a file.
     base::Result<std::optional<base::UniqueFd>> open_raw(ImageKind kind, uint64_t id = 0) const;
+    /// A whole file that is no list of entries; empty if it does not exist. Errors: BadImage if it has more than `most`
+    /// bytes, or cannot be read whole.
+    base::Result<std::string> read_raw(ImageKind kind, uint64_t id, uint64_t most) const;
     bool exists(ImageKind kind, uint64_t id = 0) const;
     /// Bytes of the file; 0 if it does not exist.
     base::Result<uint64_t> file_size(ImageKind kind, uint64_t id = 0) const;

@@ -267,6 +267,11 @@ base::Result<void> ImageDirWriter::close(Key key, File &file) {
     return {};
 }
 
+base::Result<void> ImageDirWriter::write_raw(ImageKind kind, uint64_t id, std::string_view bytes) {
+    TRY_CTX(write_all(TRY(raw(kind, id)), bytes), image_file_name(kind, id));
+    return close_file(kind, id);
+}
+
 base::Result<void> ImageDirWriter::close_file(ImageKind kind, uint64_t id) {
     auto found = files_.find({kind, id});
     return found == files_.end() ? base::Result<void>{} : close(found->first, found->second);

@@ -39,6 +39,8 @@ public:
     /// The descriptor of a file, everything added before written to it. It stays the writer's, and open until
     /// close_file() or finish(). Created (read-write) if it does not exist yet.
     base::Result<int> raw(ImageKind kind, uint64_t id);
+    /// Writes the whole of a file that is no list of entries.
+    base::Result<void> write_raw(ImageKind kind, uint64_t id, std::string_view bytes);
     /// Writes out and closes a file; adding to it later goes on at its end.
     base::Result<void> close_file(ImageKind kind, uint64_t id);
     /// Removes a file of ours; adding to it later begins it anew.

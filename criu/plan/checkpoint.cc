@@ -174,12 +174,12 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
     uint64_t end = 0;
     for (const img::vma_entry &vma : task.mm.vmas()) {
         const std::string whose = fmt::format("mm-{}.img: mapping {:#x}", task.pid, vma.start());
-        constexpr uint64_t kGuard = 0x10000, kVsyscall = 0x4, kUserEnd = 0x7ffffffff000;
+        constexpr uint64_t kGuard = 0x10000, kVsyscall = 0x4;
         if (vma.start() % base::kPageSize || vma.end() % base::kPageSize || vma.start() >= vma.end())
             return base::bad_image(whose + " has no valid bounds");
         if (vma.status() & kVsyscall)
             continue;
-        if (vma.end() > kUserEnd)
+        if (vma.end() > base::kUserEnd)
             return base::bad_image(whose + " lies outside of user space");
         if (vma.status() & kFileStatus)
             TRY(need_early_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));

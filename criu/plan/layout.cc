@@ -8,7 +8,7 @@
 namespace plan {
 namespace {
 
-constexpr uint64_t kLowest = 1u << 21, kHighest = 0x7ffffffff000;
+constexpr uint64_t kLowest = 1u << 21, kHighest = base::kUserEnd;
 constexpr uint64_t kMargin = 16u << 20; // stacks grow, and must not meet us
 
 uint64_t align(uint64_t x) {

@@ -19,7 +19,6 @@ namespace {
 
 using namespace resource;
 
-constexpr uint64_t kUserEnd = 0x7ffffffff000;
 constexpr uint64_t kMove = MREMAP_MAYMOVE | MREMAP_FIXED;
 constexpr uint64_t kGuardInstall = 102; // MADV_GUARD_INSTALL
 constexpr long kMseal = 462;
@@ -46,7 +45,7 @@ void plan_unmap(ThreadPlan &plan, const AddressSpace &space, const Surroundings 
         park += range.end - range.start;
     }
     plan_unmap_range(plan, space, "unmap everything below", 0, around.arena.base);
-    plan_unmap_range(plan, space, "unmap everything above", around.arena.end(), kUserEnd);
+    plan_unmap_range(plan, space, "unmap everything above", around.arena.end(), base::kUserEnd);
 }
 
 /// What of this kernel's vdso a task had: all of it, its data only (valgrind unmaps the code), or nothing.

@@ -38,6 +38,8 @@ private:
 };
 
 inline constexpr uint64_t kPageSize = 4096;
+/// Where the addresses of processes end (x86-64, four levels of page tables).
+inline constexpr uint64_t kUserEnd = 0x7ffffffff000;
 inline constexpr uint64_t kHugePageSize = 2u << 20;
 
 constexpr uint64_t page_down(uint64_t x) {

@@ -8,20 +8,6 @@
 #include <fmt/format.h>
 
 namespace dump {
-
-Result<Increments> Increments::open(const engine::DumpRequest &request, base::Log &log) {
-    const engine::Increment &wanted = request.increment;
-    auto parent = TRY(ParentImages::open(request.images_dir_fd, wanted.previous, log));
-    // That there is no such process is for those to say who are going to stop it.
-    const auto root = tracking::identity_of(request.root).value_or(tracking::Identity{request.root, 0});
-    const auto method = parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
-    Increments increments(std::move(parent), tracking::Notes::open(root, method, log), log);
-    increments.tracks_ = wanted.track_memory;
-    increments.compares_shared_ = wanted.track_shared;
-    increments.drops_ = wanted.dedup;
-    return increments;
-}
-
 namespace {
 
 /// Whether two mappings, one of which was write-protected for us, would be one without that.
@@ -54,6 +40,19 @@ void join_mappings(std::vector<parse::Vma> &vmas, const std::vector<bool> &ours)
 
 } // namespace
 
+Result<Increments> Increments::open(const engine::DumpRequest &request, base::Log &log) {
+    const engine::Increment &wanted = request.increment;
+    auto parent = TRY(ParentImages::open(request.images_dir_fd, wanted.previous, log));
+    // That there is no such process is for those to say who are going to stop it.
+    const auto root = tracking::identity_of(request.root).value_or(tracking::Identity{request.root, 0});
+    const auto method = parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
+    Increments increments(std::move(parent), tracking::Notes::open(root, method, log), log);
+    increments.tracks_ = wanted.track_memory;
+    increments.compares_shared_ = wanted.track_shared;
+    increments.drops_ = wanted.dedup;
+    return increments;
+}
+
 void Increments::prune(const std::vector<tree::TaskFacts> &tasks) {
     std::vector<tracking::Identity> living;
     for (const tree::TaskFacts &task : tasks)
@@ -66,8 +65,10 @@ void Increments::settle(std::vector<tree::TaskFacts> &tasks) {
     prune(tasks);
     for (tree::TaskFacts &task : tasks) {
         const int uffd = task.zombie ? -1 : notes_.uffd_of(tracking::identity_of(task));
+        if (uffd < 0)
+            continue; // as in most dumps: of none
         auto scanner = pages::PageScanner::open(task.voice);
-        if (uffd < 0 || !scanner)
+        if (!scanner)
             continue;
         const std::vector<pages::Extent> trusted = tracking::watchable(task);
         std::vector<pages::Extent> ours;
@@ -105,15 +106,6 @@ std::vector<pages::Extent> Increments::unchanged(const tree::TaskFacts &task,
     return {};
 }
 
-namespace {
-
-Result<void> forget_written(const pages::PageScanner &scanner) {
-    TRY(scanner.take_written(0, kUserEnd));
-    return {};
-}
-
-} // namespace
-
 Result<void> Increments::apply(const tree::TaskFacts &task, pages::PageScanner &scanner, compel::Injection &agent,
                                PageRuns &runs) {
     if (parent_)
@@ -122,7 +114,9 @@ Result<void> Increments::apply(const tree::TaskFacts &task, pages::PageScanner &
     if (!tracks())
         return {};
     TRY(arm(task, scanner, [&]() -> Result<compel::Injection *> { return &agent; }));
-    return notes_.way() == pages::Notes::WriteProtection ? forget_written(scanner) : Result<void>();
+    if (notes_.way() == pages::Notes::WriteProtection)
+        TRY(scanner.take_written(0, base::kUserEnd)); // what was written until now is in these images
+    return {};
 }
 
 void Increments::drop_superseded(int images_dir_fd) const {

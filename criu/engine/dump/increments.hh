@@ -53,7 +53,4 @@ private:
     std::map<base::Pid, std::vector<pages::Extent>> known_; ///< mappings that were protected all the time
 };
 
-/// Where user space ends.
-inline constexpr uint64_t kUserEnd = 0x7ffffffff000;
-
 } // namespace dump

@@ -15,7 +15,7 @@ namespace {
 // Far from where programs, libraries and stacks lie, so that nothing of the task merges with it.
 constexpr uint64_t kPreferred = 0x100000000000;
 constexpr uint64_t kLowest = 0x10000;
-constexpr uint64_t kHighest = 0x7ffffffff000;
+constexpr uint64_t kHighest = base::kUserEnd;
 
 /// Lowest hole of `size` bytes at or above `from`; 0 if there is none.
 uint64_t find_hole(const std::vector<parse::Vma> &vmas, uint64_t from, uint64_t size) {

@@ -11,7 +11,6 @@ namespace lazy {
 namespace {
 
 constexpr uint64_t kPage = base::kPageSize;
-constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
 /// Linux 6.6; younger than the installed headers.
 struct UffdioPoison {
@@ -83,7 +82,7 @@ Put put_zero_page(int fd, uint64_t address) {
 }
 
 void wake_all(int fd) {
-    wake(fd, kPage * 16, kUserEnd - kPage * 16);
+    wake(fd, kPage * 16, base::kUserEnd - kPage * 16);
 }
 
 bool poison(int fd, uint64_t start, uint64_t end) {

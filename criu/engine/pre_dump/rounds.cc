@@ -84,7 +84,7 @@ Result<void> Round::arm(dump::Increments &increments) {
 Result<void> Round::choose(dump::Increments &increments) {
     std::vector<pages::Extent> written;
     if (increments.notes().way() == pages::Notes::WriteProtection)
-        written = TRY(scanner_.take_written(0, dump::kUserEnd));
+        written = TRY(scanner_.take_written(0, base::kUserEnd));
     if (!scanned_)
         TRY(scan());
     if (increments.parent())

@@ -22,7 +22,6 @@
 #include <memory>
 #include <nftables/libnftables.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace resource::net {
 namespace {
@@ -165,17 +164,10 @@ bool is_not_nftables(std::string_view text) {
 }
 
 Result<std::string> read_text(NamespaceFillContext &context, image::ImageKind kind) {
-    auto file = TRY(context.images.open_raw(kind, context.id));
-    if (!file)
-        return std::string();
     constexpr uint64_t kMost = 64u << 20;
-    const std::string name = image::image_file_name(kind, context.id);
-    const uint64_t size = TRY(context.images.file_size(kind, context.id));
-    std::string text(std::min(size, kMost), '\0');
-    if (size > kMost || pread(file->get(), text.data(), size, 0) != static_cast<ssize_t>(size))
-        return base::bad_image(name + ": cannot be read whole");
+    std::string text = TRY(context.images.read_raw(kind, context.id, kMost));
     if (text.contains('\0'))
-        return base::bad_image(name + ": no text");
+        return base::bad_image(image::image_file_name(kind, context.id) + ": no text");
     return text;
 }
 
@@ -196,10 +188,7 @@ Result<void> dump_filters(NamespaceDumpContext &context, uint32_t id) {
     if (is_not_nftables(text))
         return base::fail(std::move(
             base::unsupported("it has rules of iptables-nft that nftables has no words for").error().hint(kLeaveOut)));
-    const int file = TRY(context.images.raw(image::ImageKind::Nftables, id));
-    if (write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-        return base::fail_sys(fmt::format("write {}", image::image_file_name(image::ImageKind::Nftables, id)));
-    return context.images.close_file(image::ImageKind::Nftables, id);
+    return context.images.write_raw(image::ImageKind::Nftables, id, text);
 }
 
 Result<void> fill_filters(NamespaceFillContext &context) {

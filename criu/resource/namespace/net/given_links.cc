@@ -31,19 +31,9 @@ Result<uint32_t> index_of(const std::string &name) {
     return index;
 }
 
-kernel::Request about(uint32_t index, uint32_t flags = 0, uint32_t mask = 0) {
-    kernel::Request request(RTM_SETLINK);
-    ifinfomsg body{};
-    body.ifi_index = static_cast<int>(index);
-    body.ifi_flags = flags;
-    body.ifi_change = mask;
-    request.append(&body, sizeof body);
-    return request;
-}
-
 /// What moves a device to another namespace, under a name there.
 kernel::Request move(uint32_t index, const std::string &name, int into) {
-    kernel::Request request = about(index);
+    kernel::Request request = change_of(index);
     request.attribute_text(IFLA_IFNAME, name);
     request.attribute(IFLA_NET_NS_FD, static_cast<uint32_t>(into));
     return request;
@@ -76,7 +66,7 @@ Result<void> move_in(NamespaceBringContext &context, const Device &device, const
 }
 
 Result<void> make_port(const std::string &name, const std::string &bridge) {
-    kernel::Request request = about(TRY(index_of(name)), IFF_UP, IFF_UP);
+    kernel::Request request = change_of(TRY(index_of(name)), IFF_UP, IFF_UP);
     request.attribute(IFLA_MASTER, TRY(index_of(bridge)));
     return kernel::netlink_do(NETLINK_ROUTE, request);
 }

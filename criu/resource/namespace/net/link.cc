@@ -268,12 +268,27 @@ Result<void> check_device(const img::net_device_entry &device) {
     return {};
 }
 
+kernel::Request about_link(int type, int flags, uint32_t index) {
+    kernel::Request request(type, flags);
+    ifinfomsg body{};
+    body.ifi_index = static_cast<int>(index);
+    request.append(&body, sizeof body);
+    return request;
+}
+
+kernel::Request change_of(uint32_t index, uint32_t flags, uint32_t mask) {
+    kernel::Request request(RTM_SETLINK);
+    ifinfomsg body{};
+    body.ifi_index = static_cast<int>(index);
+    body.ifi_flags = flags;
+    body.ifi_change = mask;
+    request.append(&body, sizeof body);
+    return request;
+}
+
 kernel::Request creation(const img::net_device_entry &device, const img::net_device_entry *peer,
                          std::optional<uint32_t> from, std::optional<int> into) {
-    kernel::Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-    ifinfomsg body{};
-    body.ifi_index = static_cast<int>(device.ifindex());
-    request.append(&body, sizeof body);
+    kernel::Request request = about_link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, device.ifindex());
     request.attribute_text(IFLA_IFNAME, device.name());
     if (into)
         request.attribute(IFLA_NET_NS_FD, static_cast<uint32_t>(*into));

@@ -37,8 +37,13 @@ bool is_known_kind(std::string_view kind);
 
 img::net_device_entry describe(const Link &link);
 
-/// Entries of neighbours and of forwarding that are not the kernel's own.
-Result<void> describe_neighbours(const Link &link, img::ext_net_device &ext);
+/// Entries of neighbours and of forwarding, of all links, as the kernel's own messages.
+struct Neighbours {
+    std::vector<std::string> neighbours, forwarding;
+    static Result<Neighbours> list();
+};
+/// Those of one link that are not the kernel's own.
+void describe_neighbours(const Neighbours &all, const Link &link, img::ext_net_device &ext);
 /// Errors: System.
 Result<void> fill_neighbours(const img::net_device_entry &device);
 
@@ -47,6 +52,11 @@ std::string kind_of(const img::net_device_entry &device);
 
 /// Whether an image's entry can be one of a link. Errors: BadImage; Unsupported for a kind that is not made again.
 Result<void> check_device(const img::net_device_entry &device);
+
+/// The beginning of a message about a link: RTM_NEWLINK and its kin.
+kernel::Request about_link(int type, int flags, uint32_t index);
+/// One that changes a link that exists: those of `flags` (IFF_) that are in `mask`.
+kernel::Request change_of(uint32_t index, uint32_t flags = 0, uint32_t mask = 0);
 
 /// What a message about links says of a new one: its name, index, kind and whatever has to be said at its birth.
 /// `peer`: of a veth, what its other end is to be; `from`: index of the device below, where that is not the image's.

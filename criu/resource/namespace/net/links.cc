@@ -1,7 +1,8 @@
 // Links of a network namespace: what is asked of the kernel at the dump, and the order in which they come back.
 //
 //     made       what lies upon another device waits for that one; a veth brings its other end along
-//     set up     settings, names, the bridge that it is a port of; then it goes up, again the lower one first
+//     set up     settings, names, the bridge that it is a port of, what that knows of it; then all go up, again the
+//                lower ones first
 //     finished   behind the addresses: until then the kernel makes none of its own (IPv6 would find them duplicates)
 //
 // Links whose other end is not in the tree are brought by the coordinator before (given_links.cc), those of CRIU's type
@@ -30,23 +31,12 @@ bool is_fallback(const Link &link) {
     return !(link.head.ifi_flags & IFF_UP) && std::ranges::find(kNames, link.name) != std::end(kNames);
 }
 
-/// A request about a link that exists.
-kernel::Request change(uint32_t index, uint32_t flags = 0, uint32_t mask = 0) {
-    kernel::Request request(RTM_SETLINK);
-    ifinfomsg body{};
-    body.ifi_index = static_cast<int>(index);
-    body.ifi_flags = flags;
-    body.ifi_change = mask;
-    request.append(&body, sizeof body);
-    return request;
-}
-
 Result<void> send(const kernel::Request &request) {
     return kernel::netlink_do(NETLINK_ROUTE, request);
 }
 
 Result<void> set_address_mode(uint32_t index, uint8_t mode) {
-    kernel::Request request = change(index);
+    kernel::Request request = change_of(index);
     const size_t families = request.begin_nested(IFLA_AF_SPEC), family = request.begin_nested(AF_INET6);
     request.attribute_bytes(IFLA_INET6_ADDR_GEN_MODE, {reinterpret_cast<const char *>(&mode), sizeof mode});
     request.end_nested(family);
@@ -129,10 +119,7 @@ Result<std::vector<const Device *>> make_all(const std::vector<Device> &devices)
 Result<void> name_otherwise(const Device &device) {
     if (!device.ext().other_names_size())
         return {};
-    kernel::Request request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND);
-    ifinfomsg body{};
-    body.ifi_index = static_cast<int>(device.ifindex());
-    request.append(&body, sizeof body);
+    kernel::Request request = about_link(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, device.ifindex());
     const size_t list = request.begin_nested(IFLA_PROP_LIST | NLA_F_NESTED);
     for (const std::string &name : device.ext().other_names())
         request.attribute_text(IFLA_ALT_IFNAME, name);
@@ -166,10 +153,7 @@ struct Settings {
 };
 
 Result<void> set_one(uint32_t index, const Settings &settings, int attribute, std::string_view value) {
-    kernel::Request request(RTM_NEWLINK);
-    ifinfomsg body{};
-    body.ifi_index = static_cast<int>(index);
-    request.append(&body, sizeof body);
+    kernel::Request request = about_link(RTM_NEWLINK, 0, index);
     const size_t info = request.begin_nested(IFLA_LINKINFO);
     request.attribute_text(settings.kind, "bridge");
     const size_t data = request.begin_nested(settings.data);
@@ -193,36 +177,31 @@ Result<void> set_differences(const Device &device, const Settings &settings, bas
     });
 }
 
-/// Of a bridge that is there, and of a port that has its master.
-Result<void> set_bridging(const Device &device, const std::string &master_kind, base::Log &log) {
-    const bool is_port = master_kind == "bridge";
-    if (device.type() != img::BRIDGE && !is_port)
-        return {};
-    for (const Link &link : TRY(list_links())) {
-        if (link.name != device.name())
-            continue;
-        if (device.type() == img::BRIDGE)
-            TRY(set_differences(
-                device, {IFLA_INFO_KIND, IFLA_INFO_DATA, is_only_reported, device.ext().kind_data(), link.kind_data},
-                log));
-        if (is_port)
-            TRY(set_differences(device,
-                                {IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, is_only_reported_of_port,
-                                 device.ext().port_data(), link.port_data},
-                                log));
-    }
+/// Of a bridge that is there, and of a port that has its master. `now`: as the kernel lists it.
+Result<void> set_bridging(const Device &device, bool is_port, const Link &now, base::Log &log) {
+    if (device.type() == img::BRIDGE)
+        TRY(set_differences(
+            device, {IFLA_INFO_KIND, IFLA_INFO_DATA, is_only_reported, device.ext().kind_data(), now.kind_data}, log));
+    if (is_port)
+        TRY(set_differences(device,
+                            {IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, is_only_reported_of_port,
+                             device.ext().port_data(), now.port_data},
+                            log));
     return {};
 }
 
-Result<void> set_up(const Device &device, const std::string &master_kind, base::Log &log) {
-    constexpr uint32_t kSettable = IFF_UP | IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP | IFF_MULTICAST;
+Result<uint32_t> index_of(const Device &device) {
     const uint32_t index = device.type() == img::LOOPBACK ? 1 : if_nametoindex(device.name().c_str());
-    if (!index)
-        return base::fail_sys("find it");
+    return index ? Result<uint32_t>(index) : base::fail_sys("find it");
+}
+
+/// Everything but that it goes up, and what bridges know.
+Result<void> set_up(const Device &device, base::Log &log) {
+    const uint32_t index = TRY(index_of(device));
     TRY(write_link_settings(device, log));
     if (device.type() != img::LOOPBACK)
         TRY(set_address_mode(index, IN6_ADDR_GEN_MODE_NONE));
-    kernel::Request request = change(index);
+    kernel::Request request = change_of(index);
     if (device.mtu())
         request.attribute(IFLA_MTU, device.mtu());
     if (device.has_master())
@@ -232,9 +211,12 @@ Result<void> set_up(const Device &device, const std::string &master_kind, base::
     if (device.ext().has_alias())
         request.attribute_text(IFLA_IFALIAS, device.ext().alias());
     TRY(send(request));
-    TRY(name_otherwise(device));
-    TRY(set_bridging(device, master_kind, log));
-    return send(change(index, device.flags() & kSettable, kSettable));
+    return name_otherwise(device);
+}
+
+Result<void> go_up(const Device &device) {
+    constexpr uint32_t kSettable = IFF_UP | IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP | IFF_MULTICAST;
+    return send(change_of(TRY(index_of(device)), device.flags() & kSettable, kSettable));
 }
 
 /// Those that the kernel has chosen itself have no handle.
@@ -277,6 +259,7 @@ Result<void> check_links() {
 Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
     if (auto told = warn_of_disciplines(context.log); !told && told.error().code() != EOPNOTSUPP)
         return told; // else there are none in this kernel
+    const auto neighbours = TRY(Neighbours::list());
     for (const Link &link : TRY(list_links())) {
         if (is_fallback(link) || link.kind == "tun")
             continue;
@@ -285,7 +268,7 @@ Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
             device.set_peer_nsid(id); // else it is outside, and the caller says where at the restore
         TRY(read_link_settings(link.name, device));
         if (device.type() != img::LOOPBACK)
-            TRY(describe_neighbours(link, *device.mutable_ext()));
+            describe_neighbours(neighbours, link, *device.mutable_ext());
         TRY(context.images.add(image::ImageKind::Netdev, id, device));
     }
     return {};
@@ -293,13 +276,25 @@ Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
 
 Result<void> fill_links(NamespaceFillContext &context) {
     const auto devices = TRY(read_devices(context));
-    std::map<uint32_t, std::string> kinds;
+    std::set<uint32_t> bridges;
     for (const Device &device : devices)
-        kinds[device.ifindex()] = kind_of(device);
-    for (const Device *device : TRY(make_all(devices)))
-        TRY_CTX(set_up(*device, device->has_master() ? kinds[device->master()] : std::string(), context.log),
-                fmt::format("set up the link {}", device->name()));
-    return {};
+        if (device.type() == img::BRIDGE)
+            bridges.insert(device.ifindex());
+    const auto order = TRY(make_all(devices));
+    const auto each = [&](auto &&step) -> Result<void> {
+        for (const Device *device : order)
+            TRY_CTX(step(*device), fmt::format("set up the link {}", device->name()));
+        return {};
+    };
+    TRY(each([&](const Device &device) { return set_up(device, context.log); }));
+    std::map<std::string, Link> now;
+    for (Link &link : TRY(list_links()))
+        now[link.name] = std::move(link);
+    TRY(each([&](const Device &device) {
+        const bool is_port = device.has_master() && bridges.contains(device.master());
+        return set_bridging(device, is_port, now[device.name()], context.log);
+    }));
+    return each(go_up);
 }
 
 Result<void> finish_links(NamespaceFillContext &context) {

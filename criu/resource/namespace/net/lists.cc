@@ -124,17 +124,13 @@ Result<std::vector<std::string>> bodies_of(std::string_view messages, const List
 }
 
 Result<std::vector<std::string>> read_messages(NamespaceFillContext &context, const List &list) {
-    auto file = TRY(context.images.open_raw(list.kind, context.id));
-    if (!file)
-        return std::vector<std::string>();
-    const uint64_t size = TRY(context.images.file_size(list.kind, context.id));
     constexpr uint64_t kMost = 256u << 20;
     const std::string name = image::image_file_name(list.kind, context.id);
-    if (size < sizeof list.magic || size > kMost)
+    if (!context.images.exists(list.kind, context.id))
+        return std::vector<std::string>();
+    const std::string bytes = TRY(context.images.read_raw(list.kind, context.id, kMost));
+    if (bytes.size() < sizeof list.magic)
         return base::bad_image(name + ": of an impossible size");
-    std::string bytes(size, '\0');
-    if (pread(file->get(), bytes.data(), size, 0) != static_cast<ssize_t>(size))
-        return base::fail_sys(name);
     if (kernel::value_of<uint32_t>(bytes) != list.magic)
         return base::bad_image(name + ": no list of this kind");
     return TRY_CTX(bodies_of(std::string_view(bytes).substr(sizeof list.magic), list), name);
@@ -165,12 +161,8 @@ Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id) {
         const std::string messages = TRY(ask(list));
         if (messages.empty())
             continue;
-        const int file = TRY(context.images.raw(list.kind, id));
         std::string bytes(reinterpret_cast<const char *>(&list.magic), sizeof list.magic);
-        bytes += messages;
-        if (write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
-            return base::fail_sys(fmt::format("write {}", image::image_file_name(list.kind, id)));
-        TRY(context.images.close_file(list.kind, id));
+        TRY(context.images.write_raw(list.kind, id, bytes + messages));
     }
     return {};
 }

@@ -11,14 +11,19 @@
 namespace resource::net {
 namespace {
 
-/// Sees each entry of the family.
-Result<void> list(uint8_t family, const kernel::MessageVisitor &visit) {
+Result<std::vector<std::string>> list(uint8_t family) {
     struct {
         nlmsghdr head{};
         ndmsg body{};
     } question;
     question.body.ndm_family = family;
-    return kernel::netlink_dump(NETLINK_ROUTE, RTM_GETNEIGH, &question, sizeof question, visit);
+    std::vector<std::string> messages;
+    TRY(kernel::netlink_dump(NETLINK_ROUTE, RTM_GETNEIGH, &question, sizeof question,
+                             [&](std::string_view message) -> Result<void> {
+                                 messages.emplace_back(message);
+                                 return {};
+                             }));
+    return messages;
 }
 
 std::string address_in(std::string_view message) {
@@ -51,20 +56,22 @@ Result<void> send(std::string_view message) {
 
 } // namespace
 
-Result<void> describe_neighbours(const Link &link, img::ext_net_device &ext) {
-    const auto is_here = [&](const ndmsg &entry) { return entry.ndm_ifindex == link.head.ifi_index; };
-    TRY(list(AF_UNSPEC, [&](std::string_view message) -> Result<void> {
+Result<Neighbours> Neighbours::list() {
+    return Neighbours{.neighbours = TRY(net::list(AF_UNSPEC)), .forwarding = TRY(net::list(AF_BRIDGE))};
+}
+
+void describe_neighbours(const Neighbours &all, const Link &link, img::ext_net_device &ext) {
+    for (const std::string &message : all.neighbours) {
         const auto entry = kernel::value_of<ndmsg>(message);
-        if (is_here(entry) && entry.ndm_family != AF_BRIDGE && entry.ndm_state & NUD_PERMANENT)
-            ext.add_neighbours(std::string(message));
-        return {};
-    }));
-    return list(AF_BRIDGE, [&](std::string_view message) -> Result<void> {
+        if (entry.ndm_ifindex == link.head.ifi_index && entry.ndm_family != AF_BRIDGE &&
+            entry.ndm_state & NUD_PERMANENT)
+            ext.add_neighbours(message);
+    }
+    for (const std::string &message : all.forwarding) {
         const auto entry = kernel::value_of<ndmsg>(message);
-        if (is_here(entry) && is_set_by_somebody(entry, message, link))
-            ext.add_forwarding(std::string(message));
-        return {};
-    });
+        if (entry.ndm_ifindex == link.head.ifi_index && is_set_by_somebody(entry, message, link))
+            ext.add_forwarding(message);
+    }
 }
 
 Result<void> fill_neighbours(const img::net_device_entry &device) {
