@@ -3,6 +3,7 @@
 #include "criu/cli/config.hh"
 #include "criu/cli/help.hh"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <fmt/format.h>
@@ -13,6 +14,10 @@ namespace {
 
 std::unexpected<base::Error> usage(std::string text) {
     return base::fail(std::move(base::Error(base::ErrorKind::Usage, std::move(text)).hint(short_usage())));
+}
+
+std::string_view name_of(Command command) {
+    return std::ranges::find(command_table(), command, &CommandRow::command)->name;
 }
 
 bool has(const Arguments &args, std::string_view name) {
@@ -33,12 +38,10 @@ ConfigSources config_sources(const Arguments &args, const Environment &environme
 /// Rules between options, and between options and the command.
 Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     bool restore = o.command == Command::Restore;
-    if (const char *needing = o.command == Command::Dump      ? "dump"
-                              : o.command == Command::PreDump ? "pre-dump"
-                              : o.command == Command::Untrack ? "untrack"
-                                                              : nullptr;
-        needing && o.tree == 0)
-        return usage(fmt::format("no process tree given; {} needs -t PID", needing));
+    const bool needs_tree =
+        o.command == Command::Dump || o.command == Command::PreDump || o.command == Command::Untrack;
+    if (needs_tree && o.tree == 0)
+        return usage(fmt::format("no process tree given; {} needs -t PID", name_of(o.command)));
     if (restore && o.tree != 0)
         warnings.emplace_back("Using -t with restore is obsoleted");
     if (!o.inherit_fds.empty() && !restore)
@@ -98,16 +101,8 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
         return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("excessive parameter {}", rest.front()))
                               .hint(fmt::format("a process is given with -t {}", rest.front())));
     else if (!rest.empty())
-        return usage(fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "",
-                                 o.command == Command::Dump         ? "dump"
-                                 : o.command == Command::PreDump    ? "pre-dump"
-                                 : o.command == Command::Untrack    ? "untrack"
-                                 : o.command == Command::Dedup      ? "dedup"
-                                 : o.command == Command::Restore    ? "restore"
-                                 : o.command == Command::Service    ? "service"
-                                 : o.command == Command::PageServer ? "page-server"
-                                 : o.command == Command::LazyPages  ? "lazy-pages"
-                                                                    : "check"));
+        return usage(
+            fmt::format("excessive parameter{} for command {}", rest.size() > 1 ? "s" : "", name_of(o.command)));
     return {};
 }
 

@@ -169,7 +169,7 @@ Result<void> pre_dump_mode(Options &options, const Given &given) {
 Result<void> track_method(Options &options, const Given &given) {
     constexpr std::array<std::pair<std::string_view, TrackMethod>, 4> kWords{
         {{"auto", TrackMethod::Auto},
-         {"write-protect", TrackMethod::WriteProtect},
+         {"write-protect", TrackMethod::WriteProtection},
          {"soft-dirty", TrackMethod::SoftDirty},
          {"off", TrackMethod::Off}}};
     options.track_method = TRY(choose(given, kWords));

@@ -3,6 +3,7 @@
 // Only fronts see it (scripts/check_layers.py): the engines take what requests.hh makes of it. Defaults are CRIU's.
 #pragma once
 
+#include "criu/engine/request.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 
@@ -39,9 +40,8 @@ enum class ImageLayout : uint8_t {
 /// Bits of --cpu-cap.
 enum CpuCap : uint32_t { kCpuCapCpu = 1, kCpuCapFpu = 2, kCpuCapIns = 4, kCpuCapAll = 7 };
 
-enum class PreDumpMode : uint8_t { Splice, Read };
-enum class TrackMethod : uint8_t { Auto, WriteProtect, SoftDirty, Off };
-
+using engine::TrackMethod;
+using PreDumpMode = engine::PreDumpRequest::Mode;
 using resource::External;
 using resource::InheritFd;
 

@@ -70,24 +70,10 @@ pages::Link link_of(const Options &options) {
                     .checks_name = !options.tls_no_cn_verify}};
 }
 
-engine::TrackMethod method_of(TrackMethod method) {
-    switch (method) {
-    case TrackMethod::Auto:
-        return engine::TrackMethod::Auto;
-    case TrackMethod::WriteProtect:
-        return engine::TrackMethod::WriteProtection;
-    case TrackMethod::SoftDirty:
-        return engine::TrackMethod::SoftDirty;
-    case TrackMethod::Off:
-        return engine::TrackMethod::Off;
-    }
-    return engine::TrackMethod::Off;
-}
-
 engine::Increment increment(const Options &options) {
     return {.previous = options.prev_images_dir,
             .track_memory = options.track_mem,
-            .method = method_of(options.track_method),
+            .method = options.track_method,
             .track_shared = getenv("CRIU_TRACK_SHMEM") != nullptr,
             .dedup = options.auto_dedup};
 }
@@ -95,9 +81,7 @@ engine::Increment increment(const Options &options) {
 } // namespace
 
 engine::PreDumpRequest pre_dump_request(const Options &options) {
-    return {.dump = dump_request(options),
-            .mode = options.pre_dump_mode == PreDumpMode::Read ? engine::PreDumpRequest::Mode::Read
-                                                               : engine::PreDumpRequest::Mode::Splice};
+    return {.dump = dump_request(options), .mode = options.pre_dump_mode};
 }
 
 engine::DumpRequest dump_request(const Options &options) {

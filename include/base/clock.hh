@@ -6,10 +6,10 @@
 
 namespace base {
 
-/// CLOCK_MONOTONIC in microseconds.
-inline uint64_t now_us() {
+/// A clock in microseconds.
+inline uint64_t now_us(clockid_t clock = CLOCK_MONOTONIC) {
     timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return static_cast<uint64_t>(t.tv_sec) * 1'000'000 + static_cast<uint64_t>(t.tv_nsec) / 1'000;
 }
 

@@ -291,6 +291,10 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
 
 } // namespace
 
+std::string name_of(const tree::TaskFacts &task) {
+    return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
+}
+
 Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth) {
     const auto &processes = tree.processes();
     std::vector<Halves> halves(processes.size());

@@ -14,6 +14,9 @@ using base::Result;
 enum class Depth : uint8_t { Everything, Memory };
 Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth = Depth::Everything);
 
+/// What errors call a task.
+std::string name_of(const tree::TaskFacts &task);
+
 /// The namespaces that the tool and the tree live in, numbered.
 Result<tree::Namespaces> number_namespaces(const std::vector<tree::TaskFacts> &tasks);
 

@@ -2,6 +2,7 @@
 
 #include "criu/engine/dump/dump.hh"
 
+#include "base/clock.hh"
 #include "compel/freezer.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
@@ -39,10 +40,6 @@
 
 namespace dump {
 namespace {
-
-std::string name_of(const tree::TaskFacts &task) {
-    return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
-}
 
 /// Everything that can be refused from facts alone, before the first byte is written or the first call injected.
 Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::Namespaces &namespaces,
@@ -251,7 +248,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                         resource::TimedPolls &polls, Increments &increments, DumpClock &clock) {
     engine::DumpRequest request = job.request;
     clock.frozen();
-    const uint64_t uptime = uptime_us();
+    const uint64_t uptime = base::now_us(CLOCK_BOOTTIME);
     TRY(tell_of_each(plugins, kernel::PluginMoment::CheckpointDevices, tree));
     NetworkNotice notice(job);
     TRY(notice.give());

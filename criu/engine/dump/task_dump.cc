@@ -1,6 +1,7 @@
 #include "criu/engine/dump/task_dump.hh"
 
 #include "base/clock.hh"
+#include "criu/engine/dump/collect.hh"
 #include "criu/engine/dump/ended_leader.hh"
 #include "criu/engine/dump/ids.hh"
 #include "criu/engine/dump/increments.hh"
@@ -309,7 +310,7 @@ TaskInDump::~TaskInDump() = default;
 Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskFacts &task) {
     auto classes = TRY(classify_all(task));
     auto visit = std::make_unique<Visit>(TRY(compel::RemoteMemory::open(task.voice)));
-    visit->name = fmt::format("task {} ({})", task.pid.value, task.stat.comm);
+    visit->name = name_of(task);
     auto site = TRY(site_in(task, visit->memory));
     const tree::ThreadFacts &leader = task.threads.front();
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,

@@ -31,13 +31,6 @@ std::string make_run_id() {
                        (r[4] & 0x3fff) | 0x8000, r[5], r[6], r[7]);
 }
 
-uint64_t uptime_us() {
-    timespec now{};
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    constexpr uint64_t kMicro = 1'000'000, kNano = 1'000;
-    return static_cast<uint64_t>(now.tv_sec) * kMicro + static_cast<uint64_t>(now.tv_nsec) / kNano;
-}
-
 Result<void> write_process_tree(image::ImageDirWriter &images, const std::vector<tree::TaskFacts> &tasks) {
     for (const tree::TaskFacts &task : tasks) {
         img::pstree_entry entry;

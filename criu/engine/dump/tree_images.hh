@@ -22,12 +22,10 @@ struct InventoryFacts {
     bool tcp_close = false;
     bool network_locked = true;        ///< as opposed to --network-lock skip
     std::vector<std::string> plugins;  ///< that a restore needs
-    std::optional<uint64_t> uptime_us; ///< of a dump that others may build on: when the tree stood still
+    std::optional<uint64_t> uptime_us; ///< of a dump that others may build on: when the tree stood still,
+                                       ///< as /proc/uptime counts (CLOCK_BOOTTIME)
     std::optional<uint32_t> pre_dump;  ///< the mode of a pre-dump
 };
-/// Microseconds since boot, as /proc/uptime counts.
-uint64_t uptime_us();
-
 /// Writes the inventory, last of all: the directory is a checkpoint from here on.
 Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts,
                            const tree::Namespaces &namespaces);

@@ -2,6 +2,7 @@
 
 #include "criu/engine/pre_dump/pre_dump.hh"
 
+#include "base/clock.hh"
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
 #include "criu/engine/dump/page_sender.hh"
@@ -31,24 +32,20 @@ struct Facts {
     uint64_t uptime_us = 0;
 };
 
-std::string name_of(const tree::TaskFacts &task) {
-    return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
-}
-
 /// While the tree stands.
 Result<void> learn(const Job &job, const compel::FrozenTree &tree, dump::Increments &increments,
                    const resource::TimedPolls &polls, Facts &facts) {
-    facts.uptime_us = dump::uptime_us();
+    facts.uptime_us = base::now_us(CLOCK_BOOTTIME);
     facts.tasks = TRY(dump::collect(tree, dump::Depth::Memory));
     polls.settle(facts.tasks);
     increments.prune(facts.tasks);
     for (const tree::TaskFacts &task : facts.tasks) {
         if (task.zombie) {
-            job.log.info(fmt::format("pre-dump: {} has no memory", name_of(task)));
+            job.log.info(fmt::format("pre-dump: {} has no memory", dump::name_of(task)));
             continue;
         }
-        facts.rounds.push_back(TRY_CTX(Round::open(task), name_of(task)));
-        TRY_CTX(facts.rounds.back().arm(increments), name_of(task));
+        facts.rounds.push_back(TRY_CTX(Round::open(task), dump::name_of(task)));
+        TRY_CTX(facts.rounds.back().arm(increments), dump::name_of(task));
         TRY(kernel::check_interrupted());
     }
     return polls.limit(facts.tasks);

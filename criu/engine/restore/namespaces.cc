@@ -37,11 +37,6 @@ uint32_t id_of(const img::task_kobj_ids_entry &ids, tree::NamespaceKind kind) {
     return 0;
 }
 
-bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind) {
-    const uint32_t root = id_of(checkpoint.root().ids, kind);
-    return root && root != id_of(checkpoint.inventory.root_ids(), kind);
-}
-
 /// The number of a task or thread in its own namespace.
 Result<base::VPid> inner_number(const kernel::ProcDir &task) {
     const auto status = TRY(parse::parse_status(TRY(task.read_file("status"))));
@@ -49,6 +44,11 @@ Result<base::VPid> inner_number(const kernel::ProcDir &task) {
 }
 
 } // namespace
+
+bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind) {
+    const uint32_t root = id_of(checkpoint.root().ids, kind);
+    return root && root != id_of(checkpoint.inventory.root_ids(), kind);
+}
 
 // The cgroup namespace is left out: CRIU's images tell the tool's own by the path of its groups, not by this number.
 Result<void> check_namespaces(const plan::Checkpoint &checkpoint) {

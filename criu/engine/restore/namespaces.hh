@@ -10,14 +10,16 @@ namespace restore {
 /// Whether the namespaces of the images can be made. Errors: Unsupported.
 Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
 
+/// Whether the root of the tree lived in a namespace of this kind that was not the tool's.
+bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind);
 /// Whether the tree lived in a time namespace of its own.
 bool has_own_clocks(const plan::Checkpoint &checkpoint);
 
 /// Clone flags of the root task: one for each kind of namespace that is not the host's.
+uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
+
 /// Gives the user namespace of the root task, which waits, its ids. Nothing where it has none of its own.
 Result<void> give_ids(const RestoreContext &context);
-
-uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
 
 /// In the coordinator, while the root task waits in its fresh namespaces: what comes into them from outside.
 /// `journal` must be taken back before the tree is ended.

@@ -1,5 +1,6 @@
 #include "criu/engine/restore/network.hh"
 
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/network_lock.hh"
 #include "criu/resource/socket/inet/inet_address.hh"
@@ -29,10 +30,6 @@ Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &c
     return connections;
 }
 
-bool has_own_network(const plan::Checkpoint &checkpoint) {
-    return checkpoint.root().ids.net_ns_id() != checkpoint.inventory.root_ids().net_ns_id();
-}
-
 /// Whether connections are to come back as they were, and the network to be locked meanwhile.
 bool is_wanted(const plan::Checkpoint &checkpoint, const resource::FileOptions &options) {
     const img::inventory_entry &inventory = checkpoint.inventory;
@@ -51,7 +48,7 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
                                       base::Log &log) {
     NetworkLock lock;
     const img::inventory_entry &inventory = checkpoint.inventory;
-    if (!is_wanted(checkpoint, options) || has_own_network(checkpoint)) // the latter is not there yet
+    if (!is_wanted(checkpoint, options) || has_own(checkpoint, tree::NamespaceKind::Net)) // the latter is not there yet
         return lock;
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
@@ -70,7 +67,7 @@ Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const 
 
 Result<void> NetworkLock::take_inside(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
                                       base::Pid root) {
-    if (!is_wanted(checkpoint, options) || !has_own_network(checkpoint))
+    if (!is_wanted(checkpoint, options) || !has_own(checkpoint, tree::NamespaceKind::Net))
         return {};
     const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())

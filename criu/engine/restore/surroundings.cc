@@ -1,5 +1,6 @@
 #include "criu/engine/restore/surroundings.hh"
 
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/pages/source.hh"
 #include "criu/parse/elf.hh"
@@ -214,18 +215,10 @@ Result<void> check_given(const std::vector<resource::InheritFd> &inherited) {
     return {};
 }
 
-namespace {
-
-/// Whoever is born in a new user namespace has all rights there.
-bool has_own_users(const plan::Checkpoint &checkpoint) {
-    return checkpoint.root().ids.user_ns_id() != checkpoint.inventory.root_ids().user_ns_id();
-}
-
-} // namespace
-
+// Whoever is born in a new user namespace has all rights there.
 Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhold) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
-    if (!status || has_own_users(checkpoint))
+    if (!status || has_own(checkpoint, tree::NamespaceKind::User))
         return {};
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const plan::ThreadImage &thread : task.threads) {
@@ -249,7 +242,7 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhol
 
 Result<void> check_groups(const plan::Checkpoint &checkpoint) {
     const auto status = parse::parse_status(text_of("/proc/self/status"));
-    if (!status || (status->cap_eff >> CAP_SETGID & 1) || has_own_users(checkpoint))
+    if (!status || (status->cap_eff >> CAP_SETGID & 1) || has_own(checkpoint, tree::NamespaceKind::User))
         return {};
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const plan::ThreadImage &thread : task.threads)

@@ -2,9 +2,8 @@
 //
 //     refuse(tree, ns)      why a tree that lives in such a namespace of its own cannot be saved
 //     dump(context, ns)     contents -> images
-//     bring(context)        in the coordinator, while the root task waits in its fresh namespace: what comes from
-//     outside fill(context)         in the root task, right after it came into being in a fresh namespace: images ->
-//     contents
+//     bring(context)        in the coordinator, while the root task waits in its fresh namespace: what is outside
+//     fill(context)         in the root task, right after it came into being in a fresh namespace: images -> contents
 //
 // How a namespace comes into being is the same for all kinds: the root task is created with the clone flags of those
 // that are not the host's. A namespace of the tool's own is recorded by its number and not filled; that is no special
