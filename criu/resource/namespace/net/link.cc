@@ -93,7 +93,8 @@ struct KnownKind {
 };
 
 // Whatever is said in the attributes of such a device can be said again when it is made. Not among them: devices whose
-// state is elsewhere (wireguard: keys, by generic netlink; team: a daemon).
+// state is elsewhere (wireguard: keys, by generic netlink; team: a daemon), and those that refuse what they report (bond:
+// delays of monitoring that is off).
 constexpr KnownKind kKnown[] = {
     {"veth", img::VETH},
     {"bridge", img::BRIDGE},
@@ -116,7 +117,6 @@ constexpr KnownKind kKnown[] = {
     {"vti"},
     {"vti6"},
     {"vrf"},
-    {"bond"},
 };
 
 /// The hardware address of an IP tunnel is its local end, that of an ipvlan its device's: not to be set.
