@@ -149,6 +149,13 @@ def converse(rpc, sock, request, answers=lambda notify: True):
         sock.send(reply.SerializeToString())
 
 
+def ask(given, rpc, wanted, answers=lambda notify: True, **how):
+    """One request to a worker of its own: the answer, its size, what was notified, the worker's exit code."""
+    worker = Worker(given.criu, **how)
+    answer, size, told = converse(rpc, worker.socket, wanted, answers)
+    return answer, size, told, worker.end()
+
+
 def request(rpc, kind, fd=-1, keep_open=False, **options):
     out = rpc.criu_req(type=kind)
     if keep_open:

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.dont_write_bytecode = True
+from steps import Failure, check, must, run, wait_for  # noqa: E402
 
 CRIU = os.path.abspath(sys.argv[1])
 SKIPPED = 77
-LIMIT = 20  # seconds for anything to happen
 
 # Goes into fresh namespaces, makes the mounts of a container and becomes its init.
 ENTER = r"""
@@ -64,36 +65,6 @@ done
 """
 
 EXTERNALS_OF_DUMP = ["--external", "mnt[/data]:data"]
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise Failure(why)
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise Failure(f"{what}: not within {LIMIT} s")
-
-
-def run(*command):
-    done = subprocess.run([str(word) for word in command], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=60)
-    return done.returncode, done.stdout
-
-
-def must(*command):
-    status, output = run(*command)
-    check(status == 0, f"{' '.join(map(str, command))}: {status}: {output.strip()}")
-    return output
 
 
 def mounts_of(pid):

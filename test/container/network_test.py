@@ -14,33 +14,18 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+from steps import LIMIT, Failure, check, must, run, wait_for  # noqa: E402
+
 CRIU = os.path.abspath(sys.argv[1])
-LIMIT = 20  # seconds for anything to happen
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise Failure(why)
-
-
-def run(*command):
-    done = subprocess.run([str(word) for word in command], text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=60)
-    return done.returncode, done.stdout
-
-
-def must(*command):
-    status, output = run(*command)
-    check(status == 0, f"{' '.join(map(str, command))}: {status}: {output.strip()}")
-    return output
 
 
 def inside(pid, *command):
     return must("nsenter", "-n", "-t", pid, *command)
+
+
+def comm_of(pid):
+    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 class Tree:
@@ -50,13 +35,13 @@ class Tree:
         self.starter = subprocess.Popen(["setsid", "unshare", "-n", "--", "/bin/sh", "-ec", script + "\nexec sleep 1000"],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.pid = self.starter.pid
-        end = time.monotonic() + LIMIT
-        while pathlib.Path(f"/proc/{self.pid}/comm").read_text().strip() != "sleep":
-            if self.starter.poll() is not None:
-                raise Failure(f"set-up: {self.starter.stderr.read().decode()}")
-            check(time.monotonic() < end, "set-up: too slow")
-            time.sleep(0.02)
+        wait_for(self.is_set_up, "the set-up")
         self.alive = True
+
+    def is_set_up(self):
+        if self.starter.poll() is not None:
+            raise Failure(f"set-up: {self.starter.stderr.read().decode()}")
+        return comm_of(self.pid) == "sleep"
 
     def end(self):
         if self.alive:
@@ -199,7 +184,7 @@ def outside(way):
     """The other end of a veth is on a bridge of the host's, found by name."""
     def test():
         with_host = f"unshare -n -- /usr/bin/python3 {__file__} {CRIU} {way}"
-        print(must(*with_host.split()).strip()) if os.environ.get("VERBOSE") else must(*with_host.split())
+        must(*with_host.split())
     return test
 
 
@@ -229,12 +214,10 @@ until ip link show eth0 2> /dev/null > /dev/null; do sleep 0.02; done
 ip link set lo up; ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.7.0.1
 exec sleep 1000"""], stdin=subprocess.DEVNULL)
     own = os.readlink("/proc/self/ns/net")
-    while os.readlink(f"/proc/{starter.pid}/ns/net") == own:
-        time.sleep(0.02)
+    wait_for(lambda: os.readlink(f"/proc/{starter.pid}/ns/net") != own, "a namespace of its own")
     must("ip", "link", "add", "host0", "type", "veth", "peer", "name", "eth0", "netns", starter.pid)
     must("ip", "link", "set", "host0", "master", "br9", "up")
-    while pathlib.Path(f"/proc/{starter.pid}/comm").read_text().strip() != "sleep":
-        time.sleep(0.02)
+    wait_for(lambda: comm_of(starter.pid) == "sleep", "the container's set-up")
     return starter
 
 
