@@ -57,6 +57,10 @@ CHANGING = ("link_netnsid", "stats64", "valid_life_time", "preferred_life_time",
             "hold_timer", "operstate", "state", "dadfailed", "carrier_changes", "id", "updated", "used", "confirmed", "port_no", "no", "perm_address", "tentative", "nodad")
 
 
+# The addresses that the set-up enters into forwarding tables. The kernel adds one of its own choice for every link.
+FORWARDED = ("02:00:00:00:00:77", "02:00:00:00:00:99")
+
+
 def stable(value):
     if isinstance(value, dict):
         return {key: stable(inner) for key, inner in value.items() if key not in CHANGING and inner is not None}
@@ -73,7 +77,7 @@ def listing(pid):
                  "routes6": "ip -6 -j route show table all", "rules": "ip -j rule", "rules6": "ip -6 -j rule",
                  "neighbours": "ip -j neigh show nud permanent", "forwarding": "bridge -j fdb"}
     answers = {name: json.loads(inside(pid, *question.split()) or "[]") for name, question in questions.items()}
-    answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"][-2:] in ("77", "99")]  # not those that are learned
+    answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"] in FORWARDED]  # not those that are learned
     listed = {name: stable(answer) for name, answer in answers.items()}
     # Rules of iptables come back as the same rules of nftables.
     listed["filters"] = [" ".join(line.split()) for line in inside(pid, "nft", "list", "ruleset").splitlines() if not line.startswith("#")]
