@@ -5,6 +5,7 @@
 #include "criu/kernel/inet_diag.hh"
 #include "criu/kernel/io.hh"
 #include "criu/parse/raw_sockets.hh"
+#include "criu/resource/socket/inet/binding.hh"
 #include "criu/resource/socket/inet/inet_options.hh"
 #include "criu/resource/socket/inet/multicast.hh"
 #include "criu/resource/socket/option_list.hh"
@@ -143,7 +144,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     if (entry.type() == SOCK_RAW)
         own.port = 0;
     if (own.is_set())
-        TRY(bind_inet(fd.get(), own));
+        TRY(bind_inet(context, fd.get(), entry, own));
     if (entry.state() == TCP_ESTABLISHED) {
         const SocketAddress to = to_sockaddr(peer);
         if (connect(fd.get(), to.get(), to.length) < 0)
@@ -166,7 +167,8 @@ Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &f
     return {};
 }
 
-Result<void> settle(FileSettleContext &, int fd, const img::file_entry &file) {
+Result<void> settle(FileSettleContext &context, int fd, const img::file_entry &file) {
+    TRY(settle_binding(context, fd, file.isk()));
     return restore_owner(fd, file.isk().fown(), file.isk().flags());
 }
 
@@ -199,6 +201,7 @@ Result<void> describe_inet(const FileDumpContext &context, const OpenFile &file,
     write_endpoints(local, peer, entry);
     TRY(dump_owner(context, file, entry->mutable_fown()));
     TRY(dump_socket_options(file.fd, entry->mutable_opts()));
+    TRY(dump_binding(file.fd, local, entry));
     return dump_inet_options(file.fd, entry, usual_congestion);
 }
 
@@ -210,24 +213,6 @@ Result<base::UniqueFd> create_inet(const img::inet_sk_entry &entry) {
     TRY(restore_early_socket_options(fd.get(), entry.opts()));
     TRY(restore_early_inet_options(fd.get(), entry));
     return fd;
-}
-
-Result<void> bind_inet(int fd, const Endpoint &local) {
-    const SocketAddress address = to_sockaddr(local);
-    int r = bind(fd, address.get(), address.length);
-    if (r < 0 && errno == EADDRINUSE) {
-        TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
-        r = bind(fd, address.get(), address.length);
-    }
-    // A tree that was not killed by its dump has left its connections in TIME_WAIT.
-    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(local.port)))
-        r = bind(fd, address.get(), address.length);
-    if (r < 0 && (errno == EADDRINUSE || errno == EADDRNOTAVAIL))
-        return base::fail(std::move(base::Error::sys(fmt::format("bind to {}", to_text(local)))
-                                        .hint("the address has to exist here and its port has to be free")));
-    if (r < 0)
-        return base::fail_sys(fmt::format("bind to {}", to_text(local)));
-    return {};
 }
 
 Result<void> finish_inet(const kernel::Outside &outside, int fd, const img::inet_sk_entry &entry) {

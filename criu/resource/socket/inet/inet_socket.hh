@@ -17,8 +17,6 @@ Result<void> describe_inet(const FileDumpContext &context, const OpenFile &file,
                            std::string_view usual_congestion, img::inet_sk_entry *entry);
 /// A socket with its early options.
 Result<base::UniqueFd> create_inet(const img::inet_sk_entry &entry);
-/// bind(2); if others stand in the way who share the address, by SO_REUSEADDR, which may be left on.
-Result<void> bind_inet(int fd, const Endpoint &local);
 /// The options, and the flags of the description.
 Result<void> finish_inet(const kernel::Outside &outside, int fd, const img::inet_sk_entry &entry);
 

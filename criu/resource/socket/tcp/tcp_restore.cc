@@ -2,9 +2,8 @@
 // had arrived and what was sent. When all are open: listening, options, data that was not sent, ends of directions.
 // Right before the tree runs, the network unlocked: out of repair mode.
 //
-// Several sockets share a port: while in repair mode a socket may bind to any; the others use SO_REUSEADDR where need
-// be, which gets its true value when all are bound.
-#include "criu/kernel/inet_diag.hh"
+// Several sockets share a port: while in repair mode a socket may bind to any; for the others see inet/binding.hh.
+#include "criu/resource/socket/inet/binding.hh"
 #include "criu/resource/socket/inet/inet_options.hh"
 #include "criu/resource/socket/inet/inet_socket.hh"
 #include "criu/resource/socket/option_list.hh"
@@ -74,7 +73,7 @@ Result<void> open_stream(FileOpenContext &context, int fd, const img::inet_sk_en
     // The number of its SYN, which is on its way, less one.
     TRY(set_int_option(fd, SOL_TCP, TCP_REPAIR_QUEUE, 2, "TCP_REPAIR_QUEUE"));
     TRY(set_int_option(fd, SOL_TCP, TCP_QUEUE_SEQ, static_cast<int>(stream.entry.outq_seq() - 1), "TCP_QUEUE_SEQ"));
-    return bind_inet(fd, local);
+    return bind_inet(context, fd, entry, local);
 }
 
 /// A connection that is over, with data that nobody has read: one is made up and reset.
@@ -143,18 +142,6 @@ Result<void> end_directions(int fd, const img::inet_sk_entry &entry, const TcpSt
     return {};
 }
 
-/// The port is checked once more: the connections that were accepted on it are bound to it by now.
-Result<void> start_listening(int fd, int backlog) {
-    int r = listen(fd, backlog);
-    if (r < 0 && errno == EADDRINUSE) {
-        TRY(set_int_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
-        r = listen(fd, backlog);
-    }
-    if (r < 0 && errno == EADDRINUSE && TRY(kernel::destroy_remains(TRY(local_endpoint(fd)).port)))
-        r = listen(fd, backlog);
-    return r < 0 ? base::fail_sys("listen") : Result<void>{};
-}
-
 Result<void> complete_closed(int fd, const img::inet_sk_entry &entry) {
     if (has_remains(entry))
         return reset_remains(fd, entry);
@@ -178,7 +165,7 @@ Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_ent
                             fmt::format("a TCP connection ({} -> {})", to_text(local), to_text(TRY(read_peer(entry)))))
                     .hint("--tcp-established keeps it, --tcp-close restores it as closed"));
         if (context.states.of<TcpRestore>().waits(context, entry))
-            TRY(bind_inet(fd.get(), local));
+            TRY(bind_inet(context, fd.get(), entry, local));
         else
             TRY(open_stream(context, fd.get(), entry));
         return fd;
@@ -189,7 +176,7 @@ Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_ent
         TRY(open_remains(context.outside, fd.get(), entry));
     // The address of a connection that is over is not held any more, unless others may have it as well.
     else if (local.is_set() && (!entry.ext().ended() || entry.opts().reuseaddr()))
-        TRY(bind_inet(fd.get(), local));
+        TRY(bind_inet(context, fd.get(), entry, local));
     return fd;
 }
 
@@ -203,7 +190,7 @@ Result<void> complete_tcp(FileOpenContext &context, int fd, const img::inet_sk_e
         (void)shutdown(fd, SHUT_RDWR);
     }
     if (entry.state() == TCP_LISTEN) {
-        TRY(start_listening(fd, static_cast<int>(entry.backlog())));
+        TRY(listen_inet(context, fd, entry));
         if (!context.options.tcp_close)
             TRY(restore_pending(context, entry));
     } else if (entry.state() == TCP_CLOSE) {
