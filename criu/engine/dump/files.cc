@@ -92,6 +92,8 @@ Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resou
     // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
+    if (TRY(resource::holds_lease(file.fdinfo)))
+        leased_.emplace(std::pair(file.stat.st_dev, file.stat.st_ino), file.id);
     if (TRY(by_plugin(file)))
         return *same.insert(place, Known{file.id, img::EXT, holder, voice, number});
     const resource::FileKind *kind = TRY(kind_of(file));
@@ -163,6 +165,9 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     const Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
     if (auto known = paths_.find(key); known != paths_.end())
         return known->second;
+    // Another description would break the lease, now and when it is restored. A mapping can only be of this one.
+    if (auto leased = leased_.find({file.stat.st_dev, file.stat.st_ino}); leased != leased_.end())
+        return leased->second;
     // What is neither readable nor ours to open for writing can still be looked at.
     base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd && errno != ESRCH)

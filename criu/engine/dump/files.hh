@@ -52,6 +52,7 @@ private:
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order
     std::map<Key, FileId> paths_;
+    std::map<std::pair<uint64_t, uint64_t>, FileId> leased_; ///< by device and inode: descriptions with a lease
     std::set<uint32_t> late_;           ///< ids of files that a restore opens last, in a task that has them
     std::optional<FileReader> our_own_; ///< of files that were found on their way
     std::vector<base::UniqueFd> kept_;  ///< passed descriptions, held for comparison

@@ -13,6 +13,9 @@ namespace resource {
 /// looked at. Errors: Unsupported without --file-locks, naming the option.
 Result<void> dump_locks(FileDumpContext &context, const std::string &fdinfo, Pid holder, int number, bool first);
 
+/// Whether a lease was taken through this description. Opening its file once more would break it.
+Result<bool> holds_lease(const std::string &fdinfo);
+
 /// Sets one lock on descriptor entry.fd of this task. Errors: Busy, naming who holds it now where that can be known.
 Result<void> restore_lock(const img::file_lock_entry &entry);
 

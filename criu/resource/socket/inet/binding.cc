@@ -87,8 +87,7 @@ Result<int> bind_freely(FileOpenContext &context, int fd, const img::inet_sk_ent
     const FreeBind option = free_bind_of(local.family);
     const SocketAddress address = to_sockaddr(local);
     TRY(set_int_option(fd, option.level, option.name, 1, option.text));
-    const int r =
-        TRY(take_port(context, fd, entry, [&] { return bind(fd, address.get(), address.length); }));
+    const int r = TRY(take_port(context, fd, entry, [&] { return bind(fd, address.get(), address.length); }));
     const int error = errno;
     if (r == 0 && !entry.ext().foreign_address())
         context.log.warn(fmt::format("file {}: {} is an address of no interface here", entry.id(), to_text(local)));
@@ -145,7 +144,7 @@ Result<void> bind_inet(FileOpenContext &context, int fd, const img::inet_sk_entr
 Result<void> listen_inet(FileOpenContext &context, int fd, const img::inet_sk_entry &entry) {
     const int backlog = static_cast<int>(entry.backlog());
     return TRY(take_port(context, fd, entry, [&] { return listen(fd, backlog); })) < 0 ? base::fail_sys("listen")
-                                                                                        : Result<void>{};
+                                                                                       : Result<void>{};
 }
 
 Result<void> settle_binding(FileSettleContext &context, int fd, const img::inet_sk_entry &entry) {

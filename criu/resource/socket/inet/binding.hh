@@ -1,5 +1,5 @@
-// Places that a socket has and that bind(2) would not give to a fresh one: a port that others have too, an address of no
-// interface. Both were allowed by options that count at the time of the call and may have been changed since.
+// Places that a socket has and that bind(2) would not give to a fresh one: a port that others have too, an address of
+// no interface. Both were allowed by options that count at the time of the call and may have been changed since.
 #pragma once
 
 #include "criu/resource/file/file.hh"
