@@ -1,9 +1,10 @@
-// Packet sockets: protocol and interface, options, memberships, fanout groups, and rings, which are made anew at the
-// same size (their mappings: mm/mapping.cc). Packets that were received but not read are not kept, in rings neither:
-// they are copies of what went over an interface.
+// Packet sockets: protocol and interface, options, memberships, fanout groups, and rings (packet_ring.cc; their
+// mappings: mm/mapping.cc). Packets in a socket's queue that were not read are not kept: they are copies of what went
+// over an interface.
 #include "criu/kernel/packet_diag.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/socket/option_list.hh"
+#include "criu/resource/socket/packet/packet_ring.hh"
 #include "criu/resource/socket/socket_options.hh"
 
 #include <arpa/inet.h>
@@ -120,6 +121,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     socket->set_loss(number(file.fd, PACKET_LOSS));
     socket->set_timestamp(number(file.fd, PACKET_TIMESTAMP));
     socket->set_copy_thresh(number(file.fd, PACKET_COPY_THRESH));
+    TRY(dump_ring(file.fd, context.log, socket));
     OptionList list;
     TRY(dump_option_list(file.fd, kOptions, &list));
     if (!list.empty())
@@ -220,11 +222,12 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     if (!fd)
         return base::fail_sys("socket");
     TRY(restore_options(fd.get(), entry));
-    TRY(restore_socket_options(context.outside, fd.get(), entry.opts()));
     if (entry.has_rx_ring())
         TRY(restore_ring(fd.get(), PACKET_RX_RING, entry, entry.rx_ring()));
     if (entry.has_tx_ring())
         TRY(restore_ring(fd.get(), PACKET_TX_RING, entry, entry.tx_ring()));
+    TRY(restore_ring_place(fd.get(), context.log, entry));
+    TRY(restore_socket_options(context.outside, fd.get(), entry.opts()));
     TRY(restore_memberships(fd.get(), entry));
     TRY(bind_packet(fd.get(), entry));
     if (entry.has_fanout() && entry.fanout() != kNoFanout)
@@ -245,9 +248,13 @@ extern const FileKind kKind{
     .name = "packet socket",
     .type = img::PACKETSK,
     .about = {.saved = "type, protocol, interface, options, memberships, fanout, rings with their mappings",
-              .restored = "rings are made anew at the same size",
-              .limits = "packets that were not read are lost, in rings too (the dump warns); fanout "
-                        "groups with a BPF program are refused"},
+              .restored =
+                  "rings are made anew at the same size; the kernel goes on where it was in one that receives, with "
+                  "the packets that nobody has read",
+              .limits =
+                  "packets that were not read are lost where there is no ring, and in the block that the kernel is "
+                  "writing (the dump warns); a ring that sends begins anew; fanout groups with a BPF program are "
+                  "refused"},
     .matches = matches,
     .dump = dump,
     .open = open_file,
