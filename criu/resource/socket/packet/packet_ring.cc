@@ -18,7 +18,7 @@
 namespace resource::packet_socket {
 namespace {
 
-constexpr uint16_t kNobodysProtocol = 0x88b5; // IEEE 802: for local experiments
+constexpr uint16_t kNobodysProtocol = 0x88b5;  // IEEE 802: for local experiments
 constexpr size_t kMostKept = size_t{16} << 20; // bytes of packets that nobody has read
 
 /// The beginning of a slot, whatever its version.
@@ -89,8 +89,8 @@ std::optional<uint32_t> last_written(const std::vector<SlotHead> &heads) {
 class RingMapping {
 public:
     static Result<RingMapping> open(int fd, const img::packet_sock_entry &entry) {
-        const size_t bytes = shape_of(entry.version(), entry.rx_ring()).bytes() +
-                             shape_of(entry.version(), entry.tx_ring()).bytes();
+        const size_t bytes =
+            shape_of(entry.version(), entry.rx_ring()).bytes() + shape_of(entry.version(), entry.tx_ring()).bytes();
         void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (memory == MAP_FAILED)
             return base::fail_sys("map the ring of a packet socket");
@@ -116,7 +116,8 @@ public:
 
     Result<void> open() {
         const int loopback = static_cast<int>(if_nametoindex("lo"));
-        to_ = {.sll_family = AF_PACKET, .sll_protocol = htons(kNobodysProtocol), .sll_ifindex = loopback, .sll_halen = 6};
+        to_ = {
+            .sll_family = AF_PACKET, .sll_protocol = htons(kNobodysProtocol), .sll_ifindex = loopback, .sll_halen = 6};
         if (bind(fd_, reinterpret_cast<const sockaddr *>(&to_), sizeof to_) < 0)
             return base::fail_sys("bind a packet socket to the loopback device");
         sender_.reset(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -160,9 +161,7 @@ public:
         head.num_pkts = 0;
         return !(head.block_status & TP_STATUS_USER);
     }
-    std::span<std::byte> at(uint32_t slot) const {
-        return memory_.subspan(shape_.offset(slot), shape_.slot_size());
-    }
+    std::span<std::byte> at(uint32_t slot) const { return memory_.subspan(shape_.offset(slot), shape_.slot_size()); }
 
 private:
     int fd_;
@@ -186,7 +185,8 @@ Result<void> move_to(Mover &mover, const RingShape &shape, uint32_t next) {
         mover.give_back(next);
         slot = (next + 1) % shape.slots();
     }
-    return base::fail(base::ErrorKind::System, "the kernel closes the blocks of the ring faster than they can be filled");
+    return base::fail(base::ErrorKind::System,
+                      "the kernel closes the blocks of the ring faster than they can be filled");
 }
 
 Result<void> check_place(const RingShape &shape, const img::ext_packet_ring &place) {
