@@ -11,6 +11,7 @@
 #include "criu/engine/tracking/notes.hh"
 #include "criu/kernel/stack_room.hh"
 #include "criu/pages/dedup.hh"
+#include "criu/resource/task/processor_care.hh"
 #include "criu/service/daemon.hh"
 #include "criu/service/worker.hh"
 
@@ -19,6 +20,8 @@ int main(int argc, char **argv) {
                                .pre_dump = pre_dump::run,
                                .untrack = tracking::untrack,
                                .dedup = pages::dedup,
+                               .dump_processor = resource::dump_processor,
+                               .check_processor = resource::require_processor,
                                .restore = restore::run,
                                .check_tree = check::run_tree,
                                .work = service::work_for_caller,

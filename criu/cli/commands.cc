@@ -84,6 +84,18 @@ base::Result<int> run_dedup(const Engines &engines, const Options &options, base
     return 0;
 }
 
+base::Result<int> run_cpuinfo(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.dump_processor || !engines.check_processor)
+        return not_built("cpuinfo");
+    if (options.command == Command::CpuinfoDump) {
+        TRY_CTX(engines.dump_processor(options.images_dir_fd), "cpuinfo dump");
+        return 0;
+    }
+    TRY_CTX(engines.check_processor(options.images_dir_fd, processor_care(options)), "cpuinfo check");
+    log.info("cpuinfo check: this processor does");
+    return 0;
+}
+
 base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.restore)
         return not_built("restore");

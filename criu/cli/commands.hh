@@ -14,6 +14,7 @@ base::Result<int> run_pre_dump(const Engines &engines, const Options &options, b
 base::Result<int> run_untrack(const Engines &engines, const Options &options);
 base::Result<int> run_dedup(const Engines &engines, const Options &options, base::Log &log);
 /// Exit code 0; without --restore-detached only when the tree has ended, with --exec-cmd not at all.
+base::Result<int> run_cpuinfo(const Engines &engines, const Options &options, base::Log &log);
 base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log);
 /// Exit code 0 when the sender said that it was all.
 base::Result<int> run_page_server(const Engines &engines, const Options &options, base::Log &log);

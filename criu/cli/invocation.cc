@@ -91,12 +91,24 @@ Result<void> take_descriptor(Options &o, std::span<const std::string> rest) {
     return {};
 }
 
+/// The one argument of cpuinfo.
+Result<void> take_cpuinfo_action(Options &o, std::span<const std::string> rest) {
+    const std::string action = rest.size() == 1 ? rest.front() : std::string();
+    if (action != "dump" && action != "check")
+        return base::fail(base::Error(base::ErrorKind::Usage, "cpuinfo wants to know what to do")
+                              .hint("criu cpuinfo dump -D DIR, or criu cpuinfo check -D DIR"));
+    o.command = action == "dump" ? Command::CpuinfoDump : Command::CpuinfoCheck;
+    return {};
+}
+
 Result<void> take_positional(Invocation &out, std::span<const std::string> rest) {
     Options &o = out.options;
     if (o.command == Command::Restore && o.exec_cmd)
         o.exec_argv.assign(rest.begin(), rest.end());
     else if (o.command == Command::Swrk)
         return take_descriptor(o, rest);
+    else if (o.command == Command::CpuinfoDump)
+        return take_cpuinfo_action(o, rest);
     else if (rest.size() == 1 && is_number(rest.front()) && o.tree == 0)
         return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("excessive parameter {}", rest.front()))
                               .hint(fmt::format("a process is given with -t {}", rest.front())));

@@ -302,9 +302,11 @@ constexpr std::array kOptions{
               .help = "Program to run at every stage, which it finds in CRTOOLS_SCRIPT_ACTION. Repeatable; the last"
                       " runs first."},
     OptionRow{.name = "cpu-cap", .arg = kMay, .metavar = "LIST", .where = kDump | kRestore | kCpuinfo,
-              .set = cpu_cap_none,
-              .help = "Which facts about the processor are saved and compared: only none yet, which is what happens "
-                      "without the option as well."},
+              .set = cpu_cap,
+              .help = "What has to be as on the processor of the dump: cpu (the model), fpu (its registers), ins (its"
+                      " instructions), all, none, and ^ takes one away. A dump with the option writes cpuinfo.img, a"
+                      " restore compares it where it is there: by default fpu and ins. What registers hold is checked in"
+                      " any case."},
     OptionRow{.name = kConfigOption, .arg = kNeeds, .metavar = "FILE", .set = nothing,
               .help = "Read options from FILE instead of the two default files."},
     OptionRow{.name = kNoDefaultConfigOption, .set = nothing,
@@ -348,8 +350,12 @@ constexpr std::array kCommands{
                Support::Now,
                {},
                "Drop pages of earlier images that those in the folder of images hold themselves."},
-    CommandRow{"cpuinfo", "dump|check", Command::None, kLater, "processor images",
-               "Save or compare the facts about the processor."},
+    CommandRow{"cpuinfo",
+               "dump|check",
+               Command::CpuinfoDump,
+               Support::Now,
+               {},
+               "Save the facts about the processor, or compare them with those that were saved."},
     CommandRow{"exec", "", Command::None, Support::Removed, "system calls in other tasks are done with compel",
                "Gone."},
     CommandRow{"show", "", Command::None, Support::Removed, "images are shown by crit: criu crit show FILE", "Gone."},

@@ -106,6 +106,7 @@ Result<void> ghost_limit(Options &options, const Given &given) {
 Result<void> cpu_cap(Options &options, const Given &given) {
     constexpr std::array<std::pair<std::string_view, uint32_t>, 4> kWords{
         {{"cpu", kCpuCapCpu}, {"fpu", kCpuCapFpu}, {"ins", kCpuCapIns}, {"all", kCpuCapAll}}};
+    options.cpu_cap_given = true;
     if (!given.value) {
         options.cpu_cap = kCpuCapAll;
         return {};
@@ -123,17 +124,6 @@ Result<void> cpu_cap(Options &options, const Given &given) {
         options.cpu_cap = invert ? options.cpu_cap & ~it->second : options.cpu_cap | it->second;
     }
     return {};
-}
-
-Result<void> cpu_cap_none(Options &options, const Given &given) {
-    TRY(cpu_cap(options, given));
-    if (options.cpu_cap == 0)
-        return {};
-    return std::unexpected(base::Error(base::ErrorKind::Unsupported,
-                                       fmt::format("{}{}{} is not supported yet: comparing processors", given.spelling,
-                                                   given.value ? "=" : "", given.value.value_or("")))
-                               .hint("only --cpu-cap=none: facts about the processor are neither saved nor compared; a "
-                                     "restore still refuses where the tasks' registers do not fit"));
 }
 
 Result<void> file_validation(Options &options, const Given &given) {

@@ -47,8 +47,6 @@ Result<void> skip_fd(Options &, const Given &);
 Result<void> timeout(Options &, const Given &);
 Result<void> ghost_limit(Options &, const Given &);
 Result<void> cpu_cap(Options &, const Given &);
-/// As cpu_cap, but refuses what would have to be compared.
-Result<void> cpu_cap_none(Options &, const Given &);
 Result<void> file_validation(Options &, const Given &);
 Result<void> network_lock(Options &, const Given &);
 Result<void> image_layout(Options &, const Given &);

@@ -26,7 +26,9 @@ enum class Command : uint8_t {
     Swrk,
     Crit,
     PageServer,
-    LazyPages
+    LazyPages,
+    CpuinfoDump,
+    CpuinfoCheck
 };
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
@@ -81,6 +83,7 @@ struct Options {
     bool unprivileged = false;
     bool deprecated = false;
     uint32_t cpu_cap = kCpuCapFpu | kCpuCapIns;
+    bool cpu_cap_given = false;
 
     // Files of the tasks.
     std::vector<External> external;
@@ -108,6 +111,7 @@ struct Options {
 
     // Memory.
     bool track_mem = false;
+    int pidfd_store = -1; ///< only by RPC
     TrackMethod track_method = TrackMethod::Auto;
     std::string prev_images_dir; ///< relative to images_dir; empty: none
     bool auto_dedup = false;

@@ -81,6 +81,9 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         return run_pre_dump(engines, options, log);
     case Command::Dedup:
         return run_dedup(engines, options, log);
+    case Command::CpuinfoDump:
+    case Command::CpuinfoCheck:
+        return run_cpuinfo(engines, options, log);
     case Command::Untrack:
         return run_untrack(engines, options);
     case Command::Restore:

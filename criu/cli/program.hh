@@ -22,6 +22,8 @@ struct Engines {
                                                   base::Log &) = nullptr;
     base::Result<void> (*untrack)(base::Pid root) = nullptr;
     base::Result<uint64_t> (*dedup)(int images_dir_fd) = nullptr; ///< returns the number of pages dropped
+    base::Result<void> (*dump_processor)(int images_dir_fd) = nullptr;
+    base::Result<void> (*check_processor)(int images_dir_fd, resource::ProcessorCare care) = nullptr;
     base::Result<engine::RestoreOutcome> (*restore)(const engine::RestoreRequest &, engine::Notifier &,
                                                     base::Log &) = nullptr;
     /// check --tree PID

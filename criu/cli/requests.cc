@@ -75,6 +75,7 @@ engine::Increment increment(const Options &options) {
             .track_memory = options.track_mem,
             .method = options.track_method,
             .track_shared = getenv("CRIU_TRACK_SHMEM") != nullptr,
+            .pidfd_store = options.pidfd_store,
             .dedup = options.auto_dedup};
 }
 
@@ -100,9 +101,17 @@ engine::DumpRequest dump_request(const Options &options) {
             .files = file_options(options),
             .namespaces = namespace_options(options),
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump),
+            .note_processor = options.cpu_cap_given && options.cpu_cap != 0,
             .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .status_fd = options.status_fd};
+}
+
+resource::ProcessorCare processor_care(const Options &options) {
+    return {.model = (options.cpu_cap & kCpuCapCpu) != 0,
+            .state = (options.cpu_cap & kCpuCapFpu) != 0,
+            .instructions = (options.cpu_cap & kCpuCapIns) != 0,
+            .asked = options.cpu_cap_given};
 }
 
 engine::RestoreRequest restore_request(const Options &options) {
@@ -117,6 +126,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .lazy_pages = options.lazy_pages,
             .drop_pages = options.auto_dedup,
             .print_plan = options.print_plan,
+            .processor = processor_care(options),
             .pidfile = options.pidfile,
             .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
             .files = file_options(options),

@@ -8,6 +8,7 @@ namespace cli {
 
 engine::DumpRequest dump_request(const Options &options);
 engine::PreDumpRequest pre_dump_request(const Options &options);
+resource::ProcessorCare processor_care(const Options &options);
 engine::RestoreRequest restore_request(const Options &options);
 engine::LazyPagesRequest lazy_pages_request(const Options &options);
 engine::PageServerRequest page_server_request(const Options &options);

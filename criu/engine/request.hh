@@ -8,6 +8,7 @@
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 #include "criu/resource/namespace/options.hh"
+#include "criu/resource/task/processor_care.hh"
 
 #include <fcntl.h>
 #include <optional>
@@ -29,6 +30,7 @@ struct Increment {
     bool track_memory = false; ///< note writes from now on
     TrackMethod method = TrackMethod::Auto;
     bool track_shared = false; ///< shared memory too: pages equal to those of the earlier images are not written again
+    int pidfd_store = -1;      ///< a socket that keeps pidfds of the tree from round to round; -1: none
     bool dedup = false;        ///< pages of the earlier images that are written again are punched out there
 };
 
@@ -47,6 +49,7 @@ struct DumpRequest {
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
+    bool note_processor = false;            ///< write cpuinfo.img
     std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
     std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
     std::optional<int> status_fd;    ///< told when somebody can
@@ -71,6 +74,7 @@ struct RestoreRequest {
     bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
     bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore
     bool print_plan = false;            ///< only say what would be done
+    resource::ProcessorCare processor;  ///< what of cpuinfo.img has to fit, where there is one
     std::string pidfile;                ///< empty: none
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
     resource::FileOptions files;

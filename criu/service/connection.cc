@@ -63,6 +63,17 @@ Result<base::UniqueFd> Peer::open(int number, int flags) const {
     return fd;
 }
 
+Result<base::UniqueFd> Peer::fetch(int number) const {
+    base::UniqueFd opened;
+    if (!pidfd_)
+        opened.reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+    const int pidfd = pidfd_ ? pidfd_.get() : opened.get();
+    base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+    if (!fd)
+        return base::fail_sys(fmt::format("descriptor {} of process {}", number, pid_));
+    return fd;
+}
+
 Result<Connection> Connection::on(base::UniqueFd socket) {
     Connection connection;
     struct stat own {};

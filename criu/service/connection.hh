@@ -27,6 +27,8 @@ public:
     /// Opens what its descriptor refers to anew, with our rights. Errors: System; Died if it has ended, so that the
     /// number might be another process' by now.
     Result<base::UniqueFd> open(int number, int flags) const;
+    /// Its descriptor itself, for what cannot be opened anew. Errors: as open().
+    Result<base::UniqueFd> fetch(int number) const;
     /// Where the kernel knows no pidfd of a peer (before 6.5), true.
     bool is_alive() const;
 

@@ -60,8 +60,6 @@ Result<void> apply_session_fields(const img::criu_opts &from, const Peer &peer, 
         to.log_file = from.log_file();
     if (from.has_status_fd()) // closed by whoever writes to it
         to.status_fd = TRY_CTX(peer.open(from.status_fd(), O_WRONLY), "status_fd").release();
-    if (from.has_pidfd_store_sk())
-        return base::unsupported("pidfd_store_sk is not supported yet: incremental dumps and the page server");
     TRY(apply_page_server(from, to));
     if (from.has_orphan_pts_master())
         to.orphan_terminals = from.orphan_pts_master();
@@ -141,6 +139,9 @@ Result<Session> open_session(const img::criu_opts &from, const cli::Options &def
                              Standing standing) {
     Session session;
     session.options = TRY(options_of(from, defaults, peer, standing));
+    if (from.has_pidfd_store_sk())
+        session.pidfd_store = TRY_CTX(peer.fetch(from.pidfd_store_sk()), "pidfd_store_sk");
+    session.options.pidfd_store = session.pidfd_store.get();
     session.images = TRY(open_images(from, session.options, peer));
     session.work = TRY(open_work(from, session.options, peer, session.images.get()));
     session.options.images_dir_fd = session.images.get();

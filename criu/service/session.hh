@@ -17,6 +17,7 @@ enum class Standing : uint8_t {
 struct Session {
     cli::Options options;
     base::UniqueFd images, work; ///< open while the request is served; options know the number of the first
+    base::UniqueFd pidfd_store;  ///< the client's socket; options know its number
     base::Log log;
 };
 

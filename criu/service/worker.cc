@@ -11,6 +11,7 @@
 #include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
+#include "criu/resource/task/processor_care.hh"
 #include "criu/service/notifier.hh"
 #include "criu/service/request_text.hh"
 
@@ -246,13 +247,15 @@ int serve_wait(Job &job) {
     return ended < 0 ? kFailed : kSucceeded;
 }
 
-int refuse(Job &job, std::string_view why) {
-    fail(job.answer, base::Error(base::ErrorKind::Unsupported, std::string(why)), 0);
+int serve_cpuinfo(Job &job) {
+    const bool dumps = job.request.type() == img::CPUINFO_DUMP;
+    const int code = in_session(job, open_session, [&](Session &session) {
+        return dumps ? resource::dump_processor(session.options.images_dir_fd)
+                     : resource::require_processor(session.options.images_dir_fd, cli::processor_care(session.options));
+    });
     give(job);
-    return kFailed;
+    return code;
 }
-
-constexpr std::string_view kCpuLater = "cpuinfo is not supported yet: processor images";
 
 int no_request(Connection &connection, const base::Error &error) {
     img::criu_resp answer;
@@ -286,7 +289,7 @@ int serve(Job &job) {
         return serve_page_server(job);
     case img::CPUINFO_DUMP:
     case img::CPUINFO_CHECK:
-        return refuse(job, kCpuLater);
+        return serve_cpuinfo(job);
     case img::EMPTY:
     case img::NOTIFY:
         break;

@@ -79,6 +79,47 @@ def page_servers():
         worker.end()
 
 
+def stored_processes():
+    """pidfd_store_sk: what a round knows of the processes of the one before."""
+    with target() as process, images() as (folder, _), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as store:
+        def round_of(number, parent, **how):
+            (folder / str(number)).mkdir(exist_ok=True)
+            fd = os.open(folder / str(number), os.O_RDONLY)
+            if parent is not None:
+                how["parent_img"] = f"../{parent}"
+            answer, _, _, _ = ask(request(rpc, rpc.SINGLE_PRE_DUMP, fd, pid=process.pid, **how))
+            os.close(fd)
+            return answer, sum(file.stat().st_size for file in (folder / str(number)).glob("pages-*"))
+        answer, whole = round_of(0, None, pidfd_store_sk=store.fileno())
+        expect("a pre-dump fills the store", answer.success and ticks(process), answer)
+        for number in (1, 2):
+            answer, size = round_of(number, number - 1, pidfd_store_sk=store.fileno())
+            expect(f"round {number} knows the process", answer.success and size < whole / 2, (answer, size, whole))
+        numbers, fds, _, _ = socket.recv_fds(store, 100, 8)
+        expect("the store holds the process once", numbers == process.pid.to_bytes(4, "little") and len(fds) == 1, (numbers, fds))
+        with target() as other:
+            stranger = os.pidfd_open(other.pid)
+            socket.send_fds(store, [numbers], [stranger])
+            os.close(stranger)
+            answer, size = round_of(3, 2, pidfd_store_sk=store.fileno())
+            expect("another process of that number is written whole", answer.success and size >= whole / 2, (answer, size, whole))
+            support.end(other.pid)
+        answer, size = round_of(4, 3, pidfd_store_sk=store.fileno())
+        expect("which the store knows then", answer.success and size < whole / 2, (answer, size, whole))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as fresh, socket.socket() as wrong:
+            answer, _ = round_of(5, 4, pidfd_store_sk=fresh.fileno())
+            expect("an empty store beside earlier images is refused", not answer.success and "knows of no process" in answer.cr_errmsg,
+                   answer)
+            answer, _ = round_of(6, None, pidfd_store_sk=wrong.fileno())
+            expect("a socket of another kind is refused", not answer.success and "SOCK_DGRAM" in answer.cr_errmsg, answer)
+        answer, _ = round_of(7, None, pidfd_store_sk=999)
+        expect("no socket at all", not answer.success and "pidfd_store_sk" in answer.cr_errmsg, answer)
+        expect("the process goes on", ticks(process))
+        for fd in fds:
+            os.close(fd)
+        support.end(process.pid)
+
+
 def pre_dumps():
     """Rounds on one connection, the dump at its end; each names the folder of the one before."""
     with target() as process, images() as (folder, _):
@@ -116,4 +157,5 @@ with tempfile.TemporaryDirectory() as package:
     rpc = support.load_pycriu(GIVEN, package).rpc
     page_servers()
     pre_dumps()
+    stored_processes()
 sys.exit(support.finish())

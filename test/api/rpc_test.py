@@ -25,6 +25,7 @@ ESRCH, EEXIST, EBADRQC = 3, 17, 56
 
 # Every field of criu_opts, with a value: does a request with it get to the tree (works), or is it refused by its name?
 # Refused are those of parts that do not exist yet. When one starts to work, its line changes here.
+STORE = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 FIELDS = {
     "images_dir_fd": ("works", None), "images_dir": ("works", "/tmp"), "work_dir_fd": ("works", None),
     "pid": ("works", NO_TASK), "leave_running": ("works", True), "leave_stopped": ("works", True),
@@ -37,7 +38,7 @@ FIELDS = {
     "external": ("works", ["unix[1]"]), "timeout": ("works", 3), "network_lock": ("works", 3), "manage_cgroups": ("works", False),
     "manage_cgroups_mode": ("works", 0), "skip_file_rwx_check": ("works", True), "unprivileged": ("works", True),
     "display_stats": ("works", True), "config_file": ("works", "/nonexistent"), "orphan_pts_master": ("works", True),
-    "cpu_cap": ("works", 0), "enable_fs": ("works", ["tmpfs"]), "ext_sharing": ("works", True), "ext_masters": ("works", True),
+    "cpu_cap": ("works", 7), "enable_fs": ("works", ["tmpfs"]), "ext_sharing": ("works", True), "ext_masters": ("works", True),
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
     "ps": ("works", {"port": 1}), "parent_img": ("works", "/"), "track_mem": ("works", True),
     "auto_dedup": ("works", True), "veths": ("works", [{"if_in": "a", "if_out": "b"}]),
@@ -48,7 +49,7 @@ FIELDS = {
     "lazy_pages": ("works", True), "status_fd": ("works", 1), "lsm_profile": ("refused", "a:b"), "tls": ("works", True),
     "tls_cacert": ("works", "a"), "tls_cacrl": ("works", "a"), "tls_cert": ("works", "a"), "tls_key": ("works", "a"),
     "tls_no_cn_verify": ("works", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("works", 2),
-    "pidfd_store_sk": ("refused", 1), "lsm_mount_context": ("refused", "a"),
+    "pidfd_store_sk": ("works", STORE.fileno()), "lsm_mount_context": ("refused", "a"),
 }
 OFF_MEANS_NOTHING = ["auto_ext_mnt"]
 
@@ -94,10 +95,21 @@ def small_requests():
     expect("check", answer.type == rpc.CHECK and answer.success and code == 0, answer)
     answer, _, _, code = ask(rpc.criu_req(type=rpc.WAIT_PID, pid=1))
     expect("waiting for a stranger fails", not answer.success and answer.cr_errno == 10 and code == 1, answer)
-    for kind, back in ((rpc.CPUINFO_DUMP,) * 2, (rpc.CPUINFO_CHECK,) * 2):
-        answer, _, _, code = ask(request(rpc, kind))
-        expect(f"{rpc.criu_req_type.Name(kind)} is refused by name", answer.type == back and not answer.success
-               and "not supported yet" in answer.cr_errmsg and code == 1, answer)
+    processors()
+
+
+def processors():
+    with support.images() as (folder, fd):
+        def cpuinfo(kind, **options):
+            answer, _, _, code = ask(rpc.criu_req(type=kind, opts=rpc.criu_opts(images_dir_fd=fd, **options)))
+            return answer, answer.type == kind and code == (0 if answer.success else 1)
+        answer, sound = cpuinfo(rpc.CPUINFO_CHECK)
+        expect("CPUINFO_CHECK without an image", sound and not answer.success and "cpuinfo.img" in answer.cr_errmsg, answer)
+        answer, sound = cpuinfo(rpc.CPUINFO_DUMP)
+        expect("CPUINFO_DUMP", sound and answer.success and (folder / "cpuinfo.img").stat().st_size > 80, answer)
+        for capabilities in (7, 6, 1, 0):
+            answer, sound = cpuinfo(rpc.CPUINFO_CHECK, cpu_cap=capabilities)
+            expect(f"CPUINFO_CHECK of {capabilities}", sound and answer.success, answer)
 
 
 def no_requests():

@@ -26,7 +26,7 @@ def commands():
     expect("help", criu("-h"), 0, out=r"^Usage:")
     expect("exec is gone", criu("exec"), 255, err=r"compel")
     expect("show is gone", criu("show"), 255, err=r"crit")
-    expect("a later command", criu("cpuinfo", "dump"), 1, err=r"cpuinfo is not supported yet")
+    expect("half a command", criu("cpuinfo"), 1, err=r"criu cpuinfo dump -D DIR")
     expect("a later option", criu("dump", "-t", "1", "--allow-uprobes"), 1, err=r"--allow-uprobes is not supported yet")
     expect("an unknown option", criu("--nonsense"), 1, err=r"unrecognized option '--nonsense'")
 
@@ -221,6 +221,40 @@ def unprivileged(work):
             pass
 
 
+def enrich(image):
+    """Gives the processor of cpuinfo.img all instructions there could be."""
+    facts = json.loads(subprocess.run([CRIU, "crit", "decode", "-i", image], capture_output=True, text=True, check=True).stdout)
+    processor = facts["entries"][0]["x86_entry"][0]
+    processor["capability"] = [0xFFFFFFFF] * len(processor["capability"])
+    image.unlink()
+    subprocess.run([CRIU, "crit", "encode", "-o", image], input=json.dumps(facts), text=True, check=True)
+
+
+def processors(work):
+    folder = pathlib.Path(work) / "processor"
+    folder.mkdir()
+    there = ["-D", str(folder)]
+    expect("cpuinfo check without an image", criu("cpuinfo", "check", *there), 1, err=r"no cpuinfo.img")
+    expect("cpuinfo dump", criu("cpuinfo", "dump", *there), 0)
+    expect("cpuinfo check", criu("cpuinfo", "check", "--cpu-cap=all", *there), 0)
+    enrich(folder / "cpuinfo.img")
+    expect("a richer processor", criu("cpuinfo", "check", *there), 1, err=r"lacks instructions.* rdpru")
+    expect("... does not matter", criu("cpuinfo", "check", "--cpu-cap=none", *there), 0)
+    target = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True)
+    expect("a dump with --cpu-cap", criu("dump", "-t", str(target.pid), "--cpu-cap", *there), 0)
+    target.wait()
+    expect("its restore", criu("restore", "-d", *there), 0)
+    os.kill(target.pid, signal.SIGKILL)
+    gone = time.monotonic() + 10
+    while os.path.exists(f"/proc/{target.pid}") and time.monotonic() < gone:
+        time.sleep(0.01)
+    enrich(folder / "cpuinfo.img")
+    expect("a restore on a poorer processor", criu("restore", "-d", *there), 1, err=r"lacks instructions")
+    expect("... if one wants it", criu("restore", "-d", "--cpu-cap=^ins", *there), 0)
+    os.kill(target.pid, signal.SIGKILL)
+
+
 def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
@@ -231,6 +265,7 @@ def main():
         trees(work)
         cgroups(work)
         unprivileged(work)
+        processors(work)
     checks()
     for failure in failures:
         print(failure)

@@ -33,7 +33,9 @@
 #include "criu/resource/namespace/user_namespace.hh"
 #include "criu/resource/task/time_left.hh"
 
+#include "criu/resource/task/processor.hh"
 #include <algorithm>
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
@@ -293,6 +295,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
         written = write_clocks(images);
+    if (written && request.note_processor)
+        written = resource::write_processor(images);
     if (written)
         written = groups.dump(images);
     if (written)

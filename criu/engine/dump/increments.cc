@@ -47,6 +47,13 @@ Result<Increments> Increments::open(const engine::DumpRequest &request, base::Lo
     const auto root = tracking::identity_of(request.root).value_or(tracking::Identity{request.root, 0});
     const auto method = parent || wanted.track_memory ? std::optional(wanted.method) : std::nullopt;
     Increments increments(std::move(parent), tracking::Notes::open(root, method, log), log);
+    if (wanted.pidfd_store >= 0)
+        increments.pidfds_ = TRY(PidfdStore::open(wanted.pidfd_store));
+    if (increments.parent_ && increments.pidfds_ && increments.pidfds_->empty())
+        return base::fail(base::Error(base::ErrorKind::Usage,
+                                      "pidfd_store_sk knows of no process, and there are images "
+                                      "before these (parent_img)")
+                              .hint("give the socket from the first pre-dump on"));
     increments.tracks_ = wanted.track_memory;
     increments.compares_shared_ = wanted.track_shared;
     increments.drops_ = wanted.dedup;
@@ -89,9 +96,29 @@ void Increments::settle(std::vector<tree::TaskFacts> &tasks) {
     }
 }
 
+/// Whether what the images before say of this number is about the same process.
+bool Increments::parent_knows(const tree::TaskFacts &task) const {
+    switch (pidfds_ ? pidfds_->ask(task.pid) : PidfdStore::Answer::Unknown) {
+    case PidfdStore::Answer::Same:
+        return true;
+    case PidfdStore::Answer::Other:
+        return false;
+    case PidfdStore::Answer::Unknown:
+        break;
+    }
+    return parent_.knows_of(task.stat.starttime);
+}
+
+void Increments::keep_pidfds(const std::vector<tree::TaskFacts> &tasks) {
+    if (!pidfds_)
+        return;
+    if (auto kept = pidfds_->keep(tasks); !kept)
+        log_->warn(fmt::format("pidfd_store_sk: {}: start times tell the processes apart", kept.error().message()));
+}
+
 std::vector<pages::Extent> Increments::unchanged(const tree::TaskFacts &task,
                                                  const std::vector<pages::Extent> &clean) const {
-    if (!parent_ || !parent_.knows_of(task.stat.starttime))
+    if (!parent_ || !parent_knows(task))
         return {};
     switch (notes_.way()) {
     case pages::Notes::SoftDirty:

@@ -3,6 +3,7 @@
 
 #include "criu/engine/dump/memory.hh"
 #include "criu/engine/dump/parent_images.hh"
+#include "criu/engine/dump/pidfd_store.hh"
 #include "criu/engine/tracking/notes.hh"
 
 namespace dump {
@@ -30,6 +31,8 @@ public:
     /// Marks these in `runs`; where writes are to be noted from now on, has that begin. The task is stopped.
     Result<void> apply(const tree::TaskFacts &task, pages::PageScanner &scanner, compel::Injection &agent,
                        PageRuns &runs);
+    /// Notes which processes these are, for the next round of the same client.
+    void keep_pidfds(const std::vector<tree::TaskFacts> &tasks);
     /// The images are complete, and in use from now on: drops from those before what they hold themselves.
     void drop_superseded(int images_dir_fd) const;
 
@@ -43,10 +46,12 @@ public:
 private:
     Increments(ParentImages parent, tracking::Notes notes, base::Log &log)
         : parent_(std::move(parent)), notes_(std::move(notes)), log_(&log) {}
+    bool parent_knows(const tree::TaskFacts &task) const;
     Result<int> uffd_for(const tree::TaskFacts &task, const Enter &enter);
 
     ParentImages parent_;
     tracking::Notes notes_;
+    std::optional<PidfdStore> pidfds_;
     base::Log *log_;
     bool tracks_ = false, compares_shared_ = false, drops_ = false;
     bool taking_ = false;

@@ -83,6 +83,7 @@ Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments 
     }
     if (auto left = increments.notes().leave(run_id); !left)
         job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", left.error().message()));
+    increments.keep_pidfds(facts.tasks);
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(dump::write_statistics(clock, statistics, request.work_dir_fd));
     job.log.info("Pre-dumping finished successfully");

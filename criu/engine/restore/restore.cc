@@ -104,6 +104,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     Draft draft = TRY_CTX(make_draft(request.images_dir_fd, request.files.shell_job), "restore");
     const plan::Checkpoint &checkpoint = *draft.checkpoint;
     TRY_CTX(check_cpu(checkpoint), "restore");
+    TRY_CTX(check_processor(checkpoint, request.processor, log), "restore");
     TRY_CTX(check_namespaces(checkpoint), "restore");
     if (request.print_plan)
         return engine::RestoreOutcome{

@@ -8,6 +8,7 @@
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/plan/program.hh"
+#include "criu/resource/task/processor.hh"
 
 #include <algorithm>
 #include <bit>
@@ -200,6 +201,15 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
     for (const plan::TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY_CTX(plan::finishes(task), fmt::format("task {}", task.pid));
+    return {};
+}
+
+Result<void> check_processor(const plan::Checkpoint &checkpoint, const resource::ProcessorCare &care, base::Log &log) {
+    if (!care.any())
+        return {};
+    const bool compared = TRY(resource::check_processor(checkpoint.images(), care));
+    if (!compared && care.asked)
+        log.warn("there is no cpuinfo.img to compare this processor with: dump with --cpu-cap writes it");
     return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include "criu/plan/address_space.hh"
 #include "criu/plan/topology.hh"
+#include "criu/resource/task/processor_care.hh"
 
 #include <optional>
 #include <string>
@@ -35,6 +36,8 @@ Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology
 
 /// Errors: Unsupported where this CPU lacks what a thread uses.
 Result<void> check_cpu(const plan::Checkpoint &checkpoint);
+/// Compares cpuinfo.img, where a dump has written one, with the processor here.
+Result<void> check_processor(const plan::Checkpoint &checkpoint, const resource::ProcessorCare &care, base::Log &log);
 
 /// The caller's descriptors (--inherit-fd) must be there. Ours are all close-on-exec; what has come through exec is
 /// not.
