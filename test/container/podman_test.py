@@ -18,6 +18,7 @@ from steps import check, wait_for  # noqa: E402
 CRIU = os.path.abspath(sys.argv[1])
 IMAGE = "localhost/criu-test:1"
 COUNT = "i=0; while :; do i=$((i + 1)); echo $i $(cat /kept 2>/dev/null); echo $i > /tmp/log; sleep 0.05; done"
+CONNECTED = "nc -ll -p 7000 -e /bin/cat & sleep 0.2; i=0; while :; do i=$((i + 1)); echo $i; sleep 0.05; done | nc 127.0.0.1 7000"
 
 # Locks in files: those in /dev/shm are one for all podmans of a machine. Limits that nobody needs a capability for.
 SETTINGS = """
@@ -159,10 +160,47 @@ def limits(podman):
     check(groups.count(podman.group) == len(groups.splitlines()), f"in other groups: {groups}")
 
 
+def own_groups(podman):
+    """A cgroup namespace of its own: the container sees its group as the root, also through its mounts."""
+    podman.start("grouped", "--cgroupns", "private")
+
+    def look():
+        """The order of mounts is not kept."""
+        script = "cat /proc/1/cgroup; grep cgroup /proc/self/mountinfo | cut -d ' ' -f 4-"
+        return sorted(podman.must("exec", "grouped", "/bin/sh", "-c", script).splitlines())
+
+    before = look()
+    check("0::/" in before and podman.group not in str(before), f"the root is not its own: {before}")
+    podman.checkpoint("grouped")
+    podman.restore("grouped")
+    podman.grows("grouped")
+    check(look() == before, f"it sees {look()}, {before} before")
+    pid = podman.must("inspect", "-f", "{{.State.Pid}}", "grouped").strip()
+    check(os.readlink(f"/proc/{pid}/ns/cgroup") != os.readlink("/proc/self/ns/cgroup"), "its cgroup namespace is ours")
+
+
+def terminal(podman):
+    """A terminal, whose master podman gets anew, and which is mounted on /dev/console."""
+    podman.start("terminal", "-t", program="i=0; while :; do i=$((i + 1)); echo $i $(tty) $(tty < /dev/console); sleep 0.05; done")
+    for _ in range(2):
+        podman.checkpoint("terminal")
+        podman.restore("terminal")
+        line = podman.grows("terminal")
+        check(line.split()[1:] == ["/dev/pts/0", "/dev/console"], f"the program says {line}")
+
+
+def connection(podman):
+    """A connection of the container to itself: nobody but criu brings the loopback device up again."""
+    podman.start("connected", program=CONNECTED)
+    for _ in range(2):
+        podman.checkpoint("connected", "--tcp-established")
+        podman.restore("connected", "--tcp-established")
+        podman.grows("connected")
+
+
 def refusal(podman):
     """What cannot be saved leaves the container running, and its log says why."""
-    podman.start("connected", program="nc -ll -p 7000 -e /bin/cat & sleep 0.2; i=0; while :; do i=$((i + 1)); echo $i; sleep 0.05; done "
-                 "| nc 127.0.0.1 7000")
+    podman.start("connected", program=CONNECTED)
     status, _ = podman.run("container", "checkpoint", "connected")
     check(status != 0, "a checkpoint without --tcp-established takes a connection")
     check("--tcp-established" in podman.errors(), f"no word of the option that helps: {podman.errors()}")
@@ -170,7 +208,7 @@ def refusal(podman):
 
 
 TESTS = {"checkpoint and restore": in_place, "clones of an archive": clones, "memory saved ahead": ahead, "shared namespaces": shared,
-         "limits": limits, "refusal": refusal}
+         "limits": limits, "cgroup namespace": own_groups, "terminal": terminal, "own connection": connection, "refusal": refusal}
 
 
 def with_podman(test):

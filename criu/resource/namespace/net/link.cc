@@ -93,8 +93,8 @@ struct KnownKind {
 };
 
 // Whatever is said in the attributes of such a device can be said again when it is made. Not among them: devices whose
-// state is elsewhere (wireguard: keys, by generic netlink; team: a daemon), and those that refuse what they report (bond:
-// delays of monitoring that is off).
+// state is elsewhere (wireguard: keys, by generic netlink; team: a daemon), and those that refuse what they report
+// (bond: delays of monitoring that is off).
 constexpr KnownKind kKnown[] = {
     {"veth", img::VETH},
     {"bridge", img::BRIDGE},
