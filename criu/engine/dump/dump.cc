@@ -195,7 +195,7 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
     TRY(check_tree(tasks, known.namespaces, request));
     TRY(straighten_handlers(tasks));
     if (request.cgroups.mode != resource::cgroup::Mode::Ignore) {
-        known.groups = TRY(resource::cgroup::Sets::collect(tasks, own_groups));
+        known.groups = TRY(resource::cgroup::Sets::collect(tasks, known.namespaces, own_groups));
         for (tree::TaskFacts &task : tasks)
             for (tree::ThreadFacts &thread : task.threads)
                 thread.cgroup_set = known.groups.of(thread.tid);

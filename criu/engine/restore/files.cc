@@ -182,7 +182,7 @@ void raise_limit() {
 
 } // namespace
 
-Result<void> open_files(RestoreContext &context) {
+Result<void> open_files(RestoreContext &context, resource::Masters masters) {
     raise_limit();
     auto settings = context.request.files;
     settings.tcp_close |= context.checkpoint.inventory.tcp_close();
@@ -199,6 +199,7 @@ Result<void> open_files(RestoreContext &context) {
         return fill_shared(context.checkpoint.chain, id, memory, size);
     };
     files.hand_over_terminal = [&](int master) { return context.notifier.hand_over_terminal(master); };
+    files.masters = std::move(masters);
     Opener opener(context, files);
     Result<void> outcome;
     for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {

@@ -7,7 +7,8 @@ namespace restore {
 
 /// Makes room for descriptors and opens all files that are needed, each once, above all numbers that tasks use.
 /// In the root task, before it forks. Errors name the file.
-Result<void> open_files(RestoreContext &context);
+/// `masters`: of terminals, those that are open already.
+Result<void> open_files(RestoreContext &context, resource::Masters masters);
 
 /// What a new session needs before it has members: its controlling terminal.
 Result<void> lead_session(RestoreContext &context, const plan::Node &node);

@@ -46,15 +46,14 @@ Result<base::VPid> inner_number(const kernel::ProcDir &task) {
 } // namespace
 
 bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind) {
-    const uint32_t root = id_of(checkpoint.root().ids, kind);
-    return root && root != id_of(checkpoint.inventory.root_ids(), kind);
+    const uint32_t root = id_of(checkpoint.root().ids, kind), tools = id_of(checkpoint.inventory.root_ids(), kind);
+    if (kind == tree::NamespaceKind::Cgroup && !tools)
+        return false; // older images do not say
+    return root && root != tools;
 }
 
-// The cgroup namespace is left out: CRIU's images tell the tool's own by the path of its groups, not by this number.
 Result<void> check_namespaces(const plan::Checkpoint &checkpoint) {
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds) {
-        if (kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind))
-            TRY_CTX(resource::check_restorable(kind), fmt::format("ids-{}.img", checkpoint.root().pid));
         for (const plan::TaskImage &task : checkpoint.tasks)
             if (!task.dead() && id_of(task.ids, kind) != id_of(checkpoint.root().ids, kind))
                 return base::unsupported(fmt::format("task {} lived in another {} namespace than the root of the tree",
@@ -70,7 +69,7 @@ bool has_own_clocks(const plan::Checkpoint &checkpoint) {
 uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
     uint64_t flags = 0;
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds)
-        // The clocks have to be set before anybody is inside: time_namespace.cc makes its own.
+        // The clocks have to be set before anybody is inside, and the group be right: those are made by fill().
         if (kind != tree::NamespaceKind::Time && kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind))
             flags |= kernel::clone_flag_of(kind);
     return flags;
@@ -100,21 +99,23 @@ Result<void> give_ids(const RestoreContext &context) {
                                    context.rendezvous.root());
 }
 
-Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments) {
+Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments,
+                             resource::Masters &masters) {
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
         const bool own = has_own(context.checkpoint, row.kind);
         const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks;
         if (!row.fill || (!own && !continues_clocks))
             continue;
-        resource::NamespaceFillContext fill{.outside = context.outside,
-                                            .images = context.checkpoint.images(),
-                                            .log = context.log,
-                                            .options = context.request.namespaces,
-                                            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
-                                            .segments = segments,
-                                            .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
-                                                return fill_shared(context.checkpoint.chain, id, memory, size);
-                                            }};
+        resource::NamespaceFillContext fill{
+            .outside = context.outside,
+            .images = context.checkpoint.images(),
+            .log = context.log,
+            .options = context.request.namespaces,
+            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
+            .segments = segments,
+            .fill_contents = [&](uint64_t id, std::byte *memory,
+                                 uint64_t size) { return fill_shared(context.checkpoint.chain, id, memory, size); },
+            .masters = masters};
         TRY_CTX(row.fill(fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
     return {};

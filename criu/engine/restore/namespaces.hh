@@ -27,7 +27,8 @@ Result<void> bring_into_namespaces(const RestoreContext &context, base::Pid root
 
 /// In the root task, first of all: what the images hold of its fresh namespaces.
 /// `segments` keeps System V memory until tasks have attached theirs.
-Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments);
+/// `masters`: gets those of terminals that are parts of mounts.
+Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments, resource::Masters &masters);
 
 /// Who has which number of the images, of all processes and threads below `root`. They must not come and go.
 /// Errors: Died.

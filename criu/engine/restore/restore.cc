@@ -40,7 +40,7 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
         const base::Pid root = context.rendezvous.root();
         TRY(give_ids(context));
         if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
-            TRY(groups.move_process(set, root));
+            TRY(groups.move_to_namespace_root(set, root));
         TRY(network.take_inside(context.checkpoint, context.request.files, root));
         if (context.has_own_namespaces())
             TRY(notifier.tell("setup-namespaces", root));
@@ -48,6 +48,9 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
         context.rendezvous.expect(1);
         context.rendezvous.open(plan::kHooked);
         TRY(coordinator.wait_all());
+        if (const uint32_t set = root_set(context.checkpoint);
+            groups.knows(set) && has_own(context.checkpoint, tree::NamespaceKind::Cgroup))
+            TRY(groups.move_process(set, root));
         if (context.has_own_namespaces())
             TRY(notifier.tell("post-setup-namespaces", {}));
         context.rendezvous.expect(arrivals.processes);
@@ -149,7 +152,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
     // Before those that will be in them, so that they have ended when it is taken back.
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
-    context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint));
+    context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint)) ||
+                         has_own(checkpoint, tree::NamespaceKind::Cgroup);
     Coordinator coordinator(context);
     if (flags & CLONE_NEWUSER) {
         context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images().fd()), "restore");

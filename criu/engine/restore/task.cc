@@ -213,13 +213,14 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
     const bool task = is_task(context, node);
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
+        resource::Masters masters;
         if (context.root_waits) {
             TRY(context.rendezvous.pass(plan::kHooked));
             TRY(settle_in_user_namespace(context, node));
-            TRY(fill_namespaces(context, segments));
+            TRY(fill_namespaces(context, segments, masters));
             TRY(context.rendezvous.pass(plan::kFilled));
         }
-        TRY(open_files(context));
+        TRY(open_files(context, std::move(masters)));
         TRY(create_shared_memory(context));
     }
     if (task)

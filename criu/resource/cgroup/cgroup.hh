@@ -14,6 +14,7 @@
 #include "criu/resource/cgroup/hierarchy.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/tree/facts.hh"
+#include "criu/tree/namespaces.hh"
 
 #include <span>
 
@@ -24,8 +25,11 @@ inline constexpr uint32_t kOwnSet = 1;
 /// The sets of all threads of a tree, by number.
 class Sets {
 public:
-    /// `own`: /proc/self/cgroup of the tool, as the user has started it. Errors: Died.
-    static Result<Sets> collect(std::span<const tree::TaskFacts> tasks, const std::string &own);
+    /// `own`: /proc/self/cgroup of the tool, as the user has started it. With a cgroup namespace of the tree's own
+    /// there is no set that goes without saying. Errors: Died; Unsupported for a root task above the root of its
+    /// namespace.
+    static Result<Sets> collect(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
+                                const std::string &own);
 
     uint32_t of(base::Pid tid) const {
         auto found = by_thread_.find(tid);
@@ -39,8 +43,10 @@ public:
 
 private:
     using Set = std::map<std::string, std::string>; ///< controllers as the kernel spells them -> path
-    std::map<uint32_t, Set> sets_;                  ///< without the tool's own
-    std::vector<std::string> own_order_;            ///< controllers of the tool's set, as listed
+    Result<void> find_namespace_roots(base::Pid root, const tree::Namespaces &namespaces);
+    std::map<uint32_t, Set> sets_;       ///< without the tool's own
+    Set namespace_roots_;                ///< the part of their paths that is the root of the tree's cgroup namespace
+    std::vector<std::string> own_order_; ///< controllers of the tool's set, as listed
     std::map<base::Pid, uint32_t> by_thread_;
 };
 
@@ -56,6 +62,9 @@ public:
     ~Groups();
 
     bool knows(uint32_t set) const { return sets_.contains(set); }
+    /// Moves the root task to where its cgroup namespace begins, if it gets one: it calls unshare there. Else to its
+    /// set.
+    Result<void> move_to_namespace_root(uint32_t set, base::Pid pid) const;
     /// Moves a process, or one thread. In the root's case before it has others.
     Result<void> move_process(uint32_t set, base::Pid pid) const;
     Result<void> move_thread(uint32_t set, base::Pid tid) const;
@@ -77,11 +86,14 @@ private:
                               const std::string &above, const Options &options, base::Log &log);
     Result<void> prepare_one(int root, const std::string &path, const img::cgroup_dir_entry &entry,
                              const Options &options, base::Log &log);
-    Result<void> move(uint32_t set, base::Pid pid, const char *file, const char *file_v2) const;
+    using Paths = std::map<std::string, std::string>; ///< controllers -> path on this machine
+    Result<void> move(const Paths &paths, base::Pid pid, const char *file, const char *file_v2) const;
+    Result<const Paths *> paths_of(uint32_t set) const;
 
     std::unique_ptr<Hierarchies> hierarchies_;
-    std::map<uint32_t, std::map<std::string, std::string>> sets_; ///< controllers -> path on this machine
-    std::vector<Made> made_;                                      ///< parents first
+    std::map<uint32_t, Paths> sets_;
+    std::map<uint32_t, Paths> namespace_roots_; ///< by set; the same paths where none begins there
+    std::vector<Made> made_;                    ///< parents first
     std::vector<Pending> pending_;
 };
 

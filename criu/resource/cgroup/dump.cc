@@ -1,4 +1,5 @@
 #include "criu/kernel/listing.hh"
+#include "criu/kernel/namespaces.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/cgroup/properties.hh"
 
@@ -45,23 +46,63 @@ std::vector<std::string> topmost(std::set<std::string> paths) {
     return heads;
 }
 
+std::string groups_of(base::Pid process, base::Pid thread) {
+    return fmt::format("/proc/{}/task/{}/cgroup", process.value, thread.value);
+}
+
+/// What comes before `inner`, the path as the namespace has it. Nothing if it does not lie in there.
+std::optional<std::string> namespace_root(const std::string &outer, const std::string &inner) {
+    if (inner == "/")
+        return outer;
+    if (!outer.ends_with(inner) || inner.starts_with("/.."))
+        return std::nullopt;
+    return outer.substr(0, outer.size() - inner.size());
+}
+
 } // namespace
 
-Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks, const std::string &own) {
+Result<void> Sets::find_namespace_roots(base::Pid root, const tree::Namespaces &namespaces) {
+    const base::UniqueFd fd = TRY(kernel::open_namespace(root, tree::NamespaceKind::Cgroup));
+    std::string text;
+    TRY(kernel::inside(std::array{fd.get()}, [&]() -> Result<void> {
+        text = TRY(kernel::read_file(AT_FDCWD, groups_of(root, root).c_str()));
+        return {};
+    }));
+    const Set &outside = sets_.at(by_thread_.at(root));
+    for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(text))) {
+        const std::string &outer = outside.at(joined(line));
+        const auto begin = namespace_root(outer, line.path);
+        if (!begin)
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("task {}: it lives in a cgroup namespace of its own (cgroup:[{}]), and in the "
+                                        "group {} outside of it",
+                                        root.value, namespaces.of_root(tree::NamespaceKind::Cgroup)->inode, outer))
+                    .hint("move it into a group below that in which it has called unshare"));
+        if (*begin != "/")
+            namespace_roots_[joined(line)] = *begin;
+    }
+    return {};
+}
+
+Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
+                           const std::string &own) {
     Sets sets;
-    std::map<std::string, uint32_t> known{{own, kOwnSet}};
+    const bool own_namespace = namespaces.root_has_own(tree::NamespaceKind::Cgroup);
+    std::map<std::string, uint32_t> known{{own_namespace ? std::string() : own, kOwnSet}};
     for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(own)))
         sets.own_order_.push_back(joined(line));
     for (const tree::TaskFacts &task : tasks)
         for (const tree::ThreadFacts &thread : task.threads) {
-            const std::string text = TRY(kernel::read_file(
-                AT_FDCWD, fmt::format("/proc/{}/task/{}/cgroup", task.voice.value, thread.tid.value).c_str()));
+            const std::string text = TRY(kernel::read_file(AT_FDCWD, groups_of(task.voice, thread.tid).c_str()));
             auto [number, fresh] = known.emplace(text, static_cast<uint32_t>(known.size()) + 1);
             sets.by_thread_[thread.tid] = number->second;
             if (fresh)
                 for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(text)))
                     sets.sets_[number->second][joined(line)] = line.path;
         }
+    if (own_namespace)
+        TRY(sets.find_namespace_roots(tasks.front().pid, namespaces));
     return sets;
 }
 
@@ -77,6 +118,9 @@ Result<void> Sets::dump(image::ImageDirWriter &images) const {
             img::cg_member_entry *member = out->add_ctls();
             member->set_name(controllers);
             member->set_path(path);
+            if (auto begin = namespace_roots_.find(controllers);
+                begin != namespace_roots_.end() && (path + "/").starts_with(begin->second + "/"))
+                member->set_cgns_prefix(static_cast<uint32_t>(begin->second.size()));
             paths[controllers].insert(path);
         }
     }

@@ -157,15 +157,21 @@ Result<Groups> Groups::prepare(const image::ImageDir &images, const Options &opt
             if (!is_sound(path))
                 return base::bad_image(fmt::format("cgroup.img: an impossible group {}", path));
             groups.sets_[set.id()][member.name()] = rewriter.rewrite(member.name(), path, head);
+            groups.namespace_roots_[set.id()][member.name()] =
+                rewriter.rewrite(member.name(), member.cgns_prefix() ? head : path, head);
         }
     return groups;
 }
 
-Result<void> Groups::move(uint32_t set, base::Pid pid, const char *file, const char *file_v2) const {
+Result<const Groups::Paths *> Groups::paths_of(uint32_t set) const {
     auto found = sets_.find(set);
     if (found == sets_.end())
         return base::bad_image(fmt::format("cgroup.img: No set {} found", set));
-    for (const auto &[controllers, path] : found->second) {
+    return &found->second;
+}
+
+Result<void> Groups::move(const Paths &paths, base::Pid pid, const char *file, const char *file_v2) const {
+    for (const auto &[controllers, path] : paths) {
         auto root = hierarchies_->open(controllers);
         if (!root)
             continue; // said before
@@ -177,11 +183,16 @@ Result<void> Groups::move(uint32_t set, base::Pid pid, const char *file, const c
 }
 
 Result<void> Groups::move_process(uint32_t set, base::Pid pid) const {
-    return move(set, pid, "cgroup.procs", "cgroup.procs");
+    return move(*TRY(paths_of(set)), pid, "cgroup.procs", "cgroup.procs");
+}
+
+Result<void> Groups::move_to_namespace_root(uint32_t set, base::Pid pid) const {
+    TRY(paths_of(set));
+    return move(namespace_roots_.at(set), pid, "cgroup.procs", "cgroup.procs");
 }
 
 Result<void> Groups::move_thread(uint32_t set, base::Pid tid) const {
-    return move(set, tid, "tasks", "cgroup.threads");
+    return move(*TRY(paths_of(set)), tid, "tasks", "cgroup.threads");
 }
 
 Result<void> Groups::finish(base::Log &log) const {

@@ -34,6 +34,7 @@
 #include "criu/plan/ops.hh"
 #include "criu/resource/file/kind_state.hh"
 #include "criu/resource/file/options.hh"
+#include "criu/resource/terminals.hh"
 #include "criu/tree/facts.hh"
 #include "images_pb.hh"
 
@@ -165,6 +166,7 @@ struct FileOpenContext {
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
     /// FileOptions::orphan_terminals: gives the caller a copy of the master.
     std::function<Result<void>(int master)> hand_over_terminal;
+    Masters masters;        ///< that are open already
     KindStates states;      ///< what a kind remembers from one file to the next
     KindStates kept;        ///< the same for settle(): nothing that has to end when the files are open
     bool try_again = false; ///< set by open() that wants to be called again when other files are open

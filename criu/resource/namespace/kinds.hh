@@ -29,6 +29,9 @@ namespace resource::time_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
 } // namespace resource::time_namespace
+namespace resource::cgroup_namespace {
+Result<void> fill(NamespaceFillContext &);
+}
 namespace resource::uts_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);

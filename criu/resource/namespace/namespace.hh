@@ -18,6 +18,7 @@
 #include "criu/kernel/outside.hh"
 #include "criu/resource/mm/sysv_segment.hh"
 #include "criu/resource/namespace/options.hh"
+#include "criu/resource/terminals.hh"
 #include "criu/tree/facts.hh"
 #include "criu/tree/namespaces.hh"
 
@@ -54,6 +55,7 @@ struct NamespaceFillContext {
     SegmentSet &segments; ///< keeps System V memory until tasks have attached theirs
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     SegmentSet::Fill fill_contents;
+    Masters &masters; ///< gets those of terminals that are parts of mounts
 };
 
 struct NamespaceBringContext {
@@ -83,9 +85,6 @@ Result<void> check_namespace(const NamespaceCheckContext &context, const tree::N
 
 /// The next child of a task that has called unshare would live elsewhere: that is not saved.
 Result<void> check_children(const tree::TaskFacts &task);
-
-/// Whether a restore can make a namespace of this kind. Errors: Unsupported.
-Result<void> check_restorable(tree::NamespaceKind kind);
 
 /// Writes the contents of all namespaces of the tree's own.
 Result<void> dump_namespaces(NamespaceDumpContext &context);

@@ -9,16 +9,12 @@
 namespace resource {
 namespace {
 
-Result<void> not_yet(const NamespaceCheckContext &, const tree::Namespace &) {
-    return base::unsupported("which is not saved yet");
-}
-
 // A name is resolved where the hostname, the addresses and the mounts are what they were: hence this order.
 constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::User, .refuse = user_namespace::refuse, .dump = user_namespace::dump},
     {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
     {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
-    {.kind = tree::NamespaceKind::Cgroup, .refuse = not_yet},
+    {.kind = tree::NamespaceKind::Cgroup, .refuse = nullptr, .fill = cgroup_namespace::fill},
     {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
     {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
     {.kind = tree::NamespaceKind::Net,
@@ -75,13 +71,6 @@ Result<void> check_children(const tree::TaskFacts &task) {
     };
     TRY(check(tree::NamespaceKind::Pid, task.ns.pid_for_children));
     return check(tree::NamespaceKind::Time, task.ns.time_for_children);
-}
-
-Result<void> check_restorable(tree::NamespaceKind kind) {
-    if (row_of(kind).refuse == not_yet)
-        return base::unsupported(fmt::format(
-            "its tasks lived in a {} namespace of their own, which is not restored yet", kernel::name_of(kind)));
-    return {};
 }
 
 Result<void> dump_namespaces(NamespaceDumpContext &context) {

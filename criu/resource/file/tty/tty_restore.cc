@@ -98,9 +98,11 @@ std::map<uint32_t, const img::tty_file_entry *> masters_from(const FileOpenConte
         if (info == restored.infos.end() || info->second.type() != img::PTY)
             continue;
         const uint32_t index = info->second.pty().index();
-        if (index >= first && info->first == master_id(index))
+        if (auto pty = restored.ptys.find(index); index < first || (pty != restored.ptys.end() && pty->second.master))
+            continue;
+        if (info->first == master_id(index))
             masters.emplace(index, &file.tty());
-        if (index >= first && is_orphan(context, info->second))
+        if (is_orphan(context, info->second))
             masters.emplace(index, nullptr);
     }
     return masters;
@@ -144,6 +146,21 @@ Result<void> open_masters(FileOpenContext &context, Restored &restored, uint32_t
     return {};
 }
 
+/// One that is open already, because the terminal is a mount too. Nothing if there is none.
+Result<base::UniqueFd> take_open_master(FileOpenContext &context, uint32_t index) {
+    auto found = context.masters.find(index);
+    if (found == context.masters.end())
+        return base::UniqueFd();
+    base::UniqueFd master = std::move(found->second);
+    context.masters.erase(found);
+    const img::file_entry *file = file_of(context.files, master_id(index));
+    const int unlocked = 0;
+    if (ioctl(master.get(), TIOCSPTLCK, &unlocked) < 0 ||
+        (file && fcntl(master.get(), F_SETFL, static_cast<int>(file->tty().flags())) < 0))
+        return base::fail_sys("set up a pseudo terminal");
+    return master;
+}
+
 /// The pair of that number; its master is opened as the image has it.
 Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, const img::tty_info_entry &info) {
     const uint32_t index = info.pty().index();
@@ -152,7 +169,9 @@ Result<Pty *> pty_of(FileOpenContext &context, Restored &restored, const img::tt
         return &pty;
     if ((!file_of(context.files, master_id(index)) && !is_orphan(context, info)) || index > kMostIndex)
         return base::bad_image(fmt::format("files.img: the master of terminal {} is missing", index));
-    TRY(open_masters(context, restored, index));
+    pty.master = TRY(take_open_master(context, index));
+    if (!pty.master)
+        TRY(open_masters(context, restored, index));
     if (!pty.master)
         return base::fail(base::Error(base::ErrorKind::Busy, fmt::format("the terminal /dev/pts/{} is in use", index))
                               .hint("end what uses it, or restore where /dev/pts is an instance of its own"));

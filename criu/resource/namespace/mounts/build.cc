@@ -9,8 +9,10 @@
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
+#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,10 +35,13 @@ std::unexpected<base::Error> fail_with_log(int context, std::string what) {
 
 /// Options that mountinfo prints and nobody may give.
 bool is_report(std::string_view option) {
-    return option == "seclabel" || option == "newinstance" || option == "inode64" || option.empty();
+    return option == "seclabel" || option == "newinstance" || option == "inode64" || option.empty() ||
+           option.starts_with("release_agent="); // of the hierarchy, not of the mount
 }
 
 Result<void> set_option(int context, const std::string &option) {
+    if (option.starts_with("name=") && fsconfig(context, FSCONFIG_SET_FLAG, "none", nullptr, 0) < 0)
+        return fail_with_log(context, "option none"); // control groups without a controller
     const size_t equals = option.find('=');
     const bool set = equals == std::string::npos
                          ? fsconfig(context, FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0) == 0
@@ -135,11 +140,36 @@ Result<void> set_propagation(int mounted, uint64_t type) {
     return change(mounted, attributes);
 }
 
+/// Has the devpts at `mounted` make the terminal of this number: it hands out the lowest that is free.
+Result<UniqueFd> open_terminal(int mounted, uint32_t number) {
+    std::vector<UniqueFd> in_the_way;
+    for (;;) {
+        UniqueFd master(openat(mounted, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+        unsigned made = 0;
+        if (!master || ioctl(master.get(), TIOCGPTN, &made) < 0)
+            return base::fail_sys("open ptmx");
+        if (made == number)
+            return master;
+        if (made > number)
+            return base::fail(base::ErrorKind::Busy, fmt::format("the terminal {} is in use", number));
+        in_the_way.push_back(std::move(master));
+    }
+}
+
+std::optional<uint32_t> terminal_number(const Entry &entry, std::string_view path) {
+    uint32_t number = 0;
+    const auto [rest, error] = std::from_chars(path.begin(), path.end(), number);
+    constexpr uint32_t kMost = 1u << 20;
+    const bool is_one = entry.fstype() == img::DEVPTS && error == std::errc() && rest == path.end() && number < kMost;
+    return is_one ? std::optional(number) : std::nullopt;
+}
+
 class Builder {
 public:
     Builder(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
-            const FillFileSystem &fill)
-        : outside_(outside), plan_(plan), entries_(entries), fill_(fill), mounts_(plan.steps.size()) {}
+            const FillFileSystem &fill, Masters &masters)
+        : outside_(outside), plan_(plan), entries_(entries), fill_(fill), masters_(masters),
+          mounts_(plan.steps.size()) {}
 
     Result<void> build() {
         // Events of the caller's mounts still come in, ours do not go out.
@@ -212,8 +242,12 @@ private:
         const MountStep &step = plan_.steps[i];
         if (step.origin == Origin::New)
             mounts_[i] = TRY(make_file_system(entry(i), born_with(i)));
-        if (step.origin == Origin::Part)
-            mounts_[i] = TRY(clone(mounts_[step.whole].get(), step.path));
+        if (step.origin == Origin::Part) {
+            const int whole = mounts_[step.whole].get();
+            if (auto number = terminal_number(entry(i), step.path); number && !masters_.contains(*number))
+                masters_[*number] = TRY(open_terminal(whole, *number));
+            mounts_[i] = TRY(clone(whole, step.path));
+        }
         TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));
         if (step.archived)
             TRY(fill_(entry(i), mounts_[i].get()));
@@ -271,6 +305,7 @@ private:
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
     const FillFileSystem &fill_;
+    Masters &masters_;
     UniqueFd yard_;
     std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
 };
@@ -278,8 +313,8 @@ private:
 } // namespace
 
 Result<void> build_mounts(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
-                          const FillFileSystem &fill) {
-    return Builder(outside, plan, entries, fill).build();
+                          const FillFileSystem &fill, Masters &masters) {
+    return Builder(outside, plan, entries, fill, masters).build();
 }
 
 } // namespace resource::mounts

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/resource/namespace/mounts/plan.hh"
+#include "criu/resource/terminals.hh"
 
 #include <functional>
 
@@ -12,8 +13,8 @@ using FillFileSystem = std::function<Result<void>(const img::mnt_entry &entry, i
 
 /// Makes all mounts, puts them together and moves the calling process to their root. The caller is alone in its mount
 /// namespace, a copy of the tool's, of which nothing is left afterwards: on failure it has to end.
-/// Errors: each names the mount.
+/// `masters` gets those of the terminals that are mounts. Errors: each names the mount.
 Result<void> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                          const std::vector<img::mnt_entry> &entries, const FillFileSystem &fill);
+                          const std::vector<img::mnt_entry> &entries, const FillFileSystem &fill, Masters &masters);
 
 } // namespace resource::mounts

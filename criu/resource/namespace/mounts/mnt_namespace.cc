@@ -19,8 +19,14 @@ namespace {
 
 using Entries = std::vector<img::mnt_entry>;
 
+/// As a member of the tree's cgroup namespace reads it: what a mount shows of control groups is told from there.
 Result<Entries> read_table(base::Pid member, const mounts::Externals &externals) {
-    const std::string text = TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
+    const base::UniqueFd groups = TRY(kernel::open_namespace(member, tree::NamespaceKind::Cgroup));
+    std::string text;
+    TRY(kernel::inside(std::array{groups.get()}, [&]() -> Result<void> {
+        text = TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
+        return {};
+    }));
     return mounts::describe(TRY(parse::parse_mountinfo(text)), externals);
 }
 
@@ -100,9 +106,10 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
 Result<void> fill(NamespaceFillContext &context) {
     const Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
     const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts));
-    return mounts::build_mounts(context.outside, plan, entries, [&](const img::mnt_entry &entry, int directory) {
-        return fill_file_system(context, entry, directory);
-    });
+    return mounts::build_mounts(
+        context.outside, plan, entries,
+        [&](const img::mnt_entry &entry, int directory) { return fill_file_system(context, entry, directory); },
+        context.masters);
 }
 
 } // namespace resource::mnt_namespace

@@ -63,7 +63,7 @@ private:
             const Entry &entry = entries_[i];
             if (!by_id_.emplace(entry.mnt_id(), i).second)
                 return base::bad_image(fmt::format("mount {} is there twice", entry.mnt_id()));
-            if (climbs(entry.mountpoint()) || climbs(entry.root()))
+            if (climbs(entry.mountpoint()) || (!entry.has_ext_key() && climbs(entry.root())))
                 return base::bad_image(fmt::format("{}: an impossible path", name_of(entry)));
         }
         step_of_.assign(entries_.size(), kNone);

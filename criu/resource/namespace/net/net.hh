@@ -14,8 +14,13 @@ Result<void> dump_links(NamespaceDumpContext &context, uint32_t id);
 /// Addresses, routes and rules as the kernel lists them.
 Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id);
 Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id);
+/// Of a network that is the caller's: whether the loopback device was up.
+Result<void> dump_loopback(NamespaceDumpContext &context, uint32_t id);
 
 // ---- in the root task, in its fresh namespace
+
+/// Behind the hook setup-namespaces.
+Result<void> raise_loopback(NamespaceFillContext &context);
 
 Result<void> fill_links(NamespaceFillContext &context);
 /// Behind the addresses.

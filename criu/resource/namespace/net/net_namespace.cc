@@ -34,7 +34,7 @@ Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace 
 
 Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
     if (context.options.empty_net)
-        return {};
+        return visit(ns, [&] { return net::dump_loopback(context, ns.id); });
     return visit(ns, [&]() -> Result<void> {
         TRY(net::dump_settings(context, ns.id));
         TRY(net::dump_links(context, ns.id));
@@ -51,7 +51,7 @@ Result<void> bring(NamespaceBringContext &context) {
 
 Result<void> fill(NamespaceFillContext &context) {
     if (context.options.empty_net)
-        return {};
+        return net::raise_loopback(context);
     TRY(net::fill_settings(context));
     TRY(net::fill_links(context));
     TRY(net::fill_lists(context));
