@@ -38,11 +38,11 @@ static int child_body(void *argument) {
 
 static void *body(void *argument) {
     add_filters((long)argument);
-    /* spawn() is not for concurrent use. */
+    /* spawn() is not for concurrent use; and a child must not inherit the file that another thread verifies with. */
     pthread_mutex_lock(&one_at_a_time);
     pid_t child = spawn(child_body, argument);
-    pthread_mutex_unlock(&one_at_a_time);
     verify((long)argument);
+    pthread_mutex_unlock(&one_at_a_time);
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     verify((long)argument);
