@@ -102,7 +102,8 @@ engine::DumpRequest dump_request(const Options &options) {
             .plugins = plugin_settings(options, kernel::Plugins::Stage::Dump),
             .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
-            .status_fd = options.status_fd};
+            .status_fd = options.status_fd,
+            .compression = options.compression};
 }
 
 engine::RestoreRequest restore_request(const Options &options) {
@@ -116,6 +117,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .lower_limits = options.lower_limits,
             .lazy_pages = options.lazy_pages,
             .drop_pages = options.auto_dedup,
+            .unpackers = static_cast<unsigned>(options.unpackers),
             .print_plan = options.print_plan,
             .pidfile = options.pidfile,
             .process_logs = options.log_pid && options.log_file != "-" ? options.log_file : std::string(),
