@@ -35,11 +35,12 @@ RANK = {
     "criu/pch": 10,
     "criu": 12,
 }
-# A resource hands memory to the page engine; a tree is made of parsed facts, and the kernel asked for its values.
+# A resource hands memory to the page engine; crit reads what that has written; a tree is made of parsed facts, and the kernel asked for its values.
 SIBLINGS = {
     ("criu/tree", "criu/parse"),
     ("criu/kernel", "criu/tree"),
     ("criu/resource", "criu/pages"),
+    ("criu/crit", "criu/pages"),
 }
 # Files that count as a part of another layer than their folder's.
 FILES = {

@@ -35,6 +35,16 @@ ConfigSources config_sources(const Arguments &args, const Environment &environme
     return out;
 }
 
+Result<void> check_compression(const Options &o) {
+    if (o.page_server && o.compression.codec != image::Codec::Lz4)
+        return usage("--compress with --page-server: the connection knows lz4 only");
+    if (o.auto_dedup)
+        return usage("--compress and --auto-dedup exclude each other: compressed pages cannot be dropped one by one");
+    if (o.image_layout == ImageLayout::Split)
+        return usage("--compress and --image-layout split exclude each other: who reads that layout cannot unpack");
+    return {};
+}
+
 /// Rules between options, and between options and the command.
 Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     bool restore = o.command == Command::Restore;
@@ -54,6 +64,9 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
         return usage("--exec-cmd needs a command: criu restore --exec-cmd -- COMMAND ARGUMENTS");
     if (o.command == Command::PageServer && o.auto_dedup)
         return base::unsupported("--auto-dedup of a page server is not supported yet; criu dedup does the same later");
+    const bool dumps = o.command == Command::Dump || o.command == Command::PreDump;
+    if (dumps && o.compression.is_on())
+        TRY(check_compression(o));
     if (o.command == Command::PreDump && o.lazy_pages)
         return usage("a pre-dump cannot leave memory to a page server: --lazy-pages is for the dump");
     if (o.ps_socket && (o.port || (!o.address.empty() && o.command != Command::Service)))

@@ -237,6 +237,22 @@ constexpr std::array kOptions{
               .where = kDump | kPreDump | kRestore, .set = flag<&Options::auto_dedup>,
               .help = "Dump: drop pages of earlier images that were written again. Restore: drop all pages once the tree "
                       "runs, which cannot be restored again."},
+    OptionRow{.name = "compress", .letter = 'c', .extension = true, .arg = kMay,
+              .metavar = "HOW", .group = Group::Memory, .where = kDump | kPreDump, .set = compress,
+              .help = "Compress memory: lz4 (without HOW), zstd, zstd:LEVEL, or auto: lz4 if that is faster where the "
+                      "images go, which is tried in the first tenth of a second."},
+    OptionRow{.name = "compress-block", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
+              .where = kDump | kPreDump, .set = compress_block,
+              .help = "How much is compressed together: a multiple of the page size, up to 4M. Default: 64K."},
+    OptionRow{.name = "compress-region", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
+              .where = kDump | kPreDump, .set = compress_block,
+              .help = "An earlier name of --compress-block."},
+    OptionRow{.name = "compress-acceleration", .extension = true, .arg = kNeeds, .metavar = "N",
+              .group = Group::Memory, .where = kDump | kPreDump, .set = compress_acceleration,
+              .help = "How much of the ratio LZ4 may give up for speed: 1 (default) to 65537."},
+    OptionRow{.name = "decompress-threads", .extension = true, .arg = kNeeds, .metavar = "N", .group = Group::Memory,
+              .where = kRestore, .set = number_in<&Options::unpackers, 0, 1024>,
+              .help = "Threads of a process that unpack its memory. Default, and 0: as many as are worth it."},
     OptionRow{.name = "pre-dump-mode", .arg = kNeeds, .metavar = "MODE", .group = Group::Memory, .where = kPreDump,
               .set = pre_dump_mode,
               .help = "splice: save all memory ahead; read: not what the tasks themselves may not read, which the "

@@ -84,9 +84,10 @@ Result<void> timeout(Options &options, const Given &given) {
     return {};
 }
 
-Result<void> ghost_limit(Options &options, const Given &given) {
-    constexpr std::string_view kAccepted = "a size in bytes, with K, M or G for binary multiples";
-    std::string_view text = given.value.value_or("");
+namespace {
+
+/// Bytes, with K, M or G for binary multiples.
+std::optional<uint64_t> size_of(std::string_view text) {
     unsigned shift = 0;
     if (!text.empty()) {
         constexpr std::string_view kUnits = "KMG";
@@ -98,8 +99,54 @@ Result<void> ghost_limit(Options &options, const Given &given) {
     }
     uint64_t size = 0;
     if (!to_number(text, size) || size > (UINT64_MAX >> shift))
+        return std::nullopt;
+    return size << shift;
+}
+
+} // namespace
+
+Result<void> ghost_limit(Options &options, const Given &given) {
+    const auto size = size_of(given.value.value_or(""));
+    if (!size)
+        return bad_value(given, "a size in bytes, with K, M or G for binary multiples");
+    options.ghost_limit = *size;
+    return {};
+}
+
+Result<void> compress(Options &options, const Given &given) {
+    using pages::Compression;
+    constexpr std::string_view kAccepted = "lz4, zstd, zstd:LEVEL (-7 to 19) or auto";
+    Compression &how = options.compression;
+    how.when = given.on ? Compression::When::Always : Compression::When::Never;
+    if (!given.value)
+        return {};
+    const size_t colon = given.value->find(':');
+    const std::string_view name = given.value->substr(0, colon);
+    if (name == "auto")
+        how.when = Compression::When::IfFaster;
+    else if (name == "lz4" || name == "zstd")
+        how.codec = name == "lz4" ? image::Codec::Lz4 : image::Codec::Zstd;
+    else
         return bad_value(given, kAccepted);
-    options.ghost_limit = size << shift;
+    if (colon == given.value->npos)
+        return {};
+    constexpr int kLeast = -7, kMost = 19;
+    const bool is_level = name == "zstd" && to_number(given.value->substr(colon + 1), how.level) &&
+                          how.level >= kLeast && how.level <= kMost && how.level != 0;
+    return is_level ? Result<void>() : bad_value(given, kAccepted);
+}
+
+Result<void> compress_block(Options &options, const Given &given) {
+    const auto size = size_of(given.value.value_or(""));
+    if (!size || *size == 0 || *size % base::kPageSize || *size > image::kMostBlockBytes)
+        return bad_value(given, "a multiple of the page size, up to 4M");
+    options.compression.block_bytes = *size;
+    return {};
+}
+
+Result<void> compress_acceleration(Options &options, const Given &given) {
+    constexpr int64_t kMost = 65537;
+    options.compression.acceleration = static_cast<int>(TRY(number(given, 1, kMost)));
     return {};
 }
 

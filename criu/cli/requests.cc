@@ -104,7 +104,8 @@ engine::DumpRequest dump_request(const Options &options) {
             .note_processor = options.cpu_cap_given && options.cpu_cap != 0,
             .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
-            .status_fd = options.status_fd};
+            .status_fd = options.status_fd,
+            .compression = options.compression};
 }
 
 resource::ProcessorCare processor_care(const Options &options) {
@@ -125,6 +126,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .lower_limits = options.lower_limits,
             .lazy_pages = options.lazy_pages,
             .drop_pages = options.auto_dedup,
+            .unpackers = static_cast<unsigned>(options.unpackers),
             .print_plan = options.print_plan,
             .processor = processor_care(options),
             .pidfile = options.pidfile,

@@ -55,7 +55,7 @@ public:
         const uint64_t shift = is_shared ? vma.start() - vma.pgoff() : 0; // from offsets to addresses
         const SavedMemory &from = is_shared ? shared->second : private_;
         TRY(from.each(vma.start() - shift, vma.end() - shift, [&](const SavedPages &pages) -> base::Result<void> {
-            found.push_back({pages.start + shift, pages.end + shift, pages.fd, pages.at});
+            found.push_back({pages.start + shift, pages.end + shift, pages.memory, pages.at});
             return {};
         }));
         return found;
@@ -106,11 +106,9 @@ base::Result<void> copy_pages(int to, const SavedPages &pages, uint64_t at) {
     std::vector<std::byte> buffer(std::min<uint64_t>(pages.end - pages.start, 1u << 20));
     for (uint64_t done = 0; done < pages.end - pages.start;) {
         const size_t size = std::min<uint64_t>(buffer.size(), pages.end - pages.start - done);
-        const ssize_t got = pread(pages.fd, buffer.data(), size, static_cast<off_t>(pages.at + done));
-        if (got <= 0)
-            return base::bad_image("a file of pages is too short");
-        TRY(write_at(to, buffer.data(), static_cast<size_t>(got), at + done));
-        done += static_cast<uint64_t>(got);
+        TRY(pages.memory->read(pages.at + done, std::span(buffer).first(size)));
+        TRY(write_at(to, buffer.data(), size, at + done));
+        done += size;
     }
     return {};
 }

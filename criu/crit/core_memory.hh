@@ -2,19 +2,18 @@
 #pragma once
 
 #include "base/result.hh"
-#include "criu/image/image_dir.hh"
-#include "criu/image/pagemap.hh"
+#include "criu/pages/source.hh"
 
 #include <functional>
-#include <vector>
+#include <memory>
 
 namespace crit {
 
 /// A stretch of saved pages.
 struct SavedPages {
     uint64_t start = 0, end = 0; ///< addresses, or offsets in a shared object
-    int fd = -1;                 ///< of the file of pages
-    uint64_t at = 0;             ///< where in it
+    std::shared_ptr<const pages::OpenMemory> memory;
+    uint64_t at = 0; ///< where in it
 };
 
 /// Pages of one address space, or of one shared object; those in the images of earlier dumps are found there.
@@ -26,13 +25,7 @@ public:
                             const std::function<base::Result<void>(const SavedPages &)> &use) const;
 
 private:
-    struct Level {
-        image::PagemapImage pagemap;
-        base::UniqueFd pages;
-    };
-    base::Result<void> each_in(size_t level, uint64_t start, uint64_t end,
-                               const std::function<base::Result<void>(const SavedPages &)> &use) const;
-    std::vector<Level> levels_; ///< the newest first
+    std::shared_ptr<const pages::OpenMemory> memory_;
 };
 
 } // namespace crit

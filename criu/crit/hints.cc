@@ -21,7 +21,7 @@ constexpr NamedValue kVma[]{
     {"VMA_UNSUPP", 0x80000000},
 };
 
-constexpr NamedValue kPagemap[]{{"PE_PARENT", 1}, {"PE_LAZY", 2}, {"PE_PRESENT", 4}};
+constexpr NamedValue kPagemap[]{{"PE_PARENT", 1}, {"PE_LAZY", 2}, {"PE_PRESENT", 4}, {"PE_PAYLOAD_ALIGNED", 8}};
 
 // x86 values of fcntl.h; sync and tmpfile are sets of bits that stay numbers.
 constexpr NamedValue kOpen[]{

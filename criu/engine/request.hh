@@ -4,6 +4,7 @@
 
 #include "base/ids.hh"
 #include "criu/kernel/plugins.hh"
+#include "criu/pages/compression.hh"
 #include "criu/pages/link.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
@@ -53,6 +54,7 @@ struct DumpRequest {
     std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
     std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
     std::optional<int> status_fd;    ///< told when somebody can
+    pages::Compression compression;
 };
 
 struct PreDumpRequest {
@@ -73,9 +75,10 @@ struct RestoreRequest {
     bool lower_limits = false;          ///< hard limits above ours become ours
     bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
     bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore
-    bool print_plan = false;            ///< only say what would be done
-    resource::ProcessorCare processor;  ///< what of cpuinfo.img has to fit, where there is one
-    std::string pidfile;                ///< empty: none
+    unsigned unpackers = 0;  ///< threads of a process that unpack what is compressed; 0: as many as are worth it
+    bool print_plan = false; ///< only say what would be done
+    resource::ProcessorCare processor; ///< what of cpuinfo.img has to fit, where there is one
+    std::string pidfile;               ///< empty: none
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;

@@ -64,13 +64,16 @@ private:
 Result<uint64_t> drop_from_level(const Chain &chain, size_t level, MemoryImage memory,
                                  const std::vector<Extent> &newer) {
     const auto pagemap = TRY_CTX(chain.level(level).read_pagemap(memory.kind, memory.id), name_in_chain(level, ""));
-    if (pagemap.stored_pages() == 0)
+    if (pagemap.stored_bytes == 0)
         return 0;
+    if (pagemap.packed)
+        return base::unsupported(name_in_chain(level, image::image_file_name(memory.kind, memory.id)) +
+                                 ": compressed pages cannot be dropped one by one");
     TRY(image::check_pages_file(chain.level(level), memory.kind, memory.id, pagemap));
     Puncher puncher = TRY(Puncher::open(chain, level, pagemap.head.pages_id()));
-    uint64_t offset = 0;
     auto extent = newer.begin();
-    for (const img::pagemap_entry &entry : pagemap.entries) {
+    for (size_t i = 0; i < pagemap.entries.size(); i++) {
+        const img::pagemap_entry &entry = pagemap.entries[i];
         if (!(image::flags_of(entry) & image::kPePresent))
             continue;
         for (; extent != newer.end() && extent->end() <= entry.vaddr(); ++extent) {
@@ -78,9 +81,8 @@ Result<uint64_t> drop_from_level(const Chain &chain, size_t level, MemoryImage m
         for (auto hole = extent; hole != newer.end() && hole->start < image::end_of(entry); ++hole) {
             const uint64_t from = std::max(hole->start, entry.vaddr()),
                            to = std::min(hole->end(), image::end_of(entry));
-            TRY(puncher.add(offset + (from - entry.vaddr()), to - from));
+            TRY(puncher.add(pagemap.offsets[i] + (from - entry.vaddr()), to - from));
         }
-        offset += image::end_of(entry) - entry.vaddr();
     }
     return puncher.finish();
 }
@@ -108,6 +110,20 @@ Result<uint64_t> dedup(int images_dir_fd) {
     return TRY_CTX(drop_superseded(chain), "dedup");
 }
 
+namespace {
+
+/// Compressed entries of a level all of whose pages were looked for there.
+std::vector<PackedRun> whole_packed_runs(const PageIndex &index, size_t level) {
+    std::vector<PackedRun> whole;
+    for (const Run &run : index.runs)
+        if (run.level == level && run.is_packed())
+            if (const PackedRun &packed = index.packed[run.packed]; packed.start == run.start && packed.end == run.end)
+                whole.push_back(packed);
+    return whole;
+}
+
+} // namespace
+
 Result<uint64_t> drop_restored(const Chain &chain) {
     uint64_t dropped = 0;
     for (const MemoryImage &memory : memory_images(chain.newest())) {
@@ -117,8 +133,10 @@ Result<uint64_t> drop_restored(const Chain &chain) {
                 continue;
             Puncher puncher = TRY(Puncher::open(chain, level, *index.files[level]));
             for (const Run &run : index.runs)
-                if (run.level == level)
+                if (run.level == level && !run.is_packed())
                     TRY(puncher.add(run.offset, run.end - run.start));
+            for (const PackedRun &run : whole_packed_runs(index, level))
+                TRY(puncher.add(run.offsets.front(), run.offsets.back() - run.offsets.front()));
             dropped += TRY(puncher.finish());
         }
     }

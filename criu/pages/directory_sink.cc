@@ -11,7 +11,7 @@ public:
     DirectoryOutput(image::ImageDirWriter &images, ImageKind kind, uint64_t id, uint32_t pages_id)
         : images_(images), kind_(kind), id_(id), pages_id_(pages_id) {}
 
-    Result<void> add(const img::pagemap_entry &run) override { return images_.add(kind_, id_, run); }
+    Result<void> add(const img::pagemap_entry &run, PageKind) override { return images_.add(kind_, id_, run); }
 
     bool has_file() const override { return true; }
     Result<int> file() override { return images_.raw(ImageKind::Pages, pages_id_); }

@@ -6,8 +6,10 @@
 // is a plain list, in which a page of the newest directory and one of an old one look alike.
 #pragma once
 
+#include "criu/image/pagemap.hh"
 #include "criu/pages/chain.hh"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -20,11 +22,27 @@ struct Run {
     uint32_t level = 0;          ///< of the chain
     bool lazy = false;           ///< may come later
     bool remote = false;         ///< in no file: a page server has it (dump --lazy-pages)
+    static constexpr uint32_t kPlain = UINT32_MAX;
+    uint32_t packed =
+        kPlain; ///< compressed: which of the index's packed entries it is a part of; `offset` is none then
+    bool is_packed() const { return packed != kPlain; }
     bool operator==(const Run &) const = default;
 };
 
+/// Pages that were compressed together, block by block.
+struct PackedRun {
+    uint64_t start = 0, end = 0; ///< addresses
+    uint64_t block_bytes = 0;    ///< what a block holds, but for the last one
+    image::Codec codec{};
+    std::vector<uint64_t> offsets; ///< in the pages file: of each block, and behind the last one
+
+    uint64_t block_start(size_t i) const { return start + i * block_bytes; }
+    uint64_t block_end(size_t i) const { return std::min(end, block_start(i + 1)); }
+};
+
 struct PageIndex {
-    std::vector<Run> runs; ///< ascending
+    std::vector<Run> runs;         ///< ascending
+    std::vector<PackedRun> packed; ///< what runs refer to
     /// Numbers of the pages files by level; nothing where no page is from.
     std::vector<std::optional<uint32_t>> files;
     uint64_t told_size = 0; ///< of a shared object, where the image tells it

@@ -1,9 +1,11 @@
 #include "criu/pages/page_client.hh"
 
 #include "base/ids.hh"
+#include "criu/pages/codec.hh"
 #include "criu/pages/connection.hh"
 
 #include <array>
+#include <cstring>
 #include <fmt/format.h>
 
 namespace pages {
@@ -31,32 +33,55 @@ using wire::Command;
 
 class RemoteOutput final : public MemoryOutput {
 public:
-    RemoteOutput(Channel &channel, uint64_t object, bool has_parent)
-        : channel_(channel), object_(object), has_parent_(has_parent) {}
+    /// `packer`: of single pages; null where they are sent as they are.
+    RemoteOutput(Channel &channel, uint64_t object, bool has_parent, Packer *packer)
+        : channel_(channel), object_(object), has_parent_(has_parent), packer_(packer) {}
 
     std::optional<bool> has_parent() const override { return has_parent_; }
 
-    Result<void> add(const img::pagemap_entry &run) override {
+    Result<void> add(const img::pagemap_entry &run, PageKind kind) override {
         constexpr uint32_t kOnWire = wire::kParent | wire::kLazy | wire::kPresent;
         const auto flags = static_cast<uint16_t>(image::flags_of(run) & kOnWire);
-        return send_message(channel_,
-                            wire::make(Command::AddFlagged, flags, image::pages_of(run), run.vaddr(), object_));
+        packs_ = packer_ && flags & wire::kPresent && kind == PageKind::Small;
+        return send_message(channel_, wire::make(packs_ ? Command::AddCompressed : Command::AddFlagged, flags,
+                                                 image::pages_of(run), run.vaddr(), object_));
     }
 
     bool has_file() const override { return false; }
     Result<int> file() override { return base::fail(base::ErrorKind::Bug, "a connection is no file of pages"); }
-    Result<void> put(std::span<const std::byte> bytes) override { return channel_.send(bytes); }
+    Result<void> put(std::span<const std::byte> bytes) override {
+        return packs_ ? channel_.send(packed(bytes)) : channel_.send(bytes);
+    }
     Result<void> close() override { return {}; }
 
 private:
+    /// Whole pages as they are sent.
+    std::span<const std::byte> packed(std::span<const std::byte> pages) {
+        buffer_.resize(pages.size() / base::kPageSize * (sizeof(uint32_t) + base::kPageSize));
+        size_t used = 0;
+        for (size_t at = 0; at < pages.size(); at += base::kPageSize) {
+            const auto room = std::span(buffer_).subspan(used + sizeof(uint32_t));
+            const auto size = static_cast<uint32_t>(packer_->pack(pages.subspan(at, base::kPageSize), room));
+            std::memcpy(&buffer_[used], &size, sizeof size);
+            used += sizeof size + size;
+        }
+        return std::span(buffer_).first(used);
+    }
+
     Channel &channel_;
     uint64_t object_;
     bool has_parent_;
+    Packer *packer_;
+    bool packs_ = false; ///< the last run
+    std::vector<std::byte> buffer_;
 };
 
 class PageServerSink final : public PageSink {
 public:
-    PageServerSink(std::unique_ptr<Channel> channel, Ending ending) : channel_(std::move(channel)), ending_(ending) {
+    PageServerSink(std::unique_ptr<Channel> channel, Ending ending, const Compression &how)
+        : channel_(std::move(channel)), ending_(ending) {
+        if (how.is_on())
+            packer_.emplace(how);
         gather(channel_->fd());
     }
 
@@ -67,7 +92,7 @@ public:
             return base::unsupported(fmt::format("shared memory of the id {} at a page server", id));
         const uint64_t object = wire::pack({type, id});
         const auto has_parent = TRY_CTX(ask<uint8_t>(wire::make(Command::Open2, 0, 0, 0, object)), "page server");
-        return std::make_unique<RemoteOutput>(*channel_, object, has_parent != 0);
+        return std::make_unique<RemoteOutput>(*channel_, object, has_parent != 0, packer_ ? &*packer_ : nullptr);
     }
 
     Result<void> finish() override {
@@ -88,12 +113,13 @@ private:
 
     std::unique_ptr<Channel> channel_;
     Ending ending_;
+    std::optional<Packer> packer_;
 };
 
 } // namespace
 
-std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, Ending ending) {
-    return std::make_unique<PageServerSink>(std::move(channel), ending);
+std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, Ending ending, const Compression &how) {
+    return std::make_unique<PageServerSink>(std::move(channel), ending, how);
 }
 
 } // namespace pages

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/pages/channel.hh"
+#include "criu/pages/compression.hh"
 #include "criu/pages/sink.hh"
 #include "criu/pages/wire.hh"
 
@@ -14,7 +15,8 @@ enum class Ending : uint8_t { Close, ForceClose };
 
 /// Sends the memory of a dump to the other end of `channel`. Errors, of all calls: System when the other end has gone,
 /// or says that it could not write.
-std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, Ending ending);
+std::unique_ptr<PageSink> page_server_sink(std::unique_ptr<Channel> channel, Ending ending,
+                                           const Compression &how = {});
 
 /// Sends one message.
 Result<void> send_message(Channel &channel, const wire::Message &message, wire::Form form = wire::Form::Wide);

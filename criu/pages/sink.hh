@@ -19,6 +19,8 @@ namespace pages {
 
 using base::Result;
 
+enum class PageKind : uint8_t { Small, Huge };
+
 /// The pagemap and the pages of one process or one shared memory object, while they are written: runs ascending, the
 /// pages of present ones in the same order.
 class MemoryOutput {
@@ -31,7 +33,8 @@ public:
     /// Whether a run may be left to the parent: whoever keeps the pages has this object in the directory before.
     /// Nothing where that is for the caller to find out.
     virtual std::optional<bool> has_parent() const { return std::nullopt; }
-    virtual Result<void> add(const img::pagemap_entry &run) = 0;
+    /// `kind`: huge pages stay as they are where others are compressed.
+    virtual Result<void> add(const img::pagemap_entry &run, PageKind kind = PageKind::Small) = 0;
     /// Whether the pages are written by the caller to file(), in whatever order; otherwise they are handed over with
     /// put(), each run's behind it.
     virtual bool has_file() const = 0;

@@ -36,7 +36,7 @@ std::unexpected<base::Error> bad(std::string text) {
 
 bool is_run(const Message &message) {
     return message.is(Command::Add) || message.is(Command::Hole) || message.is(Command::AddFlagged) ||
-           message.is(Command::Get);
+           message.is(Command::AddCompressed) || message.is(Command::Get);
 }
 
 } // namespace
@@ -114,7 +114,7 @@ Result<uint64_t> payload_pages(const Message &message) {
         return bad(fmt::format("{} pages at {:#x} are no run of pages", message.pages, message.address));
     if (message.is(Command::Add))
         return message.pages;
-    if (!message.is(Command::AddFlagged))
+    if (message.is(Command::Hole) || message.is(Command::Get))
         return 0;
     const uint16_t flags = message.flags;
     if (flags == 0 || flags & ~(kParent | kLazy | kPresent) || (flags & kParent && flags & kPresent))

@@ -30,6 +30,9 @@ enum class Command : uint16_t {
     Parent = 5,     ///< answered by 32 bits: the same question
     AddFlagged = 6, ///< a run with flags; its pages follow if it is present
     Get = 7,        ///< asks for pages of a process; answered by AddFlagged
+    /// As AddFlagged, but of each page first its size, 32 bits: 0 for zeroes, that of the page for bytes as they are,
+    /// else a block of LZ4.
+    AddCompressed = 8,
     Close = 0x1023, ///< no more; answered by 32 bits of status once everything is written
     ForceClose = 0x1024,
 };

@@ -272,7 +272,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
         return base::fail(base::Error(base::ErrorKind::BadImage,
                                       "the directory is not a complete checkpoint: inventory.img is missing")
                               .hint("name the directory of the dump with -D; a dump that failed leaves no inventory"));
-    constexpr uint32_t kNewest = 2;
+    constexpr uint32_t kNewest = 3; // compressed pages
     if (inventory->img_version() == 0 || inventory->img_version() > kNewest)
         return base::bad_image(
             fmt::format("inventory.img: images of version {} are not known", inventory->img_version()));

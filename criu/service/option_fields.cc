@@ -121,6 +121,13 @@ Result<Texts> pre_dump_mode(const Opts &opts) {
     return Texts{opts.pre_dump_mode() == img::VM_READ ? "read" : "splice"};
 }
 
+Result<Texts> compress(const Opts &opts) {
+    constexpr uint32_t kMost = 2;
+    if (opts.compress() > kMost)
+        return bad("an unknown way of compressing");
+    return opts.compress() ? Texts{"lz4"} : Texts{};
+}
+
 Result<Texts> auto_ext_mnt(const Opts &opts) {
     return opts.auto_ext_mnt() ? Texts{"auto"} : Texts{};
 }
@@ -165,6 +172,8 @@ constexpr std::array kFields{
     Field{"ps", {}, Way::Session},
     Field{"parent_img", "prev-images-dir"}, Field{"track_mem", "track-mem", Way::Flag},
     Field{"auto_dedup", "auto-dedup", Way::Flag}, Field{"lazy_pages", "lazy-pages", Way::Flag},
+    Field{"compress", "compress", Way::Special, compress}, Field{"compress_block_size", "compress-block"},
+    Field{"compress_acceleration", "compress-acceleration"}, Field{"decompress_threads", "decompress-threads"},
     Field{"pre_dump_mode", "pre-dump-mode", Way::Special, pre_dump_mode},
     Field{"tls", "tls", Way::Flag}, Field{"tls_cacert", "tls-cacert"}, Field{"tls_cacrl", "tls-cacrl"},
     Field{"tls_cert", "tls-cert"}, Field{"tls_key", "tls-key"},

@@ -39,6 +39,50 @@ def server_takes(narrow):
         assert runs == [(0x4A2000, 4, 5, second), (0x10000000, 6, 700, third), (0x7F0000000000, 2, 3, b"")]
 
 
+def server_takes_compressed():
+    with case("server: compressed pages, as criu-dev sends them, are kept as they are") as work:
+        server = PageServer(work)
+        with server.connect() as sock:
+            sender, raw = peer.Sender(sock), peer.random_pages(2)
+            assert sender.open(peer.task(7)) == 0
+            sender.add_compressed(peer.task(7), 0x100000, [peer.lz4_of(b"a"), b"", raw[:PAGE], peer.lz4_of(b"b")])
+            sender.add_compressed(peer.task(7), 0x200000, [raw[:PAGE], raw[PAGE:]], PE_LAZY | PE_PRESENT)
+            sender.add(peer.task(7), 0x300000, raw)
+            sender.add_compressed(peer.task(7), 0x400000, [peer.lz4_of(b"c")] * 1200)
+            assert sender.close() == 0
+        server.ended()
+        head, runs = peer.entries(work / "pagemap-7.img")
+        content = (work / f"pages-{head[1]}.img").read_bytes()
+        sizes = [len(peer.lz4_of(b"a")), 0, PAGE, len(peer.lz4_of(b"b"))]
+        blocks = [peer.fields(run[6]) if 6 in run else None for run in runs]
+        assert [peer.varints(b[1]) if b else None for b in blocks[:3]] == [sizes, None, None], blocks
+        assert (blocks[0][2], blocks[0][3]) == (sum(sizes), 1)
+        assert [(run[1], run[4], run[5]) for run in runs[:4]] == [
+            (0x100000, 4, 4), (0x200000, 8 | 6, 2), (0x300000, 4, 2), (0x400000, 4, 512)], runs
+        assert sum(run[5] for run in runs[3:]) == 1200
+        aligned = -(-sum(sizes) // PAGE) * PAGE
+        assert content[: sizes[0]] == peer.lz4_of(b"a") and content[aligned : aligned + 4 * PAGE] == raw + raw
+    with case("dump --compress: to a server that knows only the protocol") as work:
+        images = folder(work / "images")
+        with Target(work, children=1) as target:
+            server = peer.Server()
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            dump(images, target, "--compress", "--port", server.port)
+            thread.join(10)
+            target.reap()
+            assert server.closed and peer.ADD_F_COMPRESSED in server.said
+            for number, (obj, runs) in enumerate(server.objects.items(), 1):
+                peer.write_pagemap(images, "" if obj & 0xFF == peer.TASK else "shmem-", obj >> 8, number, runs)
+            expect(criu("restore", "-D", images, "-d", "-o", "restore.log", "-v4"))
+            target.verify()
+    with case("dump --compress=zstd --page-server is refused") as work:
+        with Target(work) as target:
+            out = expect(criu("dump", "-D", work, "-t", target.pid, "--page-server", "--port", 9, "--compress=zstd"), 1)
+            assert "lz4 only" in out, out
+            target.verify()
+
+
 def server_legacy():
     with case("server: commands and object types of old senders") as work:
         server = PageServer(work)
@@ -140,6 +184,7 @@ def server_refuses():
     refuses("flags 0", "flags 0x0", run(1, 0x1000, 0))
     refuses("flags 5", "flags 0x5", run(1, 0x1000, 5))
     refuses("flags 8", "flags 0xc", run(1, 0x1000, 12))
+    refuses("a compressed page that is larger than one", "of 4097 bytes", opened(lambda s: s.add_compressed(task, 0x1000, [bytes(4097)])))
     refuses("a run without pages", "without pages", run(0, 0x1000, 4))
     refuses("an address inside of a page", "no run of pages", run(1, 0x1001, 4))
     refuses("a run past the end", "no run of pages", run(1 << 60, 0x1000, 4))
@@ -362,6 +407,7 @@ def dump_fails():
 def main():
     server_takes(narrow=False)
     server_takes(narrow=True)
+    server_takes_compressed()
     server_legacy()
     server_parent()
     server_refuses()

@@ -9,6 +9,7 @@ import struct
 
 PAGE = 4096
 ADD, HOLE, OPEN, OPEN2, PARENT, ADD_F, GET, CLOSE, FORCE_CLOSE = 1, 2, 3, 4, 5, 6, 7, 0x1023, 0x1024
+ADD_F_COMPRESSED = 8
 PE_PARENT, PE_LAZY, PE_PRESENT = 1, 2, 4
 TASK, SHMEM = 1, 2
 
@@ -44,6 +45,42 @@ def receive(sock, size):
     return bytes(data)
 
 
+def lz4_of(letter):
+    """A page of one letter as a raw block of LZ4: a literal, a match of it at distance 1, five literals."""
+    extra = PAGE - 6 - 4 - 15
+    return b"\x1f" + letter + b"\x01\x00" + b"\xff" * (extra // 255) + bytes([extra % 255]) + b"\x50" + letter * 5
+
+
+def unpack_lz4(block):
+    """The contents of a raw block of LZ4."""
+    out, at = bytearray(), 0
+
+    def length(start):
+        nonlocal at
+        total = start
+        if start == 15:
+            while True:
+                at += 1
+                total += block[at - 1]
+                if block[at - 1] != 255:
+                    break
+        return total
+
+    while at < len(block):
+        token = block[at]
+        at += 1
+        literals = length(token >> 4)
+        out += block[at : at + literals]
+        at += literals
+        if at == len(block):
+            break
+        distance = block[at] | block[at + 1] << 8
+        at += 2
+        for _ in range(length(token & 15) + 4):
+            out.append(out[-distance])
+    return bytes(out)
+
+
 class Sender:
     """A dump that sends memory."""
 
@@ -64,6 +101,12 @@ class Sender:
     def add(self, obj, address, data, flags=PE_PRESENT):
         self.send(ADD_F, pages=len(data) // PAGE, address=address, obj=obj, flags=flags)
         self.sock.sendall(data)
+
+    def add_compressed(self, obj, address, pages, flags=PE_PRESENT):
+        """`pages`: of each what is sent: nothing for zeroes, a page, or a block of LZ4."""
+        self.send(ADD_F_COMPRESSED, pages=len(pages), address=address, obj=obj, flags=flags)
+        for page in pages:
+            self.sock.sendall(struct.pack("=I", len(page)) + page)
 
     def hole(self, obj, address, pages, flags=PE_PARENT):
         self.send(ADD_F, pages=pages, address=address, obj=obj, flags=flags)
@@ -100,12 +143,16 @@ class Server:
                 sock.sendall(bytes([obj in self.has_parent]))
             elif command == PARENT:
                 sock.sendall(struct.pack("=i", obj in self.has_parent))
-            elif command == ADD_F:
+            elif command in (ADD_F, ADD_F_COMPRESSED):
                 assert obj == current, "a run of an object that is not open"
                 assert flags in (4, 6, 1, 2, 3) and pages and address % PAGE == 0
                 runs = self.objects[obj]
                 assert not runs or runs[-1][0] + runs[-1][2] * PAGE <= address, "runs are not ascending"
-                data = receive(sock, pages * PAGE) if flags & PE_PRESENT else b""
+                assert command == ADD_F or flags & PE_PRESENT
+                if command == ADD_F_COMPRESSED:
+                    data = b"".join(self.compressed_page(sock) for _ in range(pages))
+                else:
+                    data = receive(sock, pages * PAGE) if flags & PE_PRESENT else b""
                 runs.append((address, flags, pages, data))
                 taken += pages
                 if self.cut_after is not None and taken >= self.cut_after:
@@ -122,6 +169,16 @@ class Server:
         sock.close()
 
 
+    @staticmethod
+    def compressed_page(sock):
+        size = struct.unpack("=I", receive(sock, 4))[0]
+        assert size <= PAGE
+        data = receive(sock, size)
+        page = data if size == PAGE else unpack_lz4(data) if size else bytes(PAGE)
+        assert len(page) == PAGE
+        return page
+
+
 def read_varint(data, at):
     value = shift = 0
     while True:
@@ -134,28 +191,47 @@ def read_varint(data, at):
 
 
 def fields(data):
-    """{number: value} of a message with nothing but varints."""
+    """{number: value} of a message with varints, and bytes."""
     out, at = {}, 0
     while at < len(data):
         key, at = read_varint(data, at)
-        assert key & 7 == 0, "not a varint"
-        out[key >> 3], at = read_varint(data, at)
+        value, at = read_varint(data, at)
+        if key & 7 == 2:
+            value, at = data[at : at + value], at + value
+        else:
+            assert key & 7 == 0, "neither a varint nor bytes"
+        out[key >> 3] = value
     return out
+
+
+def varints(data):
+    """Packed numbers."""
+    out, at = [], 0
+    while at < len(data):
+        value, at = read_varint(data, at)
+        out.append(value)
+    return out
+
+
+def entries(path):
+    """(head, [fields]) of a pagemap."""
+    data = path.read_bytes()
+    assert data[:8] == struct.pack("=II", 0x54564319, 0x56084025), data[:8].hex()
+    at, found = 8, []
+    while at < len(data):
+        size = struct.unpack_from("=I", data, at)[0]
+        found.append(fields(data[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return found[0], found[1:]
 
 
 def pagemap(folder, kind, number):
     """(pages id, [(address, flags, pages, bytes)]) of an image."""
-    data = (folder / f"pagemap-{kind}{number}.img").read_bytes()
-    assert data[:8] == struct.pack("=II", 0x54564319, 0x56084025), data[:8].hex()
-    at, entries = 8, []
-    while at < len(data):
-        size = struct.unpack_from("=I", data, at)[0]
-        entries.append(fields(data[at + 4 : at + 4 + size]))
-        at += 4 + size
-    head, runs = entries[0], []
+    head, found = entries(folder / f"pagemap-{kind}{number}.img")
+    runs = []
     pages_file = folder / f"pages-{head[1]}.img"
     content, offset = pages_file.read_bytes() if pages_file.exists() else b"", 0
-    for entry in entries[1:]:
+    for entry in found:
         flags = entry.get(4, PE_PARENT if entry.get(3) else PE_PRESENT)
         pages = entry.get(5, entry.get(2, 0))
         size = pages * PAGE if flags & PE_PRESENT else 0

@@ -284,7 +284,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .mounts = mounts};
     polls.hand_over_memory(files);
     MemoryStatistics statistics;
-    const auto directory = pages::directory_sink(images);
+    const auto directory = images_sink(request, images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
     LeftMemory left;
     Result<void> written = increments.parent().link(request.images_dir_fd);
@@ -302,6 +302,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (written)
         written = finish_images(images,
                                 {.run_id = run_id,
+                                 .compressed = request.compression.is_on(),
                                  .tcp_close = file_settings.tcp_close,
                                  .network_locked = file_settings.lock_network,
                                  .plugins = plugins.needed(),

@@ -191,7 +191,7 @@ bool same_run(const parse::Vma &a, MappingClass ka, const parse::Vma &b, Mapping
 
 /// What pages of a mapping are like, to be handled in one run.
 struct PageTraits {
-    bool readable, lazy;
+    bool readable, huge, lazy;
     bool operator==(const PageTraits &) const = default;
 };
 
@@ -202,7 +202,7 @@ PageTraits traits_of(const parse::Vma &vma, MappingClass kind) {
     const bool plain = kind == MappingClass::PrivateAnonymous && !vma.shared;
     const bool lazy = (plain || kind == MappingClass::IoUring) && !vma.flags.has(VmFlag::Lo) &&
                       !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Dp);
-    return {static_cast<bool>(vma.prot & PROT_READ), lazy};
+    return {static_cast<bool>(vma.prot & PROT_READ), vma.flags.has(VmFlag::Ht), lazy};
 }
 
 /// Cuts extents where mappings of different traits meet. `vmas`, all of one kind, cover them.
@@ -217,7 +217,8 @@ void add_runs(std::span<const parse::Vma> vmas, MappingClass kind, const std::ve
             uint64_t end = std::min(vma->end, extent.end());
             while (end < extent.end() && traits_of(*(vma + 1), kind) == traits)
                 end = std::min((++vma)->end, extent.end());
-            runs.push_back({{at, (end - at) / base::kPageSize}, traits.readable, traits.lazy});
+            runs.push_back(
+                {{at, (end - at) / base::kPageSize}, traits.readable, traits.lazy, false, false, traits.huge});
             at = end;
         }
 }
@@ -252,7 +253,7 @@ std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
     std::vector<PageRun> out;
     auto add = [&](const PageRun &like, uint64_t from, uint64_t to, bool in_parent) {
         if (from < to)
-            out.push_back({pages::extent_of(from, to), like.readable, like.lazy, in_parent});
+            out.push_back({pages::extent_of(from, to), like.readable, like.lazy, in_parent, false, like.huge});
     };
     auto next = known.begin();
     for (const PageRun &run : runs) {

@@ -64,6 +64,7 @@ struct PageRun {
     bool lazy = false;      ///< may come later: CRIU's `restore --lazy-pages` leaves it to its daemon
     bool in_parent = false; ///< not written again: the same is in the images that these build on
     bool left = false;      ///< lazy, and stays in the task until it is asked for
+    bool huge = false;      ///< of hugetlbfs
 
     bool is_stored() const { return !in_parent && !left; }
 };

@@ -2,6 +2,7 @@
 
 #include "criu/image/pagemap.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/pages/compressing_sink.hh"
 #include "criu/pages/link.hh"
 #include "criu/pages/page_client.hh"
 
@@ -25,12 +26,18 @@ Result<void> StoppedMemory::read(uint64_t address, std::span<std::byte> into) co
     return done == into.size() ? Result<void>() : memory_.read(address + done, into.subspan(done));
 }
 
+std::unique_ptr<pages::PageSink> images_sink(const engine::DumpRequest &request, image::ImageDirWriter &images) {
+    return request.compression.is_on() ? pages::compressing_sink(images, request.compression)
+                                       : pages::directory_sink(images);
+}
+
 Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request) {
     if (!request.page_server)
         return nullptr;
     auto channel = TRY(pages::connect_channel(*request.page_server));
     const bool given = request.page_server->endpoint.socket >= 0;
-    return pages::page_server_sink(std::move(channel), given ? pages::Ending::ForceClose : pages::Ending::Close);
+    return pages::page_server_sink(std::move(channel), given ? pages::Ending::ForceClose : pages::Ending::Close,
+                                   request.compression);
 }
 
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,
@@ -39,7 +46,7 @@ Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> 
     std::vector<std::byte> buffer(kPiece);
     for (const PageRun &run : runs) {
         const img::pagemap_entry entry = entry_of(run);
-        TRY(output.add(entry));
+        TRY(output.add(entry, run.huge ? pages::PageKind::Huge : pages::PageKind::Small));
         if (!(entry.flags() & image::kPePresent))
             continue;
         for (uint64_t at = run.extent.start; at < run.extent.end();) {

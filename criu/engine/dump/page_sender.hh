@@ -22,6 +22,9 @@ private:
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,
                         const compel::RemoteMemory &memory);
 
+/// Where memory goes that stays here.
+std::unique_ptr<pages::PageSink> images_sink(const engine::DumpRequest &request, image::ImageDirWriter &images);
+
 /// Before the tree is stopped: that nobody is there should cost it nothing. Null without --page-server.
 Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request);
 

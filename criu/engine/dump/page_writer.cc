@@ -125,8 +125,9 @@ namespace {
 /// One stretch of a memory file, appended to its pages file.
 class FilePages {
 public:
-    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, pages::MemoryOutput &output, int file)
-        : statistics_(context.statistics), output_(output), file_(file), buffer_(kBuffer) {
+    FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, pages::MemoryOutput &output, int file,
+              pages::PageKind pages)
+        : statistics_(context.statistics), output_(output), file_(file), kind_(pages), buffer_(kBuffer) {
         if (context.increments && context.increments->compares_shared() && output.has_parent() != false)
             parent_ = SharedParent::find(context.increments->parent(), kind, id);
     }
@@ -191,12 +192,13 @@ private:
             entry.set_flags(image::kPeParent);
         (in_parent ? statistics_.shmem_pages_in_parent : statistics_.shmem_pages_written) += entry.nr_pages();
         end_ = end;
-        return output_.add(entry);
+        return output_.add(entry, kind_);
     }
 
     MemoryStatistics &statistics_;
     pages::MemoryOutput &output_;
     int file_;
+    pages::PageKind kind_;
     uint64_t offset_ = 0, end_ = 0;
     std::vector<std::byte> buffer_;
     std::optional<SharedParent> parent_;
@@ -214,7 +216,7 @@ Result<void> write_file_pages(MemoryDumpContext &context, image::ImageKind kind,
     const uint64_t size = base::page_up(static_cast<uint64_t>(st.st_size));
     context.statistics.shmem_pages_scanned += size / base::kPageSize;
     const auto output = TRY(context.sink.open(kind, id, size > mapped_end ? size : 0));
-    FilePages pages(context, kind, id, *output, file);
+    FilePages pages(context, kind, id, *output, file, huge ? pages::PageKind::Huge : pages::PageKind::Small);
     for (uint64_t at = 0; at < size;) {
         off_t start = lseek(file, static_cast<off_t>(at), SEEK_DATA);
         if (start < 0)

@@ -90,7 +90,8 @@ Result<void> PidfdStore::put_in() {
             numbers[count] = next->first.value;
             fds[count] = next->second.get();
         }
-        if (base::send_with_fds(socket_.get(), numbers.data(), count * sizeof(int32_t), std::span(fds).first(count)) < 0)
+        if (base::send_with_fds(socket_.get(), numbers.data(), count * sizeof(int32_t), std::span(fds).first(count)) <
+            0)
             return base::fail_sys("send");
     }
     return {};

@@ -12,6 +12,7 @@ namespace dump {
 namespace {
 
 constexpr uint32_t kImageVersion = 2;
+constexpr uint32_t kCompressedImageVersion = 3; // which CRIU 4.2 refuses
 constexpr uint32_t kOwnCgroupSet = 1;
 
 void read_clock(clockid_t clock, img::timespec *out) {
@@ -58,7 +59,7 @@ Result<void> write_clocks(image::ImageDirWriter &images) {
 Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts,
                            const tree::Namespaces &namespaces) {
     img::inventory_entry inventory;
-    inventory.set_img_version(kImageVersion);
+    inventory.set_img_version(facts.compressed ? kCompressedImageVersion : kImageVersion);
     inventory.set_fdinfo_per_id(true);
     *inventory.mutable_root_ids() = host_ids_entry(namespaces);
     inventory.set_ns_per_id(true);

@@ -19,6 +19,7 @@ std::string make_run_id();
 
 struct InventoryFacts {
     std::string run_id;
+    bool compressed = false; ///< pages: older readers are not to try
     bool tcp_close = false;
     bool network_locked = true;        ///< as opposed to --network-lock skip
     std::vector<std::string> plugins;  ///< that a restore needs

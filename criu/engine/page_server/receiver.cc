@@ -100,6 +100,7 @@ Result<bool> Receiver::handle(const Message &message) {
     case Command::Add:
     case Command::Hole:
     case Command::AddFlagged:
+    case Command::AddCompressed:
         TRY(add(message));
         return true;
     case Command::Close:
@@ -146,9 +147,51 @@ Result<void> Receiver::add(const Message &message) {
     if (run.flags() & pages::wire::kParent)
         TRY(parent_.check_hole(object_, message.address, message.pages));
     end_ = image::end_of(run);
-    TRY(output_->add(run));
     pages_ += pages;
+    if (pages && message.is(Command::AddCompressed))
+        return take_compressed(run);
+    TRY(output_->add(run));
     return pages ? take_pages(pages * base::kPageSize) : Result<void>();
+}
+
+/// Keeps what comes as it comes. A run becomes several where its entry would get long.
+Result<void> Receiver::take_compressed(const img::pagemap_entry &run) {
+    constexpr uint64_t kPagesOfEntry = 512;
+    for (uint64_t at = run.vaddr(), end = image::end_of(run); at < end;) {
+        img::pagemap_entry part = run;
+        part.MergeFrom(image::present_run(at, std::min(kPagesOfEntry, (end - at) / base::kPageSize)));
+        part.set_flags(run.flags());
+        at = image::end_of(part);
+        const auto sizes = TRY(receive_compressed(part.nr_pages()));
+        if (sizes.front() == base::kPageSize) {
+            part.set_flags(part.flags() | image::kPeAligned);
+            offset_ = base::page_up(offset_);
+        }
+        if (std::ranges::any_of(sizes, [](uint32_t size) { return size != base::kPageSize; })) {
+            part.mutable_blocks()->mutable_block_sizes()->Add(sizes.begin(), sizes.end());
+            part.mutable_blocks()->set_total_payload_size(buffer_.size());
+            part.mutable_blocks()->set_pages_per_block(1);
+        }
+        TRY(kernel::write_at(TRY(output_->file()), buffer_, offset_));
+        offset_ += buffer_.size();
+        TRY(output_->add(part));
+    }
+    return {};
+}
+
+/// The sizes of compressed pages, which then lie in the buffer, one after the other.
+Result<std::vector<uint32_t>> Receiver::receive_compressed(uint64_t pages) {
+    std::vector<uint32_t> sizes;
+    buffer_.clear();
+    for (; pages; pages--) {
+        const auto size = TRY(channel_.receive_value<uint32_t>());
+        if (size > base::kPageSize)
+            return base::bad_image(fmt::format("{}: a compressed page of {} bytes", name_of(object_), size));
+        sizes.push_back(size);
+        buffer_.resize(buffer_.size() + size);
+        TRY(channel_.receive(std::span(buffer_).last(size)));
+    }
+    return sizes;
 }
 
 Result<void> Receiver::take_pages(uint64_t bytes) {

@@ -55,6 +55,8 @@ private:
     Result<void> end_object();
     Result<void> add(const pages::wire::Message &message);
     Result<void> take_pages(uint64_t bytes);
+    Result<void> take_compressed(const img::pagemap_entry &run);
+    Result<std::vector<uint32_t>> receive_compressed(uint64_t pages);
     Result<void> finish();
 
     pages::Channel &channel_;

@@ -55,7 +55,7 @@ Result<void> learn(const Job &job, const compel::FrozenTree &tree, dump::Increme
 Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increments, image::ImageDirWriter &images,
                           const std::string &run_id, dump::MemoryStatistics &statistics) {
     const auto namespaces = TRY(dump::number_namespaces(facts.tasks));
-    const auto directory = pages::directory_sink(images);
+    const auto directory = dump::images_sink(job.request.dump, images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
     dump::MemoryDumpContext context{.images = images, .sink = sink, .files = nullptr, .namespaces = namespaces};
     context.increments = &increments;
@@ -63,9 +63,12 @@ Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increm
         TRY(round.save(increments, context, job.request.mode));
     TRY(sink.finish());
     statistics = context.statistics;
-    return dump::finish_images(
-        images, {.run_id = run_id, .uptime_us = facts.uptime_us, .pre_dump = static_cast<uint32_t>(job.request.mode)},
-        namespaces);
+    return dump::finish_images(images,
+                               {.run_id = run_id,
+                                .compressed = job.request.dump.compression.is_on(),
+                                .uptime_us = facts.uptime_us,
+                                .pre_dump = static_cast<uint32_t>(job.request.mode)},
+                               namespaces);
 }
 
 Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments &increments, dump::DumpClock &clock) {

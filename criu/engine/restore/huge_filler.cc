@@ -72,17 +72,6 @@ private:
     std::byte *start_ = nullptr;
 };
 
-bool read_all(int fd, std::byte *to, uint64_t bytes, uint64_t offset) {
-    while (bytes) {
-        ssize_t n = pread(fd, to, bytes, static_cast<off_t>(offset));
-        if (n <= 0 && !(n < 0 && errno == EINTR))
-            return false;
-        if (n > 0)
-            to += n, bytes -= static_cast<uint64_t>(n), offset += static_cast<uint64_t>(n);
-    }
-    return true;
-}
-
 /// All or nothing: a destination that was moved into in part is finished by copying.
 bool move(int uffd, std::byte *to, std::byte *from, uint64_t bytes) {
     UffdioMove request{address(to), address(from), bytes, 0, 0};
@@ -101,7 +90,7 @@ Fill clip(const Fill &piece, std::byte *from, std::byte *to) {
     if (start >= end)
         return {};
     const auto skipped = static_cast<uint64_t>(start - piece.to);
-    return {start, static_cast<uint64_t>(end - start), piece.fd, piece.offset + skipped};
+    return piece.part(skipped, static_cast<uint64_t>(end - start));
 }
 
 /// The work of all threads of one run.
@@ -135,12 +124,14 @@ public:
 private:
     bool fill(const Stretch &chunk, Staging &staging) {
         const uint64_t before = now_ns();
+        bool packed = false; // what takes long then is not the memory
         const bool read = for_each_piece(chunk, [&](const Fill &piece) {
-            return read_all(piece.fd, staging.get() + (piece.to - chunk.to), piece.bytes, piece.offset);
+            packed |= piece.packed != nullptr;
+            return piece.read(staging.get() + (piece.to - chunk.to)).has_value();
         });
         if (!read || !move(uffd_, chunk.to, staging.get(), chunk.bytes))
             return false;
-        if ((now_ns() - before) / (chunk.bytes >> 20) > kColdNsPerMiB)
+        if (!packed && (now_ns() - before) / (chunk.bytes >> 20) > kColdNsPerMiB)
             cold_ = true;
         return true;
     }
@@ -173,6 +164,34 @@ private:
 };
 
 } // namespace
+
+base::Result<void> Fill::read(std::byte *into) const {
+    if (packed) {
+        // Pieces end where blocks do: a block that two of them share is unpacked twice.
+        constexpr uint64_t kPiece = 2u << 20;
+        for (uint64_t at = offset, end = offset + bytes; at < end;) {
+            const uint64_t blocks = std::max<uint64_t>(1, kPiece / packed->block_bytes);
+            const uint64_t here = (at - packed->start) / packed->block_bytes;
+            const uint64_t stop = std::min(end, packed->block_start(here + blocks));
+            TRY(pages::read_packed(fd, *packed, at, {into + (at - offset), stop - at}));
+            at = stop;
+        }
+        return {};
+    }
+    for (uint64_t done = 0; done < bytes;) {
+        const ssize_t n = pread(fd, into + done, bytes - done, static_cast<off_t>(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return base::fail_sys(n < 0 ? errno : EIO, "read pages");
+        done += static_cast<uint64_t>(n);
+    }
+    return {};
+}
+
+uint64_t worthwhile_threads(uint64_t bytes, unsigned most) {
+    return std::min<uint64_t>({bytes / kPerThread, std::thread::hardware_concurrency(), most ? most : kMostThreads});
+}
 
 std::vector<Fill> HugeFiller::take(const std::vector<Fill> &pieces) {
     if (pieces.empty())
@@ -210,7 +229,8 @@ base::Result<std::vector<Fill>> HugeFiller::run() {
     for (const Stretch &stretch : taken_)
         total += stretch.bytes;
     Work work(uffd_.get(), pieces_, taken_);
-    const uint64_t wanted = std::min<uint64_t>({total / kPerThread, std::thread::hardware_concurrency(), kMostThreads});
+    const bool packed = std::ranges::any_of(pieces_, [](const Fill &piece) { return piece.packed != nullptr; });
+    const uint64_t wanted = worthwhile_threads(total, packed ? unpackers_ : 0);
     std::vector<std::thread> helpers;
     for (uint64_t i = 1; i < wanted; i++)
         helpers.emplace_back([&work] { work.run_one_thread(); });

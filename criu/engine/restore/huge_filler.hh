@@ -11,6 +11,7 @@
 
 #include "base/result.hh"
 #include "base/unique_fd.hh"
+#include "criu/pages/source.hh"
 
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +24,17 @@ struct Fill {
     std::byte *to = nullptr;
     uint64_t bytes = 0;
     int fd = -1;
-    uint64_t offset = 0; ///< in the file
+    uint64_t offset = 0;                      ///< in the file; of what is compressed the address in the image
+    const pages::PackedRun *packed = nullptr; ///< what it is a part of, if it is compressed
+
+    /// The part from `skipped` bytes on.
+    Fill part(uint64_t skipped, uint64_t size) const { return {to + skipped, size, fd, offset + skipped, packed}; }
+    /// Reads all of it to another place. Errors: BadImage, System.
+    base::Result<void> read(std::byte *into) const;
 };
+
+/// Threads that so much work is worth, `most` at most; 0: as many as there are processors.
+uint64_t worthwhile_threads(uint64_t bytes, unsigned most);
 
 /// Memory that is filled as a whole, from several pieces of files.
 struct Stretch {
@@ -35,6 +45,8 @@ struct Stretch {
 
 class HugeFiller {
 public:
+    /// `unpackers`: threads that may unpack what is compressed; 0: one for each processor.
+    explicit HugeFiller(unsigned unpackers = 0) : unpackers_(unpackers) {}
     /// Splits off the part that can be filled by huge pages; what remains at the two ends is the caller's, and all of
     /// it where this cannot be done here. `pieces`: memory without a gap.
     std::vector<Fill> take(const std::vector<Fill> &pieces);
@@ -42,6 +54,7 @@ public:
     base::Result<std::vector<Fill>> run();
 
 private:
+    unsigned unpackers_;
     base::UniqueFd uffd_;
     std::vector<Fill> pieces_; ///< of all stretches
     std::vector<Stretch> taken_;

@@ -170,7 +170,7 @@ Result<void> restore_memory(RestoreContext &context, const plan::Node &node, Par
                 forget_before_waiting(task, region);
         }
     return read_pages(context.checkpoint.chain, task, parent ? &parent->pages : nullptr, targets(space, part),
-                      context.request.lazy_pages, counters);
+                      {.lazily = context.request.lazy_pages, .unpackers = context.request.unpackers}, counters);
 }
 
 Result<void> create_shared_memory(RestoreContext &context) {

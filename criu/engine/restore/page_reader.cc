@@ -1,14 +1,18 @@
 #include "criu/engine/restore/page_reader.hh"
 
+#include "base/guarded.hh"
 #include "criu/engine/restore/huge_filler.hh"
 #include "criu/pages/source.hh"
 
 #include <algorithm>
+#include <atomic>
 #include <climits>
 #include <cstring>
 #include <fmt/format.h>
+#include <mutex>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <thread>
 #include <unistd.h>
 
 namespace restore {
@@ -82,33 +86,65 @@ private:
     uint64_t start_ = 0, bytes_ = 0;
 };
 
+/// Unpacks to where it belongs, by several threads where that is worth it.
+Result<void> unpack_all(const std::vector<Fill> &fills, unsigned most) {
+    std::atomic<size_t> next{0};
+    std::mutex mutex;
+    std::optional<base::Error> error;
+    const auto work = [&] {
+        for (size_t i; (i = next++) < fills.size();)
+            if (auto done = base::guarded([&] { return fills[i].read(fills[i].to); }); !done) {
+                const std::lock_guard held(mutex);
+                error = std::move(done.error());
+                next = fills.size();
+            }
+    };
+    uint64_t bytes = 0;
+    for (const Fill &fill : fills)
+        bytes += fill.bytes;
+    std::vector<std::thread> helpers;
+    for (uint64_t i = 1; i < worthwhile_threads(bytes, most); i++)
+        helpers.emplace_back(work);
+    work();
+    for (std::thread &helper : helpers)
+        helper.join();
+    return error ? base::fail(std::move(*error)) : Result<void>();
+}
+
 /// Reads from the files of a chain, whose pages may alternate: each file is read in its own order.
 class Gatherer {
 public:
+    explicit Gatherer(unsigned unpackers) : unpackers_(unpackers) {}
     Result<void> add(const Fill &fill) {
+        if (fill.packed) {
+            packed_.push_back(fill);
+            return {};
+        }
         auto file = files_.try_emplace(fill.fd, fill.fd).first;
         return file->second.add(fill.to, fill.bytes, fill.offset);
     }
     Result<void> flush() {
         for (auto &[fd, file] : files_)
             TRY(file.flush());
-        return {};
+        return unpack_all(packed_, unpackers_);
     }
 
 private:
+    unsigned unpackers_;
+    std::vector<Fill> packed_;
     std::map<int, FileGatherer> files_;
 };
 
 /// Compares pages with what the parent has left there, and writes those that differ.
 Result<void> merge(const Fill &fill, std::vector<std::byte> &buffer, MemoryCounters &counters) {
-    const auto [at, bytes, fd, offset] = fill;
-    buffer.resize(kCompareBuffer);
-    for (uint64_t done = 0; done < bytes;) {
-        const uint64_t chunk = std::min<uint64_t>(kCompareBuffer, bytes - done);
-        if (pread(fd, buffer.data(), chunk, static_cast<off_t>(offset + done)) != static_cast<ssize_t>(chunk))
-            return base::fail_sys("read pages");
+    // A block that is looked at in parts is unpacked as often.
+    const uint64_t most = fill.packed ? std::max(kCompareBuffer, fill.packed->block_bytes) : kCompareBuffer;
+    buffer.resize(most);
+    for (uint64_t done = 0; done < fill.bytes;) {
+        const uint64_t chunk = std::min<uint64_t>(most, fill.bytes - done);
+        TRY(fill.part(done, chunk).read(buffer.data()));
         for (uint64_t page = 0; page < chunk; page += base::kPageSize) {
-            std::byte *to = at + done + page;
+            std::byte *to = fill.to + done + page;
             counters.compared++;
             if (std::memcmp(to, buffer.data() + page, base::kPageSize) == 0) {
                 counters.skipped_cow++;
@@ -125,7 +161,8 @@ Result<void> merge(const Fill &fill, std::vector<std::byte> &buffer, MemoryCount
 /// Brings the pages of one task to their regions, each the cheapest way.
 class TaskPages {
 public:
-    TaskPages(const pages::PageIndex *parent, MemoryCounters &counters) : parent_(parent), counters_(counters) {}
+    TaskPages(const pages::PageIndex *parent, unsigned unpackers, MemoryCounters &counters)
+        : parent_(parent), counters_(counters), gatherer_(unpackers), huge_(unpackers) {}
 
     /// Pages for [at, at + fill.bytes), addresses as in the task; ascending.
     Result<void> add(const Region &region, uint64_t at, const Fill &fill) {
@@ -160,9 +197,7 @@ private:
     // Only what the parent has can be equal to it. Looking at the rest would cost two page faults for each page.
     Result<void> add_inherited(uint64_t at, const Fill &fill) {
         const uint64_t start = at, end = at + fill.bytes;
-        auto piece = [&](uint64_t from, uint64_t to) {
-            return Fill{fill.to + (from - start), to - from, fill.fd, fill.offset + (from - start)};
-        };
+        auto piece = [&](uint64_t from, uint64_t to) { return fill.part(from - start, to - from); };
         for (auto run = parent_->first_behind(at); at < end;) {
             const bool over = run == parent_->runs.end() || run->start >= end;
             if (const uint64_t from = over ? end : run->start; from > at) {
@@ -188,14 +223,24 @@ private:
     std::vector<std::byte> buffer_;
 };
 
+/// How the pages of a run from `at` on come to `to`.
+Fill fill_of(const pages::PageIndex &index, const pages::PageSource &source, const pages::Run &run, uint64_t at,
+             std::span<std::byte> to) {
+    if (run.is_packed())
+        return {to.data(), to.size(), source.file(run), at, &index.packed[run.packed]};
+    const pages::Place place = source.locate(run, at);
+    return {to.data(), to.size(), place.fd, place.offset, nullptr};
+}
+
 } // namespace
 
 Result<void> read_pages(const pages::Chain &chain, const plan::TaskImage &task, const pages::PageIndex *parent,
-                        const std::vector<const Region *> &regions, bool lazily, MemoryCounters &counters) {
+                        const std::vector<const Region *> &regions, const ReadPagesOptions &how,
+                        MemoryCounters &counters) {
     if (regions.empty() || task.pages.runs.empty())
         return {};
     const auto source = TRY(pages::PageSource::open(chain, task.pages));
-    TaskPages pages(parent, counters);
+    TaskPages pages(parent, how.unpackers, counters);
     auto region = regions.begin();
     for (const pages::Run &run : task.pages.runs)
         for (uint64_t at = run.start; at < run.end;) {
@@ -206,9 +251,8 @@ Result<void> read_pages(const pages::Chain &chain, const plan::TaskImage &task, 
             at = std::max(at, (*region)->start);
             const uint64_t stop = std::min(run.end, (*region)->end);
             std::byte *to = bytes_at((*region)->at + (at - (*region)->start));
-            if (!lazily || !run.lazy || !(*region)->can_wait()) {
-                const pages::Place place = source.locate(run, at);
-                TRY(pages.add(**region, at, {to, stop - at, place.fd, place.offset}));
+            if (!how.lazily || !run.lazy || !(*region)->can_wait()) {
+                TRY(pages.add(**region, at, fill_of(task.pages, source, run, at, {to, stop - at})));
             }
             at = stop;
         }
@@ -226,10 +270,9 @@ Result<void> fill_shared(const pages::Chain &chain, uint64_t id, const pages::Pa
     if (index.runs.back().end > size)
         return base::bad_image(fmt::format("pagemap-shmem-{}.img: pages behind the end of the memory", id));
     const auto source = TRY(pages::PageSource::open(chain, index));
-    Gatherer gatherer;
+    Gatherer gatherer(0);
     for (const pages::Run &run : index.runs) {
-        const pages::Place place = source.locate(run, run.start);
-        TRY(gatherer.add({memory + run.start, run.end - run.start, place.fd, place.offset}));
+        TRY(gatherer.add(fill_of(index, source, run, run.start, {memory + run.start, run.end - run.start})));
     }
     return gatherer.flush();
 }

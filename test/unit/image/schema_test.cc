@@ -49,6 +49,16 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"ghost_file_entry", "1001", "uint32", "mtim_nsec"},
 };
 
+// What CRIU has added since, in the same form; of pagemap_blocks all but 1000, which is ours.
+const std::vector<std::vector<std::string>> kNewerFields{
+    {"pagemap_entry", "6", "pagemap_blocks", "blocks"},      {"pagemap_entry", "7", "uint64", "total_compressed_size"},
+    {"pagemap_entry", "8", "uint32", "region_pages"},        {"pagemap_blocks", "1", "uint32", "block_sizes"},
+    {"pagemap_blocks", "2", "uint64", "total_payload_size"}, {"pagemap_blocks", "3", "uint32", "pages_per_block"},
+    {"pagemap_blocks", "1000", "uint32", "codec"},           {"criu_opts", "73", "uint32", "compress"},
+    {"criu_opts", "74", "uint32", "compress_acceleration"},  {"criu_opts", "75", "uint32", "compress_block_size"},
+    {"criu_opts", "76", "uint32", "decompress_threads"},
+};
+
 const char *label_of(const FieldDescriptor &field) {
     return field.is_required() ? "required" : field.is_repeated() ? "repeated" : "optional";
 }
@@ -162,6 +172,14 @@ TEST_CASE("the schema has nothing beyond the reference but our listed fields", "
         CHECK(field->name() == own[3]);
         CHECK(field->number() >= 1000);
         known.insert(own[0] + "." + own[1]);
+    }
+    for (const auto &newer : kNewerFields) {
+        INFO(newer[0]);
+        const auto *field = pool().FindMessageTypeByName("img." + newer[0])->FindFieldByNumber(std::stoi(newer[1]));
+        REQUIRE(field);
+        CHECK(type_of(*field) == newer[2]);
+        CHECK(field->name() == newer[3]);
+        known.insert(newer[0] + "." + newer[1]);
     }
     for (const auto &name : files) {
         INFO(name);
