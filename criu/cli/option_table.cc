@@ -109,7 +109,7 @@ constexpr std::array kOptions{
     OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
               .where = kDump | kRestore, .set = external,
               .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
-                      "unix[INODE]; mnt[], which finds nothing as long as trees with mounts of their own are refused. "
+                      "unix[INODE], net[INODE]:KEY and pid[INODE]:KEY (namespaces that --inherit-fd gives back); mnt[], which finds nothing as long as trees with mounts of their own are refused. "
                       "Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
               .set = inherit_fd,
@@ -147,8 +147,10 @@ constexpr std::array kOptions{
               .set = flag<&Options::skip_file_rwx_check>,
               .help = "Accept files whose permissions have changed."},
     OptionRow{.name = "join-ns", .letter = 'J', .arg = kNeeds, .metavar = "NS:PID|FILE", .group = Group::Objects,
-              .where = kRestore, .support = kLater, .reason = kNamespacesLater,
-              .help = "Restore into an existing namespace."},
+              .where = kRestore, .set = join_ns,
+              .help = "Let the root of the tree live in an existing namespace (net, uts, time, ipc, mnt, user) instead "
+                      "of its own, of which nothing is restored then. user:FILE,UID,GID says who it is there at first. "
+                      "Repeatable."},
     OptionRow{.name = "empty-ns", .arg = kNeeds, .metavar = "NS", .group = Group::Objects, .where = kDump | kRestore,
               .set = empty_ns,
               .help = "net: save and restore nothing of the network namespace; the hook setup-namespaces makes it."},

@@ -263,9 +263,10 @@ Result<void> inherit_fd(Options &options, const Given &given) {
 }
 
 Result<void> external(Options &options, const Given &given) {
-    constexpr std::string_view kAccepted = "mnt[MOUNTPOINT]:KEY, unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE]";
-    constexpr std::array<std::string_view, 4> kKinds{"mnt", "unix", "tty", "file"};
-    constexpr std::array<std::string_view, 3> kLater{"dev", "net", "pid"};
+    constexpr std::string_view kAccepted = "mnt[MOUNTPOINT]:KEY, unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE], "
+                                           "net[INODE]:KEY, pid[INODE]:KEY";
+    constexpr std::array<std::string_view, 6> kKinds{"mnt", "unix", "tty", "file", "net", "pid"};
+    constexpr std::array<std::string_view, 1> kLater{"dev"};
     constexpr std::array<std::string_view, 3> kLinks{"veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
@@ -294,6 +295,8 @@ Result<void> external(Options &options, const Given &given) {
     }
     if (std::ranges::find(kKinds, kind) == kKinds.end())
         return bad_value(given, kAccepted);
+    if ((kind == "net" || kind == "pid") && rest.size() < 2)
+        return bad_value(given, "net[INODE]:KEY, pid[INODE]:KEY");
     options.external.push_back({std::string(kind), std::string(text.substr(open + 1, close - open - 1)),
                                 std::string(rest.empty() ? rest : rest.substr(1))});
     return {};
@@ -305,6 +308,31 @@ Result<void> veth_pair(Options &options, const Given &given) {
     if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size())
         return bad_value(given, "IN=OUT or IN=OUT@BRIDGE");
     options.links.push_back({"veth", std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))});
+    return {};
+}
+
+Result<void> join_ns(Options &options, const Given &given) {
+    constexpr std::string_view kAccepted = "KIND:PID or KIND:FILE, KIND one of net, uts, time, ipc, mnt, and "
+                                           "user:FILE[,UID,GID]";
+    constexpr std::array<std::string_view, 6> kKinds{"net", "uts", "time", "ipc", "mnt", "user"};
+    const std::string_view text = given.value.value_or("");
+    const size_t colon = text.find(':');
+    if (colon == text.npos || colon + 1 == text.size() ||
+        std::ranges::find(kKinds, text.substr(0, colon)) == kKinds.end())
+        return bad_value(given, kAccepted);
+    JoinedNamespace joined{std::string(text.substr(0, colon)), std::string(text.substr(colon + 1)), {}};
+    const size_t comma = joined.place.find(',');
+    if (comma != std::string::npos) {
+        const std::string ids = joined.place.substr(comma + 1);
+        const size_t between = ids.find(',');
+        std::pair<uint32_t, uint32_t> numbers;
+        if (joined.kind != "user" || between == std::string::npos ||
+            !to_number(ids.substr(0, between), numbers.first) || !to_number(ids.substr(between + 1), numbers.second))
+            return bad_value(given, kAccepted);
+        joined.ids = numbers;
+        joined.place.resize(comma);
+    }
+    options.join_ns.push_back(std::move(joined));
     return {};
 }
 

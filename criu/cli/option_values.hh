@@ -60,6 +60,7 @@ Result<void> ext_unix_sk(Options &, const Given &);
 Result<void> inherit_fd(Options &, const Given &);
 Result<void> cgroup_root(Options &options, const Given &given);
 Result<void> empty_ns(Options &options, const Given &given);
+Result<void> join_ns(Options &options, const Given &given);
 Result<void> veth_pair(Options &options, const Given &given);
 Result<void> ext_mount_map(Options &options, const Given &given);
 Result<void> external(Options &, const Given &);

@@ -47,6 +47,12 @@ using PreDumpMode = engine::PreDumpRequest::Mode;
 using resource::External;
 using resource::InheritFd;
 
+/// --join-ns KIND:PLACE[,UID,GID]
+struct JoinedNamespace {
+    std::string kind, place;
+    std::optional<std::pair<uint32_t, uint32_t>> ids;
+};
+
 struct Options {
     Command command = Command::None;
 
@@ -88,6 +94,7 @@ struct Options {
     // Files of the tasks.
     std::vector<External> external;
     std::vector<InheritFd> inherit_fds;
+    std::vector<JoinedNamespace> join_ns;
     std::string plugin_dir; ///< empty: /usr/lib/criu, and what cannot be loaded there is left out
     std::string root;
     bool empty_net = false;

@@ -1,6 +1,7 @@
 #include "criu/cli/requests.hh"
 
 #include "criu/image/layout.hh"
+#include "criu/kernel/namespaces.hh"
 
 #include <cstdlib>
 
@@ -46,6 +47,10 @@ resource::NamespaceOptions namespace_options(const Options &options) {
     using Way = resource::GivenLink::Way;
     for (const auto &[kind, inside, outside] : options.links)
         out.links.push_back({kind == "veth" ? Way::Pair : kind == "netdev" ? Way::Move : Way::Above, inside, outside});
+    for (const auto &[kind, place, ids] : options.join_ns)
+        for (tree::NamespaceKind each : tree::kAllNamespaceKinds)
+            if (kind == kernel::name_of(each))
+                out.joined.push_back({each, place, ids});
     // One spelling for both directions: a mount point and its key, or a key and its path.
     for (const auto &[from, to] : options.mount_map)
         out.mounts.keys[from] = out.mounts.paths[from] = to;

@@ -60,6 +60,13 @@ public:
         number(task, member, NamespaceOrigin::Ours);
     }
 
+    /// The caller keeps it: nothing of it is saved. Not of the tool's own, which nothing is saved of anyway.
+    void set_external(NamespaceKind kind, uint64_t inode, const std::string &key) {
+        for (Namespace &each : all_)
+            if (each.kind == kind && each.inode == inode && each.origin == NamespaceOrigin::Ours)
+                each.origin = NamespaceOrigin::External, each.key = key;
+    }
+
     const Namespace *find(NamespaceKind kind, uint64_t inode) const {
         for (const Namespace &each : all_)
             if (each.kind == kind && each.inode == inode)

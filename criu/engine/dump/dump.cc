@@ -35,7 +35,7 @@
 
 #include "criu/resource/task/processor.hh"
 #include <algorithm>
-
+#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
@@ -182,6 +182,17 @@ struct Job {
     std::unique_ptr<LazyServer> lazy;             ///< for memory that stays in the tasks meanwhile
 };
 
+/// --external net[INODE]:KEY, pid[INODE]:KEY.
+void set_external(tree::Namespaces &namespaces, const resource::FileOptions &options) {
+    for (const resource::External &external : options.externals)
+        for (tree::NamespaceKind kind : {tree::NamespaceKind::Net, tree::NamespaceKind::Pid}) {
+            uint64_t inode = 0;
+            const char *end = external.key.data() + external.key.size();
+            if (external.kind == kernel::name_of(kind) && std::from_chars(external.key.data(), end, inode).ptr == end)
+                namespaces.set_external(kind, inode, external.value);
+        }
+}
+
 /// Learns everything about it, less what the caller does not want.
 Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request, const std::string &own_groups,
                         Increments &increments) {
@@ -189,6 +200,7 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
     auto &tasks = known.tasks;
     increments.settle(tasks);
     known.namespaces = TRY(number_namespaces(tasks));
+    set_external(known.namespaces, request.files);
     for (tree::TaskFacts &task : tasks)
         std::erase_if(task.fds,
                       [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
@@ -266,14 +278,15 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     // What the tool asks about sockets, and how it locks their network, it does from inside.
     std::optional<kernel::NetworkVisit> visit;
     if (const auto *net = namespaces.of_root(tree::NamespaceKind::Net);
-        net && net->origin == tree::NamespaceOrigin::Ours)
+        net && net->origin != tree::NamespaceOrigin::Host)
         visit.emplace(TRY(kernel::NetworkVisit::enter(net->member)));
     const auto at_home = [&](auto &&body) { return visit ? visit->outside(body) : body(); };
     if (const auto *user = namespaces.of_root(tree::NamespaceKind::User);
         user && user->origin == tree::NamespaceOrigin::Ours)
         images.set_owners(TRY(resource::owner_maps(user->member)));
     const tree::PidMap pids = tree::pids_of(tasks);
-    const resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
+    resource::TreeMounts mounts = TRY(resource::tree_mounts(namespaces));
+    resource::Networks networks = TRY(resource::Networks::open(namespaces));
     resource::FileDumpContext files{.options = file_settings,
                                     .plugins = plugins,
                                     .images = images,
@@ -281,7 +294,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                     .tasks = tasks,
                                     .namespaces = namespaces,
                                     .pids = pids,
-                                    .mounts = mounts};
+                                    .mounts = mounts,
+                                    .networks = networks};
     polls.hand_over_memory(files);
     MemoryStatistics statistics;
     const auto directory = images_sink(request, images);

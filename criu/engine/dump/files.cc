@@ -4,6 +4,7 @@
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/kinds.hh"
 #include "criu/resource/file/locks.hh"
+#include "criu/resource/file/mqueue/message_queue.hh"
 #include "criu/resource/file/plugin_file.hh"
 #include "criu/resource/socket/unix/unix_late_queue.hh"
 
@@ -21,6 +22,13 @@ namespace {
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
     long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
     return r == 0 ? 0 : r == 1 ? -1 : 1;
+}
+
+Result<uint32_t> mount_of(int fd) {
+    struct statx now {};
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
+        return base::fail_sys("ask for its mount");
+    return static_cast<uint32_t>(now.stx_mnt_id);
 }
 
 } // namespace
@@ -50,11 +58,26 @@ Result<bool> FileTable::by_plugin(const resource::OpenFile &file) {
     return true;
 }
 
+// A socket's name is a path of who has made it, as far as anybody knows.
+Result<void> FileTable::look_from(const resource::OpenFile &file) {
+    if (file.family >= 0)
+        TRY(context_->networks.enter(file.net));
+    if (!context_->mounts.several())
+        return {};
+    if (file.family >= 0) {
+        const auto task = std::ranges::find(context_->tasks, file.holder, &tree::TaskFacts::pid);
+        context_->mounts.look_from_namespace(task == context_->tasks.end() ? 0 : task->ns[tree::NamespaceKind::Mnt]);
+    } else
+        context_->mounts.look_from(TRY(mount_of(file.fd)));
+    return {};
+}
+
 Result<void> FileTable::dump(const resource::FileKind &kind, const resource::OpenFile &file) {
     img::file_entry entry;
     entry.set_type(kind.type);
     entry.set_id(file.id.value);
     context_->postponed = false;
+    TRY_CTX(look_from(file), file.link);
     TRY_CTX(kind.dump(*context_, file, entry), file.link);
     if (resource::is_late(entry, {}, {}))
         late_.insert(entry.id());
@@ -89,6 +112,8 @@ Result<FileTable::Known> FileTable::find_or_dump(const FileReader &reader, resou
         return known;
     }
     TRY(reader.complete(file));
+    if (file.family >= 0)
+        file.net = TRY_CTX(context_->networks.of(file.fd), file.link);
     // Not from /proc/locks: the kernel stops all lock operations of the machine to print it, which takes 15 ms.
     TRY(resource::dump_locks(*context_, file.fdinfo, holder, number, true));
     file.id = context_->new_id();
@@ -151,6 +176,9 @@ std::optional<FileId> FileTable::find_open(uint64_t device, uint64_t inode) cons
 }
 
 Result<void> FileTable::finish() {
+    TRY(context_->networks.go_home());
+    context_->mounts.look_from(0);
+    TRY(resource::dump_unopened_queues(*context_));
     for (const resource::FileKind *kind : resource::file_kinds())
         if (kind->finish)
             TRY(kind->finish(*context_));
@@ -162,7 +190,11 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     resource::OpenFile file;
     if (stat(path.c_str(), &file.stat) < 0)
         return base::fail_sys(fmt::format("look at {}", path));
-    const Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
+    Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
+    if (context_->mounts.several()) { // the same directory is another one in another namespace
+        const base::UniqueFd there(open(path.c_str(), O_PATH | O_CLOEXEC));
+        key.object = there ? TRY(mount_of(there.get())) : 0;
+    }
     if (auto known = paths_.find(key); known != paths_.end())
         return known->second;
     // Another description would break the lease, now and when it is restored. A mapping can only be of this one.

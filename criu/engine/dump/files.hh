@@ -48,6 +48,7 @@ private:
     static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
     Result<bool> by_plugin(const resource::OpenFile &file);
     Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
+    Result<void> look_from(const resource::OpenFile &file);
 
     resource::FileDumpContext *context_;
     std::map<Key, std::vector<Known>> descriptions_; ///< each vector in kcmp order

@@ -5,6 +5,7 @@
 #include "criu/engine/notifier.hh"
 #include "criu/engine/request.hh"
 #include "criu/engine/restore/file_checks.hh"
+#include "criu/engine/restore/given_namespaces.hh"
 #include "criu/engine/restore/rendezvous.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
@@ -32,6 +33,7 @@ struct RestoreContext {
     Rendezvous rendezvous;
     pid_t coordinator = 0;
     uint64_t namespace_flags = 0; ///< clone flags of the namespaces that the tree gets of its own
+    const GivenNamespaces &given_namespaces;
     /// The tree gets a time namespace: it had one, or a boot lies in between.
     bool needs_own_clocks = false;
     /// Numbers of the images to those that the coordinator has to use. Without a pid namespace in between they are the
@@ -44,7 +46,11 @@ struct RestoreContext {
     /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
     /// task, or at a number that no other file has in any task.
     std::map<uint32_t, int> stash;
-    std::set<uint32_t> given;              ///< files whose descriptors are the caller's: left as they are
+    std::set<uint32_t> given; ///< files whose descriptors are the caller's: left as they are
+    /// Descriptors of the namespaces that only tasks below the root live in, by the image's number; made by the root
+    /// task.
+    std::map<uint32_t, base::UniqueFd> namespaces;
+    base::UniqueFd own_proc; ///< /proc of the tool, as the root task has it before it has mounts of its own
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     NumberGap stash_room;                  ///< where descriptors are stashed that cannot be at home
 
@@ -77,11 +83,18 @@ struct RestoreContext {
 
     bool root_waits = false; ///< at the beginning, for what is done before it does anything
     bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }
-    bool has_pid_namespace() const { return namespace_flags & CLONE_NEWPID; }
+    bool has_pid_namespace() const {
+        return namespace_flags & CLONE_NEWPID || given_namespaces.has(tree::NamespaceKind::Pid);
+    }
+    bool has_user_namespace() const {
+        return namespace_flags & CLONE_NEWUSER || given_namespaces.has(tree::NamespaceKind::User);
+    }
     base::Pid real_pid(uint32_t number) const { return pids.outside(base::VPid(static_cast<pid_t>(number))); }
     /// What to put before a path of the tree; empty where its mounts are ours.
     std::string tree_root() const {
-        return namespace_flags & CLONE_NEWNS ? fmt::format("/proc/{}/root", real_root().value) : std::string();
+        return namespace_flags & CLONE_NEWNS || given_namespaces.has(tree::NamespaceKind::Mnt)
+                   ? fmt::format("/proc/{}/root", real_root().value)
+                   : std::string();
     }
     base::Pid real_root() const { return real_pid(checkpoint.root().pid); }
 

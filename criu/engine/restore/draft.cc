@@ -83,7 +83,7 @@ Result<void> verify_images(int images_dir_fd, bool shell_job) {
     const Draft draft = TRY(make_draft(images_dir_fd, shell_job, plan::Haste::Yes));
     TRY(check_capabilities(*draft.checkpoint, false));
     TRY(check_groups(*draft.checkpoint));
-    TRY(check_namespaces(*draft.checkpoint));
+    TRY(check_namespaces(*draft.checkpoint, {}));
     auto check_plans = [&]() -> Result<void> {
         for (size_t i = 0; i < draft.spaces.size(); i++)
             if (!draft.checkpoint->tasks[i].dead())

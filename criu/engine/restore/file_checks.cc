@@ -76,6 +76,10 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
                 ids.insert(static_cast<uint32_t>(vma.shmid()));
         ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
     }
+    // Message queues live on without anybody who has them open.
+    for (const auto &[id, file] : checkpoint.files)
+        if (file.reg().extension().has_mqueue())
+            ids.insert(id);
     return ids;
 }
 
@@ -133,7 +137,7 @@ Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
 }
 
 Result<void> check_files(const plan::Checkpoint &checkpoint) {
-    const bool here = !(namespace_flags(checkpoint) & CLONE_NEWNS); // others' paths lead elsewhere
+    const bool here = !has_own(checkpoint, tree::NamespaceKind::Mnt); // others' paths lead elsewhere
     for (auto &[id, file] : checkpoint.files) {
         if (!resource::find_file_kind(file.type()))
             return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", id,

@@ -2,6 +2,7 @@
 
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/page_reader.hh"
+#include "criu/engine/restore/whereabouts.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
 
@@ -58,8 +59,8 @@ Result<const FileKind *> kind_of(const img::file_entry &file) {
 /// Opens files so that what one needs is open before it.
 class Opener {
 public:
-    Opener(RestoreContext &context, resource::FileOpenContext &files)
-        : context_(context), files_(files), homes_(homes_of(context.checkpoint)) {}
+    Opener(RestoreContext &context, resource::FileOpenContext &files, Whereabouts &here)
+        : context_(context), files_(files), here_(here), homes_(homes_of(context.checkpoint)) {}
 
     Result<void> open(uint32_t id) {
         if (context_.stash.contains(id))
@@ -74,6 +75,7 @@ public:
         if (!fd) {
             if (kind->needs)
                 TRY(open_needed(kind->needs(file)));
+            TRY(here_.go_to(id));
             fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
             if (std::exchange(files_.try_again, false)) {
                 under_way_.erase(id);
@@ -109,7 +111,8 @@ public:
 
     void warn_of_unused() const {
         for (const resource::InheritFd &given : files_.options.inherit_fds)
-            if (!given_keys_.contains(resource::path_key(given.key)))
+            if (!given_keys_.contains(resource::path_key(given.key)) &&
+                !context_.given_namespaces.keys.contains(given.key))
                 context_.log.warn(
                     fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
     }
@@ -142,8 +145,10 @@ public:
     Result<void> complete() {
         for (auto [id, fd] : files_.opened) {
             const img::file_entry &file = context_.checkpoint.files.at(id);
-            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !context_.given.contains(id))
+            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !context_.given.contains(id)) {
+                TRY(here_.go_to(id));
                 TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
+            }
         }
         return {};
     }
@@ -160,6 +165,7 @@ private:
 
     RestoreContext &context_;
     resource::FileOpenContext &files_;
+    Whereabouts &here_;
     std::map<uint32_t, int> homes_;
     std::set<uint32_t> under_way_;
     std::vector<uint32_t> carried_, postponed_;
@@ -193,14 +199,18 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
                                     .log = context.log,
                                     .files = context.checkpoint.files,
                                     .remaps = context.checkpoint.remaps,
-                                    .net_namespace = context.checkpoint.root().ids.net_ns_id()};
+                                    .net_namespace = context.checkpoint.root().ids.net_ns_id(),
+                                    .namespaces = context.namespaces};
+    auto here = TRY(Whereabouts::start(context));
+    if (here.several())
+        files.go_to = [&](uint32_t id) { return here.go_to(id); };
     files.is_held = [&](uint32_t id) { return context.checkpoint.first_holders.contains(id); };
     files.fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
         return fill_shared(context.checkpoint.chain, id, memory, size);
     };
     files.hand_over_terminal = [&](int master) { return context.notifier.hand_over_terminal(master); };
     files.masters = std::move(masters);
-    Opener opener(context, files);
+    Opener opener(context, files, here);
     Result<void> outcome;
     for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {
         outcome = opener.open(id);
@@ -213,6 +223,8 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
         outcome = opener.open_postponed();
     if (outcome)
         outcome = opener.complete();
+    if (outcome)
+        outcome = here.go_home();
     if (outcome)
         opener.warn_of_unused();
     context.kept_by_files = std::move(files.kept);

@@ -118,6 +118,8 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
             _exit(1); // perhaps the parent has as well, before it could end us
     }
     if (!borrows_table(context, node)) {
+        context.namespaces.clear(); // everybody is where he belongs
+        context.own_proc.reset();
         TRY(place_files(context, node, around.proc_fd));
         close_foreign(context, task);
         TRY(restore_locks(context, task));

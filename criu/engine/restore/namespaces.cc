@@ -1,5 +1,6 @@
 #include "criu/engine/restore/namespaces.hh"
 
+#include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/page_reader.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/proc_dir.hh"
@@ -7,7 +8,14 @@
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/namespace/user_namespace.hh"
 
+#include "mnt.pb.h"
+#include <algorithm>
+#include <fcntl.h>
+
 #include <fmt/format.h>
+#include <sched.h>
+#include <set>
+#include <sys/stat.h>
 
 namespace restore {
 namespace {
@@ -52,32 +60,61 @@ bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind) {
     return root && root != tools;
 }
 
-Result<void> check_namespaces(const plan::Checkpoint &checkpoint) {
+Result<void> check_namespaces(const plan::Checkpoint &checkpoint, const resource::NamespaceOptions &options) {
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds) {
-        for (const plan::TaskImage &task : checkpoint.tasks)
-            if (!task.dead() && id_of(task.ids, kind) != id_of(checkpoint.root().ids, kind))
-                return base::unsupported(fmt::format("task {} lived in another {} namespace than the root of the tree",
-                                                     task.pid, kernel::name_of(kind)));
+        const uint32_t root = id_of(checkpoint.root().ids, kind), host = id_of(checkpoint.inventory.root_ids(), kind);
+        for (const plan::TaskImage &task : checkpoint.tasks) {
+            const uint32_t id = id_of(task.ids, kind);
+            if (task.dead() || id == root)
+                continue;
+            TRY_CTX(resource::check_nested(kind), fmt::format("ids-{}.img", task.pid));
+            if (id == host || (kind == tree::NamespaceKind::Mnt && root == host))
+                return base::unsupported(
+                    fmt::format("task {} lived in the {} namespace of the tool, or the root of the "
+                                "tree did and the task in another",
+                                task.pid, kernel::name_of(kind)));
+        }
     }
+    if (options.empty_net && !below(checkpoint, tree::NamespaceKind::Net).empty())
+        return base::unsupported("--empty-ns net, while tasks lived in several network namespaces");
     return {};
+}
+
+std::vector<uint32_t> below(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind) {
+    std::set<uint32_t> ids;
+    for (const plan::TaskImage &task : checkpoint.tasks)
+        if (!task.dead())
+            ids.insert(id_of(task.ids, kind));
+    ids.erase(id_of(checkpoint.root().ids, kind));
+    return {ids.begin(), ids.end()};
+}
+
+bool has_any_below(const plan::Checkpoint &checkpoint) {
+    return std::ranges::any_of(tree::kAllNamespaceKinds,
+                               [&](tree::NamespaceKind kind) { return !below(checkpoint, kind).empty(); });
 }
 
 bool has_own_clocks(const plan::Checkpoint &checkpoint) {
     return has_own(checkpoint, tree::NamespaceKind::Time);
 }
 
-uint64_t namespace_flags(const plan::Checkpoint &checkpoint) {
+uint32_t number_in_images(const plan::TaskImage &task, tree::NamespaceKind kind) {
+    return id_of(task.ids, kind);
+}
+
+uint64_t namespace_flags(const plan::Checkpoint &checkpoint, const GivenNamespaces &given) {
     uint64_t flags = 0;
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds)
         // The clocks have to be set before anybody is inside, and the group be right: those are made by fill().
-        if (kind != tree::NamespaceKind::Time && kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind))
+        if (kind != tree::NamespaceKind::Time && kind != tree::NamespaceKind::Cgroup && has_own(checkpoint, kind) &&
+            !given.has(kind))
             flags |= kernel::clone_flag_of(kind);
     return flags;
 }
 
 Result<void> bring_into_namespaces(const RestoreContext &context, Pid root, base::Journal &journal) {
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
-        if (!row.bring || !has_own(context.checkpoint, row.kind))
+        if (!row.bring || !has_own(context.checkpoint, row.kind) || context.given_namespaces.has(row.kind))
             continue;
         const base::UniqueFd fd = TRY(kernel::open_namespace(root, row.kind));
         resource::NamespaceBringContext bring{.images = context.checkpoint.images(),
@@ -99,26 +136,111 @@ Result<void> give_ids(const RestoreContext &context) {
                                    context.rendezvous.root());
 }
 
-Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments,
-                             resource::Masters &masters) {
-    for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
-        const bool own = has_own(context.checkpoint, row.kind);
-        const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks;
-        if (!row.fill || (!own && !continues_clocks))
+namespace {
+
+/// The thread's own, of one kind.
+Result<base::UniqueFd> own_namespace(const RestoreContext &context, tree::NamespaceKind kind) {
+    const std::string path = fmt::format("thread-self/ns/{}", kernel::name_of(kind));
+    base::UniqueFd fd(openat(context.own_proc.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
+    return fd ? Result<base::UniqueFd>(std::move(fd)) : base::fail_sys(path);
+}
+
+/// Makes the namespaces of a kind that tasks below the root live in, empty.
+Result<void> make_below(RestoreContext &context, tree::NamespaceKind kind, std::span<const uint32_t> ids) {
+    for (uint32_t id : ids) {
+        if (const auto given = context.given_namespaces.below.find(id); given != context.given_namespaces.below.end()) {
+            context.namespaces[id].reset(fcntl(given->second.get(), F_DUPFD_CLOEXEC, 0));
             continue;
-        resource::NamespaceFillContext fill{
-            .outside = context.outside,
-            .images = context.checkpoint.images(),
-            .log = context.log,
-            .options = context.request.namespaces,
-            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
-            .segments = segments,
-            .fill_contents = [&](uint64_t id, std::byte *memory,
-                                 uint64_t size) { return fill_shared(context.checkpoint.chain, id, memory, size); },
-            .masters = masters};
-        TRY_CTX(row.fill(fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
+        }
+        TRY(kernel::inside({}, [&]() -> Result<void> {
+            if (unshare(static_cast<int>(kernel::clone_flag_of(kind))) < 0)
+                return base::fail_sys("unshare");
+            context.namespaces[id] = TRY(own_namespace(context, kind));
+            return kind == tree::NamespaceKind::Net ? lock_network_below(context, id) : Result<void>{};
+        }));
     }
     return {};
+}
+
+Result<void> fill_kind(RestoreContext &context, const resource::NamespaceKindRow &row,
+                       resource::NamespaceFillContext fill) {
+    const std::vector<uint32_t> ids = below(context.checkpoint, row.kind);
+    if (row.nesting == resource::Nesting::Each)
+        TRY(make_below(context, row.kind, ids));
+    if (row.kind == tree::NamespaceKind::Net && !ids.empty() && fill.id) // those below may have links to the root's
+        context.namespaces[fill.id] = TRY(own_namespace(context, row.kind));
+    const bool given = context.given_namespaces.has(row.kind);
+    const bool own = has_own(context.checkpoint, row.kind) && !given;
+    const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks && !given;
+    if (row.nesting == resource::Nesting::All)
+        fill.below = ids;
+    if (own || continues_clocks)
+        TRY(row.fill(fill));
+    if (row.nesting != resource::Nesting::Each)
+        return {};
+    for (uint32_t id : ids) {
+        if (context.given_namespaces.below.contains(id))
+            continue;
+        fill.id = id;
+        const int fd = context.namespaces.at(id).get();
+        TRY(kernel::inside(std::array{fd}, [&] { return row.fill(fill); }));
+    }
+    return {};
+}
+
+} // namespace
+
+Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segments, resource::Masters &masters) {
+    context.own_proc.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!context.own_proc)
+        return base::fail_sys("open /proc");
+    for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
+        if (!row.fill)
+            continue;
+        const bool own = has_own(context.checkpoint, row.kind);
+        const resource::NamespaceFillContext fill{.outside = context.outside,
+                                                  .images = context.checkpoint.images(),
+                                                  .log = context.log,
+                                                  .options = context.request.namespaces,
+                                                  .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
+                                                  .below = {},
+                                                  .made = context.namespaces,
+                                                  .segments = segments,
+                                                  .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
+                                                      return fill_shared(context.checkpoint.chain, id, memory, size);
+                                                  },
+.masters = masters};
+        TRY_CTX(fill_kind(context, row, fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
+    }
+    return {};
+}
+
+Result<void> enter_namespaces(const RestoreContext &context, const plan::TaskImage &task,
+                              const plan::TaskImage &parent) {
+    for (tree::NamespaceKind kind : tree::kAllNamespaceKinds) {
+        const uint32_t id = id_of(task.ids, kind);
+        if (id == id_of(parent.ids, kind))
+            continue;
+        const auto found = context.namespaces.find(id);
+        if (found == context.namespaces.end() ||
+            setns(found->second.get(), static_cast<int>(kernel::clone_flag_of(kind))) < 0)
+            return base::fail_sys(fmt::format("enter its {} namespace", kernel::name_of(kind)));
+    }
+    return {};
+}
+
+Result<std::map<uint32_t, std::string>> mounts_below(const RestoreContext &context) {
+    std::map<uint32_t, std::string> roots;
+    for (uint32_t id : below(context.checkpoint, tree::NamespaceKind::Mnt)) {
+        const auto lives_there = [&](const plan::TaskImage &task) {
+            return !task.dead() && task.ids.mnt_ns_id() == id;
+        };
+        const auto member = std::ranges::find_if(context.checkpoint.tasks, lives_there);
+        for (const img::mnt_entry &mount :
+             TRY(context.checkpoint.images().read<img::mnt_entry>(image::ImageKind::Mnts, id)))
+            roots[mount.mnt_id()] = fmt::format("/proc/{}/root", context.real_pid(member->pid).value);
+    }
+    return roots;
 }
 
 Result<tree::PidMap> find_pids(Pid root) {

@@ -4,19 +4,23 @@
 #include "base/journal.hh"
 #include "criu/engine/restore/context.hh"
 #include "criu/resource/mm/sysv_segment.hh"
+#include "criu/resource/namespace/options.hh"
 
 namespace restore {
 
 /// Whether the namespaces of the images can be made. Errors: Unsupported.
-Result<void> check_namespaces(const plan::Checkpoint &checkpoint);
+Result<void> check_namespaces(const plan::Checkpoint &checkpoint, const resource::NamespaceOptions &options);
 
 /// Whether the root of the tree lived in a namespace of this kind that was not the tool's.
 bool has_own(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind);
 /// Whether the tree lived in a time namespace of its own.
 bool has_own_clocks(const plan::Checkpoint &checkpoint);
 
-/// Clone flags of the root task: one for each kind of namespace that is not the host's.
-uint64_t namespace_flags(const plan::Checkpoint &checkpoint);
+/// Clone flags of the root task: one for each kind of namespace that is neither the host's nor given.
+uint64_t namespace_flags(const plan::Checkpoint &checkpoint, const GivenNamespaces &given);
+
+/// What the image knows as the number of a task's namespace.
+uint32_t number_in_images(const plan::TaskImage &task, tree::NamespaceKind kind);
 
 /// Gives the user namespace of the root task, which waits, its ids. Nothing where it has none of its own.
 Result<void> give_ids(const RestoreContext &context);
@@ -28,7 +32,19 @@ Result<void> bring_into_namespaces(const RestoreContext &context, base::Pid root
 /// In the root task, first of all: what the images hold of its fresh namespaces.
 /// `segments` keeps System V memory until tasks have attached theirs.
 /// `masters`: gets those of terminals that are parts of mounts.
-Result<void> fill_namespaces(const RestoreContext &context, resource::SegmentSet &segments, resource::Masters &masters);
+Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segments, resource::Masters &masters);
+
+/// Image numbers of the namespaces of a kind that only tasks below the root live in, in ascending order.
+std::vector<uint32_t> below(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind);
+bool has_any_below(const plan::Checkpoint &checkpoint);
+
+/// In a task below the root, first of all: goes to those of its namespaces that its parent does not live in.
+Result<void> enter_namespaces(const RestoreContext &context, const plan::TaskImage &task,
+                              const plan::TaskImage &parent);
+
+/// Of mounts that only tasks below the root have: what to put before a path there ("/proc/PID/root"), by the image's
+/// number of the mount. For the coordinator, when the tasks are there.
+Result<std::map<uint32_t, std::string>> mounts_below(const RestoreContext &context);
 
 /// Who has which number of the images, of all processes and threads below `root`. They must not come and go.
 /// Errors: Died.

@@ -7,21 +7,27 @@
 #include "criu/resource/socket/tcp/tcp_pending.hh"
 #include "criu/resource/socket/tcp/tcp_stream.hh"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <netinet/tcp.h>
+#include <optional>
 
 namespace restore {
 namespace {
 
 enum LockMethod : uint32_t { kIptables, kNftables, kSkip }; // inventory_entry.network_lock_method
 
-Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &checkpoint) {
+/// Those of one network namespace, by the image's number.
+Result<std::vector<kernel::Connection>> connections_of(const plan::Checkpoint &checkpoint, uint32_t net) {
+    const uint32_t root = checkpoint.root().ids.net_ns_id();
     std::vector<kernel::Connection> connections;
     const std::set<uint32_t> waiting = resource::pending_clients(checkpoint.files); // they connect anew
     for (auto &[id, file] : checkpoint.files) {
         if (waiting.contains(id) || !file.has_isk() || file.isk().type() != SOCK_STREAM)
             continue;
         const img::inet_sk_entry &entry = file.isk();
+        if ((entry.ns_id() ? entry.ns_id() : root) != net)
+            continue;
         if (!resource::phase_of(entry.state()).connected && entry.state() != TCP_SYN_SENT)
             continue;
         connections.push_back(
@@ -44,45 +50,76 @@ std::string old_table_name(const plan::Checkpoint &checkpoint) {
 
 } // namespace
 
-Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
-                                      base::Log &log) {
-    NetworkLock lock;
+Result<void> NetworkLock::take_here(const plan::Checkpoint &checkpoint, std::span<const kernel::Connection> connections,
+                                    base::Log &log) {
     const img::inventory_entry &inventory = checkpoint.inventory;
-    if (!is_wanted(checkpoint, options) || has_own(checkpoint, tree::NamespaceKind::Net)) // the latter is not there yet
-        return lock;
-    const auto connections = TRY(connections_of(checkpoint));
     if (connections.empty())
-        return lock;
+        return {};
     if (!inventory.dump_criu_run_id().empty())
-        lock.tables_.push_back(kernel::lock_table_name(inventory.dump_criu_run_id()));
-    lock.tables_.push_back(old_table_name(checkpoint));
-    for (const std::string &table : lock.tables_)
+        tables_.push_back(kernel::lock_table_name(inventory.dump_criu_run_id()));
+    tables_.push_back(old_table_name(checkpoint));
+    for (const std::string &table : tables_)
         if (auto locked = kernel::is_network_locked(table); locked && *locked)
-            return lock;
+            return {};
     if (inventory.network_lock_method() == kIptables)
         log.info("network: the dump may have left rules of iptables in its chain CRIU");
-    lock.own_ = TRY(kernel::HeldNetworkLock::take(lock.tables_.front(), connections));
-    return lock;
-}
-
-Result<void> NetworkLock::take_inside(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
-                                      base::Pid root) {
-    if (!is_wanted(checkpoint, options) || !has_own(checkpoint, tree::NamespaceKind::Net))
-        return {};
-    const auto connections = TRY(connections_of(checkpoint));
-    if (connections.empty())
-        return {};
-    const auto visit = TRY(kernel::NetworkVisit::enter(root));
-    tables_.push_back(old_table_name(checkpoint));
     own_ = TRY(kernel::HeldNetworkLock::take(tables_.front(), connections));
     return {};
 }
 
-Result<void> NetworkLock::unlock() {
+Result<NetworkLock> NetworkLock::take(const plan::Checkpoint &checkpoint, const resource::FileOptions &options,
+                                      const GivenNamespaces &given, base::Log &log) {
+    NetworkLock lock;
+    // That of the tree is not there yet.
+    if (is_wanted(checkpoint, options) && !has_own(checkpoint, tree::NamespaceKind::Net) &&
+        !given.has(tree::NamespaceKind::Net))
+        TRY(lock.take_here(checkpoint, TRY(connections_of(checkpoint, checkpoint.root().ids.net_ns_id())), log));
+    return lock;
+}
+
+Result<void> NetworkLock::take_inside(const RestoreContext &context, base::Pid root) {
+    const plan::Checkpoint &checkpoint = context.checkpoint;
+    inside_ = has_own(checkpoint, tree::NamespaceKind::Net) || context.given_namespaces.has(tree::NamespaceKind::Net);
+    if (!inside_ || !is_wanted(checkpoint, context.request.files))
+        return {};
+    const auto visit = TRY(kernel::NetworkVisit::enter(root));
+    return take_here(checkpoint, TRY(connections_of(checkpoint, checkpoint.root().ids.net_ns_id())), context.log);
+}
+
+Result<void> lock_network_below(const RestoreContext &context, uint32_t id) {
+    if (!is_wanted(context.checkpoint, context.request.files))
+        return {};
+    const auto connections = TRY(connections_of(context.checkpoint, id));
+    if (connections.empty())
+        return {};
+    auto lock = TRY(kernel::HeldNetworkLock::take(old_table_name(context.checkpoint), connections));
+    return lock.make_lasting(connections);
+}
+
+Result<void> NetworkLock::unlock_below(const RestoreContext &context) const {
+    const auto ids = below(context.checkpoint, tree::NamespaceKind::Net);
+    if (!is_wanted(context.checkpoint, context.request.files))
+        return {};
+    for (uint32_t id : ids) {
+        const auto lives_there = [&](const plan::TaskImage &task) {
+            return !task.dead() && task.ids.net_ns_id() == id;
+        };
+        const auto member = std::ranges::find_if(context.checkpoint.tasks, lives_there);
+        const auto visit = TRY(kernel::NetworkVisit::enter(context.real_pid(member->pid)));
+        TRY(kernel::unlock_network(old_table_name(context.checkpoint)));
+    }
+    return {};
+}
+
+Result<void> NetworkLock::unlock(const RestoreContext &context) {
+    TRY(unlock_below(context));
     if (tables_.empty())
         return {};
     if (own_.held())
         return own_.release();
+    std::optional<kernel::NetworkVisit> visit;
+    if (inside_)
+        visit.emplace(TRY(kernel::NetworkVisit::enter(context.real_root())));
     for (const std::string &table : tables_)
         TRY(kernel::unlock_network(table));
     return {};

@@ -38,6 +38,13 @@ public:
         return fmt::format("task {}: fd {} ({})", pid_of(holder), holder.number, kind ? kind->name : "file");
     }
 
+    /// What to put before the paths of its holder.
+    std::string root_of(uint32_t id) const {
+        const plan::Holder &holder = checkpoint_.first_holders.at(id);
+        const bool below = checkpoint_.tasks[holder.task].ids.mnt_ns_id() != checkpoint_.root().ids.mnt_ns_id();
+        return below ? fmt::format("/proc/{}/root", pid_of(holder)) : context_.tree_root();
+    }
+
 private:
     pid_t pid_of(const plan::Holder &holder) const {
         return context_.real_pid(checkpoint_.tasks[holder.task].pid).value;
@@ -64,6 +71,7 @@ Result<void> release_files(const RestoreContext &context) {
         if (!kind || !kind->release || !context.checkpoint.first_holders.contains(id))
             continue;
         const base::UniqueFd fd = TRY(holders.fetch(id));
+        release.root = holders.root_of(id);
         TRY_CTX(kind->release(release, fd.get(), file), holders.text(id));
     }
     return {};

@@ -41,7 +41,7 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
         TRY(give_ids(context));
         if (const uint32_t set = root_set(context.checkpoint); groups.knows(set))
             TRY(groups.move_to_namespace_root(set, root));
-        TRY(network.take_inside(context.checkpoint, context.request.files, root));
+        TRY(network.take_inside(context, root));
         if (context.has_own_namespaces())
             TRY(notifier.tell("setup-namespaces", root));
         TRY(bring_into_namespaces(context, root, journal));
@@ -108,7 +108,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     const plan::Checkpoint &checkpoint = *draft.checkpoint;
     TRY_CTX(check_cpu(checkpoint), "restore");
     TRY_CTX(check_processor(checkpoint, request.processor, log), "restore");
-    TRY_CTX(check_namespaces(checkpoint), "restore");
+    TRY_CTX(check_namespaces(checkpoint, request.namespaces), "restore");
     if (request.print_plan)
         return engine::RestoreOutcome{
             .root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
@@ -121,8 +121,9 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_groups(checkpoint), "restore");
     TRY_CTX(check_descriptors(checkpoint), "restore");
     TRY_CTX(fit_limits(*draft.checkpoint, request.lower_limits, log), "restore");
-    const uint64_t flags = namespace_flags(checkpoint);
-    if (!(flags & CLONE_NEWPID)) // in a namespace of its own all are free
+    const GivenNamespaces given = TRY_CTX(GivenNamespaces::find(checkpoint, request), "restore");
+    const uint64_t flags = namespace_flags(checkpoint, given);
+    if (!has_own(checkpoint, tree::NamespaceKind::Pid)) // in a namespace of its own all are free
         TRY_CTX(check_pids(checkpoint, draft.topology), "restore");
 
     const bool needs_own_clocks = has_own_clocks(checkpoint) ||
@@ -143,19 +144,21 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .rendezvous = rendezvous,
                            .coordinator = getpid(),
                            .namespace_flags = flags,
+                           .given_namespaces = given,
                            .needs_own_clocks = needs_own_clocks,
-                           .pids = flags & CLONE_NEWPID ? tree::PidMap::empty() : tree::PidMap::identity(),
+                           .pids = has_own(checkpoint, tree::NamespaceKind::Pid) ? tree::PidMap::empty()
+                                                                                 : tree::PidMap::identity(),
                            .stash_room = room_for_stash(checkpoint)};
     std::optional<LazyLink> lazy;
     if (request.lazy_pages)
         context.lazy = &lazy.emplace(TRY_CTX(LazyLink::connect(), "restore"));
-    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, log), "restore");
+    NetworkLock network = TRY_CTX(NetworkLock::take(checkpoint, request.files, given, log), "restore");
     // Before those that will be in them, so that they have ended when it is taken back.
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
-    context.root_waits = context.has_own_namespaces() || groups.knows(root_set(checkpoint)) ||
-                         has_own(checkpoint, tree::NamespaceKind::Cgroup);
+    context.root_waits = context.has_own_namespaces() || !given.of_root.empty() || has_any_below(checkpoint) ||
+                         groups.knows(root_set(checkpoint)) || has_own(checkpoint, tree::NamespaceKind::Cgroup);
     Coordinator coordinator(context);
-    if (flags & CLONE_NEWUSER) {
+    if (context.has_user_namespace()) {
         context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images().fd()), "restore");
         draft.checkpoint->chain.ask(
             [&outside = context.outside](const std::string &name) { return outside.open_image(name); });
@@ -182,14 +185,19 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(kernel::write_pidfile(request.work_dir_fd, request.pidfile, root), "restore");
     if (context.lazy)
         TRY_CTX(context.lazy->begin(), "restore");
-    TRY_CTX(kernel::check_interrupted(), "restore"); // the last time that all can be undone
-    if (context.namespace_flags & CLONE_NEWNET)      // the concern of who has made a network for the tree
+    TRY_CTX(kernel::check_interrupted(), "restore");   // the last time that all can be undone
+    if (has_own(checkpoint, tree::NamespaceKind::Net)) // the concern of who has made a network for the tree
         TRY_CTX(notifier.tell("network-unlock", root), "restore");
-    TRY_CTX(network.unlock(), "restore");
+    TRY_CTX(network.unlock(context), "restore");
     tell_only(notifier, "pre-resume", root, log);
     // From here to the end the images cannot be restored again if we are killed; behind it there are watches that would
     // see the names go.
-    resource::remove_link_remaps(context.tree_root(), checkpoint.files, checkpoint.remaps);
+    resource::remove_link_remaps(
+        [&, below = TRY_CTX(mounts_below(context), "restore")](int32_t mount) {
+            const auto other = below.find(static_cast<uint32_t>(mount));
+            return other == below.end() ? context.tree_root() : other->second;
+        },
+        checkpoint.files, checkpoint.remaps);
     TRY_CTX(release_files(context), "restore");
     TRY_CTX(threads.release(request.leave_stopped), "restore");
     coordinator.done();

@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -75,9 +76,21 @@ Result<void> spawn(RestoreContext &context, int index) {
     }
     args.set_tid = reinterpret_cast<uint64_t>(&wanted);
     args.set_tid_size = 1;
+    const auto born_in = index == 0 ? context.given_namespaces.of_root.find(tree::NamespaceKind::Pid)
+                                    : context.given_namespaces.of_root.end();
+    base::UniqueFd own;
+    if (born_in != context.given_namespaces.of_root.end()) {
+        own.reset(open("/proc/self/ns/pid_for_children", O_RDONLY | O_CLOEXEC));
+        if (!own || setns(born_in->second.get(), CLONE_NEWPID) < 0)
+            return base::fail_sys("go to the pid namespace that was given");
+    }
     long pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid == 0)
         live(context, index);
+    const int code = errno;
+    if (own && setns(own.get(), CLONE_NEWPID) < 0)
+        return base::fail_sys("come back from the pid namespace that was given");
+    errno = code;
     if (pid > 0) {
         if (index == 0)
             context.rendezvous.tell_root(base::Pid(static_cast<pid_t>(pid)));
@@ -201,20 +214,35 @@ Result<void> collect_children(const RestoreContext &context, const Node &node) {
 
 /// What is made from here on belongs to the tree's root user.
 Result<void> settle_in_user_namespace(RestoreContext &context, const Node &node) {
-    if (!(context.namespace_flags & CLONE_NEWUSER))
+    if (!context.has_user_namespace())
         return {};
-    TRY(resource::become_root_inside());
+    if (context.namespace_flags & CLONE_NEWUSER)
+        TRY(resource::become_root_inside());
     tie_to_parent(context, node); // another user's tie is forgotten
     return {};
+}
+
+/// A task's parent may be a helper, which lives where its own parent does.
+Result<void> settle_in_namespaces(const RestoreContext &context, const Node &node) {
+    int parent = node.parent;
+    while (parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(parent)]))
+        parent = context.topology.nodes[static_cast<size_t>(parent)].parent;
+    if (parent < 0)
+        return {};
+    return enter_namespaces(context, context.task(node),
+                            context.task(context.topology.nodes[static_cast<size_t>(parent)]));
 }
 
 Result<void> live_on(RestoreContext &context, const Node &node) {
     MemoryCounters counters;
     const bool task = is_task(context, node);
+    if (task && !context.namespaces.empty())
+        TRY(settle_in_namespaces(context, node));
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
         resource::Masters masters;
         if (context.root_waits) {
+            TRY(context.given_namespaces.enter(context.request.namespaces));
             TRY(context.rendezvous.pass(plan::kHooked));
             TRY(settle_in_user_namespace(context, node));
             TRY(fill_namespaces(context, segments, masters));

@@ -34,6 +34,7 @@
 #include "criu/plan/ops.hh"
 #include "criu/resource/file/kind_state.hh"
 #include "criu/resource/file/options.hh"
+#include "criu/resource/socket/networks.hh"
 #include "criu/resource/terminals.hh"
 #include "criu/tree/facts.hh"
 #include "images_pb.hh"
@@ -61,6 +62,7 @@ struct OpenFile {
     struct stat stat {};
     uint32_t flags = 0; ///< F_GETFL
     int family = -1;    ///< of a socket: SO_DOMAIN
+    uint32_t net = 0;   ///< of a socket: the image's number of its network namespace
     std::string link;   ///< what /proc/PID/fd/N points to, " (deleted)" included
     Pid holder;         ///< a task that has it open
     Pid voice;          ///< the thread of it that /proc and kcmp are asked for (tree::TaskFacts)
@@ -71,10 +73,25 @@ struct OpenFile {
 /// What an open descriptor of ours tells by itself: stat, flags and family. The descriptor stays the caller's.
 Result<OpenFile> look_at(int fd);
 
-/// Where the tree's paths lead. Of a tree in the tool's own mount namespace: to where they lead us.
+/// Where the tree's paths lead. Of a tree in the tool's own mount namespace: to where they lead us. Where tasks below
+/// the root live in others, paths are those of the file at hand: look_from() says which these are.
 struct TreeMounts {
-    std::string root;       ///< what to put before a path of the tree: "" or "/proc/PID/root"
-    std::set<uint32_t> ids; ///< of all mounts of its own namespace; empty: it has none
+    std::string root;                         ///< what to put before a path of the tree: "" or "/proc/PID/root"
+    std::set<uint32_t> ids;                   ///< of all mounts of its own namespaces; empty: it has none
+    std::string home = root;                  ///< that of the root task
+    std::map<uint32_t, uint64_t> elsewhere{}; ///< mounts of other namespaces than the root's -> which (inode)
+    std::map<uint64_t, std::string> roots{};  ///< ... -> what to put before a path there
+
+    bool several() const { return !roots.empty(); }
+    bool at_home() const { return root == home; }
+    void look_from_namespace(uint64_t inode) {
+        const auto other = roots.find(inode);
+        root = other == roots.end() ? home : other->second;
+    }
+    void look_from(uint32_t mount) {
+        const auto found = elsewhere.find(mount);
+        look_from_namespace(found == elsewhere.end() ? 0 : found->second);
+    }
 
     bool own() const { return !root.empty(); }
     /// The path by which the tool gets there. It must not lead through symbolic links, which the kernel's names of open
@@ -102,7 +119,8 @@ struct FileDumpContext {
     std::span<const tree::TaskFacts> tasks; ///< the whole tree
     const tree::Namespaces &namespaces;
     const tree::PidMap &pids;
-    const TreeMounts &mounts;
+    TreeMounts &mounts;
+    Networks &networks; ///< the thread is in the one of the socket at hand, and in none in particular otherwise
     uint32_t next_file_id = 1;
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
@@ -166,9 +184,13 @@ struct FileOpenContext {
     std::function<Result<void>(uint64_t id, std::byte *memory, uint64_t size)> fill_contents;
     /// FileOptions::orphan_terminals: gives the caller a copy of the master.
     std::function<Result<void>(int master)> hand_over_terminal;
-    Masters masters;        ///< that are open already
-    KindStates states;      ///< what a kind remembers from one file to the next
-    KindStates kept;        ///< the same for settle(): nothing that has to end when the files are open
+    Masters masters;   ///< that are open already
+    KindStates states; ///< what a kind remembers from one file to the next
+    KindStates kept;   ///< the same for settle(): nothing that has to end when the files are open
+    /// Takes us to the namespaces in which a file's path and address mean what they say. Null: there are no others.
+    std::function<Result<void>(uint32_t id)> go_to;
+    /// Descriptors of the namespaces of tasks below the root, by the image's number.
+    const std::map<uint32_t, base::UniqueFd> &namespaces;
     bool try_again = false; ///< set by open() that wants to be called again when other files are open
 };
 
@@ -278,7 +300,9 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path);
 
 /// Removes the extra names that the dump made with --link-remap. For the end of a successful restore.
-void remove_link_remaps(const std::string &root, const ImageFiles &files, const Remaps &remaps);
+/// `root_of`: what to put before a path on a mount of the images: "" or "/proc/PID/root".
+using RootOf = std::function<std::string(int32_t mount)>;
+void remove_link_remaps(const RootOf &root_of, const ImageFiles &files, const Remaps &remaps);
 
 /// The file of `id` if it was made with O_TMPFILE and the file system can do so again, with `flags`, at its first
 /// opening; none otherwise. It can then be opened by path_to_open() too.

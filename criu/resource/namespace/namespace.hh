@@ -6,13 +6,15 @@
 //     fill(context)         in the root task, right after it came into being in a fresh namespace: images -> contents
 //
 // How a namespace comes into being is the same for all kinds: the root task is created with the clone flags of those
-// that are not the host's. A namespace of the tool's own is recorded by its number and not filled; that is no special
+// that are not the host's. Those that only tasks below it live in are made by it as well, before it opens files, and
+// entered by descriptor. A namespace of the tool's own is recorded by its number and not filled; that is no special
 // case of a kind but the origin of the value (criu/tree/namespaces.hh).
 #pragma once
 
 #include "base/journal.hh"
 #include "base/log.hh"
 #include "base/result.hh"
+#include "base/unique_fd.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/kernel/outside.hh"
@@ -23,6 +25,7 @@
 #include "criu/tree/namespaces.hh"
 
 #include <functional>
+#include <map>
 #include <span>
 
 namespace resource {
@@ -51,8 +54,11 @@ struct NamespaceFillContext {
     const image::ImageDir &images;
     base::Log &log;
     const NamespaceOptions &options;
-    uint32_t id = 0;      ///< of the namespace at hand
-    SegmentSet &segments; ///< keeps System V memory until tasks have attached theirs
+    uint32_t id = 0; ///< of the namespace at hand
+    /// Those of the kind that tasks below the root live in, by number.
+    std::span<const uint32_t> below;
+    std::map<uint32_t, base::UniqueFd> &made; ///< descriptors of namespaces that are there, of all kinds
+    SegmentSet &segments;                     ///< keeps System V memory until tasks have attached theirs
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     SegmentSet::Fill fill_contents;
     Masters &masters; ///< gets those of terminals that are parts of mounts
@@ -67,6 +73,12 @@ struct NamespaceBringContext {
     base::Journal &journal; ///< is taken back while the namespace is still there
 };
 
+enum class Nesting : uint8_t {
+    Never,
+    Each, ///< fill() fills one at a time, in a thread that has made it
+    All,  ///< fill() makes and fills those below together with the root's
+};
+
 struct NamespaceKindRow {
     tree::NamespaceKind kind;
     /// Null: it is never refused.
@@ -75,6 +87,8 @@ struct NamespaceKindRow {
     Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
     Result<void> (*bring)(NamespaceBringContext &) = nullptr;
     Result<void> (*fill)(NamespaceFillContext &) = nullptr;
+    /// How tasks below the root come to others than it has.
+    Nesting nesting = Nesting::Never;
 };
 
 /// In the order in which they are filled.
@@ -85,6 +99,9 @@ Result<void> check_namespace(const NamespaceCheckContext &context, const tree::N
 
 /// The next child of a task that has called unshare would live elsewhere: that is not saved.
 Result<void> check_children(const tree::TaskFacts &task);
+
+/// Whether a restore can make a namespace of this kind for a task below the root. Errors: Unsupported.
+Result<void> check_nested(tree::NamespaceKind kind);
 
 /// Writes the contents of all namespaces of the tree's own.
 Result<void> dump_namespaces(NamespaceDumpContext &context);

@@ -2,7 +2,10 @@
 #pragma once
 
 #include "criu/resource/namespace/mounts/externals.hh"
+#include "criu/tree/namespaces.hh"
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace resource {
@@ -17,9 +20,17 @@ struct GivenLink {
     std::string inside, outside;
 };
 
+/// A namespace that the root of the tree is to live in instead of its own: --join-ns KIND:PLACE[,UID,GID].
+struct JoinedNamespace {
+    tree::NamespaceKind kind{};
+    std::string place;                                ///< a pid or a path
+    std::optional<std::pair<uint32_t, uint32_t>> ids; ///< who it becomes there, in a user namespace
+};
+
 struct NamespaceOptions {
     mounts::Externals mounts;
     std::vector<GivenLink> links;
+    std::vector<JoinedNamespace> joined;
     bool empty_net = false; ///< --empty-ns net: the network is the caller's business
 };
 

@@ -6,7 +6,7 @@
 
 namespace resource::pid_namespace {
 
-Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &) {
+Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
     const tree::TaskFacts &root = context.tasks.front();
     if (root.vpid.value == 1)
         return {};
@@ -14,7 +14,9 @@ Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace 
         base::Error(
             base::ErrorKind::Unsupported,
             fmt::format("whose init is outside of the tree (the root of the tree has pid {} in it)", root.vpid.value))
-            .hint("dump the whole namespace: -t with the pid of its init"));
+            .hint(fmt::format("dump the whole namespace: -t with the pid of its init; or leave the namespace to the "
+                              "caller: --external pid[{}]:KEY",
+                              ns.inode)));
 }
 
 } // namespace resource::pid_namespace

@@ -3,6 +3,9 @@
 
 #include "criu/kernel/namespaces.hh"
 
+#include "netdev.pb.h"
+#include "pidns.pb.h"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -15,17 +18,23 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
     {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
     {.kind = tree::NamespaceKind::Cgroup, .refuse = nullptr, .fill = cgroup_namespace::fill},
-    {.kind = tree::NamespaceKind::Uts, .refuse = nullptr, .dump = uts_namespace::dump, .fill = uts_namespace::fill},
+    {.kind = tree::NamespaceKind::Uts,
+     .refuse = nullptr,
+     .dump = uts_namespace::dump,
+     .fill = uts_namespace::fill,
+     .nesting = Nesting::Each},
     {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
     {.kind = tree::NamespaceKind::Net,
      .refuse = net_namespace::refuse,
      .dump = net_namespace::dump,
      .bring = net_namespace::bring,
-     .fill = net_namespace::fill},
+     .fill = net_namespace::fill,
+     .nesting = Nesting::Each},
     {.kind = tree::NamespaceKind::Mnt,
      .refuse = mnt_namespace::refuse,
      .dump = mnt_namespace::dump,
-     .fill = mnt_namespace::fill},
+     .fill = mnt_namespace::fill,
+     .nesting = Nesting::All},
 };
 static_assert(std::size(kNamespaceKinds) == tree::kAllNamespaceKinds.size());
 
@@ -38,10 +47,9 @@ std::string describe(const tree::Namespace &ns) {
                        kernel::name_of(ns.kind), ns.inode);
 }
 
-/// Only mounts and networks of a task below may differ from its parent's, as in CRIU's images.
 Result<void> check_nesting(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
     const tree::Namespace *root = namespaces.of_root(ns.kind);
-    if (root && root->inode == ns.inode)
+    if ((root && root->inode == ns.inode) || row_of(ns.kind).nesting != Nesting::Never)
         return {};
     return base::unsupported("which the root of the tree does not share: nested namespaces are not saved yet");
 }
@@ -55,8 +63,10 @@ std::span<const NamespaceKindRow> namespace_kinds() {
 Result<void> check_namespace(const NamespaceCheckContext &context, const tree::Namespace &ns) {
     if (ns.origin == tree::NamespaceOrigin::Host)
         return {};
+    if (ns.origin == tree::NamespaceOrigin::External && ns.kind == tree::NamespaceKind::Net)
+        return {};
     TRY_CTX(check_nesting(context.namespaces, ns), describe(ns));
-    if (auto refuse = row_of(ns.kind).refuse)
+    if (auto refuse = row_of(ns.kind).refuse; refuse && ns.origin != tree::NamespaceOrigin::External)
         TRY_CTX(refuse(context, ns), describe(ns));
     return {};
 }
@@ -73,7 +83,29 @@ Result<void> check_children(const tree::TaskFacts &task) {
     return check(tree::NamespaceKind::Time, task.ns.time_for_children);
 }
 
+Result<void> check_nested(tree::NamespaceKind kind) {
+    if (row_of(kind).nesting == Nesting::Never)
+        return base::unsupported(fmt::format("one of its tasks lived in another {} namespace than the root of the tree",
+                                             kernel::name_of(kind)));
+    return {};
+}
+
+/// Of what the caller keeps only the name that he has given it.
+Result<void> dump_external(NamespaceDumpContext &context, const tree::Namespace &ns) {
+    if (ns.kind == tree::NamespaceKind::Net) {
+        img::netns_entry entry;
+        entry.set_ext_key(ns.key);
+        return context.images.add(image::ImageKind::Netns, ns.id, entry);
+    }
+    img::pidns_entry entry;
+    entry.set_ext_key(ns.key);
+    return context.images.add(image::ImageKind::Pidns, ns.id, entry);
+}
+
 Result<void> dump_namespaces(NamespaceDumpContext &context) {
+    for (const tree::Namespace &ns : context.namespaces.all())
+        if (ns.origin == tree::NamespaceOrigin::External)
+            TRY(dump_external(context, ns));
     for (const tree::Namespace &ns : context.namespaces.all())
         if (auto dump = row_of(ns.kind).dump; dump && ns.origin == tree::NamespaceOrigin::Ours)
             TRY_CTX(dump(context, ns), fmt::format("{} namespace", kernel::name_of(ns.kind)));

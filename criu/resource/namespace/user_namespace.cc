@@ -109,7 +109,7 @@ namespace user_namespace {
 // Whoever owns a namespace has rights over it: owned by another one it would come back with other rights.
 Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
     for (const tree::Namespace &other : context.namespaces.all()) {
-        if (other.origin == tree::NamespaceOrigin::Host || other.kind == tree::NamespaceKind::User)
+        if (other.origin != tree::NamespaceOrigin::Ours || other.kind == tree::NamespaceKind::User)
             continue;
         if (TRY(owner_of(other)) != ns.inode)
             return base::unsupported(

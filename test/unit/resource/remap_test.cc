@@ -31,7 +31,7 @@ void remove_as_if_linked(const std::string &extra, const std::string &old) {
     remap.set_orig_id(1);
     remap.set_remap_id(2);
     remap.set_remap_type(img::LINKED);
-    resource::remove_link_remaps("", files, {{1, remap}});
+    resource::remove_link_remaps([](int32_t) { return std::string(); }, files, {{1, remap}});
 }
 
 } // namespace

@@ -9,7 +9,7 @@ import json
 import pathlib
 import re
 
-AREAS = ("tree", "thread", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket", "refuse")
+AREAS = ("tree", "thread", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket", "namespace", "refuse")
 FLAGS = {
     "noauto": "only run when named with -t",
     "host": "cannot run in namespaces of its own",

@@ -223,6 +223,11 @@ Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, 
     return first ? read_messages(queue.get(), attributes, *entry) : Result<void>{};
 }
 
+bool is_dumped_queue(FileDumpContext &context, int queue) {
+    struct stat st {};
+    return fstat(queue, &st) == 0 && context.states.of<DumpedQueues>().inodes.contains(st.st_ino);
+}
+
 Result<base::UniqueFd> open_message_queue(FileOpenContext &context, const img::file_entry &entry) {
     const img::ext_mqueue &queue = entry.reg().extension().mqueue();
     TRY(check(queue));

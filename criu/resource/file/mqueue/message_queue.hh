@@ -10,6 +10,11 @@ bool is_message_queue(const OpenFile &file);
 /// Adds attributes and, for the first description of a queue, its messages.
 Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, img::reg_file_entry &reg);
 
+/// Whether a description of the queue has been dumped.
+bool is_dumped_queue(FileDumpContext &context, int queue);
+/// Those of the tree's own ipc namespace that are left, when all tables are done.
+Result<void> dump_unopened_queues(FileDumpContext &context);
+
 /// Opens the queue of that name, or makes it anew with its messages.
 Result<base::UniqueFd> open_message_queue(FileOpenContext &context, const img::file_entry &entry);
 

@@ -196,10 +196,14 @@ public:
     PassingDirectories(const PassingDirectories &) = delete;
     ~PassingDirectories() {
         for (auto made = made_.rbegin(); made != made_.rend(); ++made)
-            rmdir(made->c_str());
+            unlinkat(made->parent.get(), made->name.c_str(), AT_REMOVEDIR);
     }
 
-    void add(const std::string &path) { made_.push_back(path); }
+    void add(const std::string &path) {
+        const std::filesystem::path whole(path);
+        made_.push_back({base::UniqueFd(::open(whole.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+                         whole.filename().string()});
+    }
 
     /// Makes what is missing on the way to `path`.
     Result<void> make_parents(const std::string &path) {
@@ -214,7 +218,11 @@ public:
     }
 
 private:
-    std::vector<std::string> made_;
+    struct Made {
+        base::UniqueFd parent; ///< we may be in another mount namespace in the end
+        std::string name;
+    };
+    std::vector<Made> made_;
 };
 
 Result<image::GhostImage> read_ghost(const FileOpenContext &context, uint32_t id) {
@@ -227,6 +235,8 @@ Result<image::GhostImage> read_ghost(const FileOpenContext &context, uint32_t id
 /// Makes the file, still empty, and keeps it without its name.
 Result<void> make_ghost(FileOpenContext &context, const Ghost &what, PassingDirectories &directories) {
     const image::GhostImage ghost = TRY(read_ghost(context, what.id));
+    if (context.go_to)
+        TRY(context.go_to(what.file));
     TRY(directories.make_parents(what.path));
     const std::string name = ghost_name(what.path, what.id);
     TRY(make_node(ghost.entry, name));
@@ -283,7 +293,7 @@ Result<std::vector<Ghost>> missing_ghosts(const FileOpenContext &context) {
         if (!file->second.reg().name().starts_with('/'))
             return base::bad_image(
                 fmt::format("file {}: \"{}\" is not an absolute path", id, file->second.reg().name()));
-        missing.push_back({file->second.reg().name(), remap.remap_id()});
+        missing.push_back({file->second.reg().name(), remap.remap_id(), id});
     }
     return missing;
 }

@@ -13,6 +13,7 @@ Result<void> write_ghost(FileDumpContext &context, const OpenFile &file, uint32_
 struct Ghost {
     std::string path;
     uint32_t id;
+    uint32_t file = 0; ///< one of those that it is
     auto operator<=>(const Ghost &) const = default;
 };
 

@@ -2,6 +2,7 @@
 #include "criu/kernel/namespaces.hh"
 #include "criu/resource/file/file.hh"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
 #include <unistd.h>
@@ -33,7 +34,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
-Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry) {
+Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry &entry) {
+    if (const auto other = context.namespaces.find(entry.nsf().ns_id()); other != context.namespaces.end()) {
+        base::UniqueFd fd(open(fmt::format("/proc/self/fd/{}", other->second.get()).c_str(), O_RDONLY | O_CLOEXEC));
+        return fd ? Result<base::UniqueFd>(std::move(fd)) : base::fail_sys("open a namespace of the tree");
+    }
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds)
         if (kernel::clone_flag_of(kind) == entry.nsf().ns_cflag())
             return kernel::open_namespace(base::Pid(getpid()), kind);
@@ -45,7 +50,7 @@ Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry
 extern const FileKind kKind{.name = "namespace",
                             .type = img::NS,
                             .about = {.saved = "which of the tree's namespaces it is",
-                                      .restored = "the one of the root task",
+                                      .restored = "that of the root task, or of a task below it",
                                       .limits = "a namespace that no task of the tree lives in is refused"},
                             .matches = matches,
                             .dump = dump,

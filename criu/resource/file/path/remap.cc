@@ -95,6 +95,10 @@ Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id
         TRY(dump_owner(context, OpenFile{}, reg->mutable_fown()));
         reg->set_name(TRY(make_link(context, file, path, named.value)));
         reg->set_mode(file.stat.st_mode);
+        struct statx now {};
+        if (context.mounts.own() && statx(file.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) == 0 &&
+            context.mounts.ids.contains(static_cast<uint32_t>(now.stx_mnt_id)))
+            reg->set_mnt_id(static_cast<int32_t>(now.stx_mnt_id));
         // Of a tree that lives on the images may be restored at any time, and more than once.
         if (context.options.tree_survives)
             reg->mutable_extension()->set_link_stays(true);
@@ -150,7 +154,9 @@ Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const st
         if (!context.ghost_paths.contains(remap.remap_id()))
             TRY(make_ghosts(context, TRY(missing_ghosts(context))));
         if (!context.ghost_paths.contains(remap.remap_id()))
-            TRY(make_ghosts(context, {{path, remap.remap_id()}}));
+            TRY(make_ghosts(context, {{path, remap.remap_id(), id}}));
+        if (context.go_to)
+            TRY(context.go_to(id));
         return context.ghost_paths.at(remap.remap_id());
     }
     case img::LINKED: {
@@ -175,9 +181,9 @@ bool is_link_remap(const std::string &path) {
 } // namespace
 
 // Names come from images: nothing in the tree's file systems may lead them out of it.
-void remove_link_remaps(const std::string &root, const std::map<uint32_t, img::file_entry> &files,
+void remove_link_remaps(const RootOf &root_of, const std::map<uint32_t, img::file_entry> &files,
                         const std::multimap<uint32_t, img::remap_file_path_entry> &remaps) {
-    const base::UniqueFd top(open(root.empty() ? "/" : root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    base::UniqueFd top;
     const auto folder_of = [&](const std::string &path) {
         open_how how{.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = RESOLVE_IN_ROOT};
         const std::string folder = std::filesystem::path(path).parent_path();
@@ -191,6 +197,8 @@ void remove_link_remaps(const std::string &root, const std::map<uint32_t, img::f
         const std::string &extra = named->second.reg().name(), &old = original->second.reg().name();
         if (!is_link_remap(extra) || named->second.reg().extension().link_stays())
             continue;
+        const std::string root = root_of(original->second.reg().mnt_id());
+        top.reset(open(root.empty() ? "/" : root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
         const base::UniqueFd there = folder_of(extra), before = folder_of(old);
         const std::string name = name_of(extra), former = name_of(old);
         // By way of the old name, so that /proc shows it again; but never over a file that has it now.

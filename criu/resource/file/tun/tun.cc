@@ -31,14 +31,14 @@ bool matches(const OpenFile &file) {
 // ---- dump ----------------------------------------------------------------------------------------------------------
 
 struct DumpedDevices {
-    std::set<std::string> names;
+    std::set<std::pair<uint32_t, std::string>> names; ///< with the network namespace
 };
 
 Result<void> check_namespace(int queue) {
     const base::UniqueFd theirs(ioctl(queue, SIOCGSKNS));
     struct stat own {
     }, other{};
-    if (!theirs || fstat(theirs.get(), &other) < 0 || stat("/proc/self/ns/net", &own) < 0)
+    if (!theirs || fstat(theirs.get(), &other) < 0 || stat("/proc/thread-self/ns/net", &own) < 0)
         return base::fail_sys("ask for the network namespace of a tun device");
     if (own.st_dev != other.st_dev || own.st_ino != other.st_ino)
         return base::unsupported("a tun device of another network namespace");
@@ -95,10 +95,12 @@ void warn_of_packets(base::Log &log, const OpenFile &file, const char *name) {
 }
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
+    const uint32_t net = TRY(context.networks.of(file.fd));
+    TRY(context.networks.enter(net));
     TRY(check_namespace(file.fd));
     img::tunfile_entry *tun = entry.mutable_tunf();
     tun->set_id(file.id.value);
-    tun->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
+    tun->set_ns_id(net);
     tun->mutable_ext()->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     TRY(dump_owner(context, file, tun->mutable_ext()->mutable_fown()));
     const auto device = TRY(attached(file.fd));
@@ -111,12 +113,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         tun->set_detached(true);
     tun->mutable_ext()->set_tunflags(flags);
     warn_of_packets(context.log, file, device->ifr_name);
-    if (!context.states.of<DumpedDevices>().names.insert(device->ifr_name).second)
+    if (!context.states.of<DumpedDevices>().names.emplace(net, device->ifr_name).second)
         return {};
     TRY(refuse_programs(context, file.fd));
     const img::net_device_entry described = TRY(describe_tun_device(context.log, file.fd, device->ifr_name));
-    return context.images.add(image::ImageKind::Netdev, context.namespaces.root_id(tree::NamespaceKind::Net),
-                              described);
+    return context.images.add(image::ImageKind::Netdev, net, described);
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
@@ -126,13 +127,14 @@ struct Devices {
     std::map<std::string, img::net_device_entry> by_name;
     std::set<std::string> seen; ///< by an earlier queue
 };
+/// Of all network namespaces, by the image's number.
+using AllDevices = std::map<uint32_t, Devices>;
 
-Result<Devices *> load_devices(FileOpenContext &context) {
-    Devices &devices = context.states.of<Devices>();
+Result<Devices *> load_devices(FileOpenContext &context, uint32_t net) {
+    Devices &devices = context.states.of<AllDevices>()[net];
     if (std::exchange(devices.loaded, true))
         return &devices;
-    for (auto &device :
-         TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, context.net_namespace)))
+    for (auto &device : TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, net)))
         devices.by_name.emplace(device.name(), std::move(device));
     return &devices;
 }
@@ -168,7 +170,7 @@ Result<void> create(base::Log &log, int queue, const img::net_device_entry &devi
 }
 
 Result<void> attach_or_create(FileOpenContext &context, int queue, const img::tunfile_entry &tun) {
-    Devices &devices = *TRY(load_devices(context));
+    Devices &devices = *TRY(load_devices(context, tun.ns_id() ? tun.ns_id() : context.net_namespace));
     auto known = devices.by_name.find(tun.netdev());
     const uint32_t flags = tun.ext().has_tunflags()         ? tun.ext().tunflags()
                            : known != devices.by_name.end() ? known->second.tun().flags()

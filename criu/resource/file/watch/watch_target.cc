@@ -163,7 +163,7 @@ Result<base::UniqueFd> open_watched_handle(const Mounts &mounts, uint64_t device
 
 Result<void> dump_watched(FileDumpContext &context, const WatchedInode &watched, img::fh_entry *entry) {
     // Read once: programs watch thousands of directories, and hosts of containers have as many mounts.
-    auto &mounts = context.states.of<std::optional<Mounts>>();
+    auto &mounts = context.states.of<std::map<std::string, std::optional<Mounts>>>()[context.mounts.root];
     if (!mounts)
         mounts = TRY(mounts_of(context.mounts));
     Found found = TRY(find(context.options, *mounts, watched));
@@ -202,7 +202,7 @@ Result<base::UniqueFd> open_watched(const std::string &root, const img::fh_entry
     if (named && is_inode(named.get(), inode))
         return named;
     if (auto handle = TRY(read_handle(entry)))
-        if (auto fd = open_watched_handle(TRY(mounts_of({.root = root, .ids = {}})), device, *handle);
+        if (auto fd = open_watched_handle(TRY(mounts_of({.root = root, .ids = {}, .home = root})), device, *handle);
             fd && is_inode(fd->get(), inode))
             return std::move(*fd);
     if (named)

@@ -6,12 +6,15 @@
 
 #include "base/unique_fd.hh"
 #include "criu/kernel/io.hh"
+#include "criu/kernel/namespaces.hh"
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
+#include <algorithm>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -128,16 +131,17 @@ mount_attr attributes_of(const Entry &entry) {
     return attributes;
 }
 
-Result<void> change(int mounted, mount_attr attributes) {
-    if (syscall(SYS_mount_setattr, mounted, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+/// `flags`: AT_RECURSIVE for all below as well.
+Result<void> change(int mounted, mount_attr attributes, int flags = 0) {
+    if (syscall(SYS_mount_setattr, mounted, "", AT_EMPTY_PATH | flags, &attributes, sizeof attributes) < 0)
         return base::fail_sys("mount_setattr");
     return {};
 }
 
-Result<void> set_propagation(int mounted, uint64_t type) {
+Result<void> set_propagation(int mounted, uint64_t type, int flags = 0) {
     mount_attr attributes{};
     attributes.propagation = type;
-    return change(mounted, attributes);
+    return change(mounted, attributes, flags);
 }
 
 /// Has the devpts at `mounted` make the terminal of this number: it hands out the lowest that is free.
@@ -171,7 +175,11 @@ public:
         : outside_(outside), plan_(plan), entries_(entries), fill_(fill), masters_(masters),
           mounts_(plan.steps.size()) {}
 
-    Result<void> build() {
+    Result<std::vector<UniqueFd>> build() {
+        // The way to our own namespaces: the tree may have no /proc.
+        self_.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (!self_)
+            return base::fail_sys("open /proc");
         // Events of the caller's mounts still come in, ours do not go out.
         if (mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
             return base::fail_sys("separate the mounts of the tree from ours");
@@ -189,7 +197,11 @@ public:
         for (size_t i = 0; i < plan_.steps.size(); i++)
             if (entry(i).flags() & kUnbindable)
                 TRY_CTX(set_propagation(mounts_[i].get(), MS_UNBINDABLE), name(i));
-        return leave_old_root();
+        std::vector<UniqueFd> below;
+        for (size_t i = 1; i < plan_.trees.size(); i++)
+            below.push_back(TRY_CTX(move_out(plan_.trees[i]), "another mount namespace of the tree"));
+        TRY(leave_old_root());
+        return below;
     }
 
 private:
@@ -268,6 +280,51 @@ private:
         return {};
     }
 
+    /// A tree that stands in the yard becomes that of a namespace of its own: a copy of ours, of which everything else
+    /// goes. Mounts in it are in the groups of those that they are copies of; these leave their groups and go, too.
+    Result<UniqueFd> move_out(size_t root) const {
+        UniqueFd made;
+        TRY(kernel::inside({}, [&]() -> Result<void> {
+            if (fchdir(mounts_[root].get()) < 0 || unshare(CLONE_NEWNS) < 0)
+                return base::fail_sys("unshare(CLONE_NEWNS)");
+            TRY(keep_only_tree(root));
+            made.reset(openat(self_.get(), "thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
+            return made ? Result<void>() : base::fail_sys("open the namespace");
+        }));
+        TRY(set_propagation(mounts_[root].get(), MS_PRIVATE, AT_RECURSIVE));
+        const std::string place = std::to_string(root);
+        if (fchdir(yard_.get()) < 0 || umount2(place.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ||
+            fchdir(mounts_.front().get()) < 0)
+            return base::fail_sys("take it out of the yard");
+        return made;
+    }
+
+    /// In the copy, in the copy of the tree's root.
+    Result<void> keep_only_tree(size_t root) const {
+        const UniqueFd own(open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)),
+            all(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (!own || !all)
+            return base::fail_sys("look at the copy");
+        TRY(set_propagation(own.get(), MS_PRIVATE)); // a shared one is no place for an old root
+        if (syscall(SYS_pivot_root, ".", ".") < 0)
+            return base::fail_sys("pivot_root");
+        TRY(set_propagation(all.get(), MS_PRIVATE, AT_RECURSIVE)); // nobody else's mounts go with these
+        // On top of ours lies the root task's root, and on top of that the old root with the yard.
+        for (int i = 0; i < 2; i++)
+            if (umount2(".", MNT_DETACH) < 0)
+                return base::fail_sys("leave the root of the others");
+        if (chdir("/") < 0)
+            return base::fail_sys("enter the root");
+        const Entry &image = entry(root);
+        if ((image.shared_id() || image.master_id()) && in_a_group(root))
+            return join(mounts_[root].get(), own.get());
+        return {};
+    }
+
+    bool in_a_group(size_t step) const {
+        return std::ranges::find(plan_.sharing, step, &Propagation::step) != plan_.sharing.end();
+    }
+
     /// With the old root the yard and all mounts of the tool go: everything of the tree's was moved out before.
     static Result<void> leave_old_root() {
         if (umount2(".", MNT_DETACH) < 0)
@@ -291,9 +348,8 @@ private:
 
     Result<void> share(const Propagation &each) const {
         const int mounted = mounts_[each.step].get();
-        if (each.leader && syscall(SYS_move_mount, mounts_[*each.leader].get(), "", mounted, "",
-                                   MOVE_MOUNT_SET_GROUP | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-            return base::fail_sys("join the group of another mount");
+        if (each.leader)
+            TRY(join(mounts_[*each.leader].get(), mounted));
         if (each.becomes_slave)
             TRY(set_propagation(mounted, MS_SLAVE));
         if (each.becomes_shared)
@@ -301,7 +357,15 @@ private:
         return {};
     }
 
+    static Result<void> join(int leader, int mounted) {
+        if (syscall(SYS_move_mount, leader, "", mounted, "",
+                    MOVE_MOUNT_SET_GROUP | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+            return base::fail_sys("join the group of another mount");
+        return {};
+    }
+
     const kernel::Outside &outside_;
+    UniqueFd self_; ///< /proc
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
     const FillFileSystem &fill_;
@@ -312,8 +376,9 @@ private:
 
 } // namespace
 
-Result<void> build_mounts(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
-                          const FillFileSystem &fill, Masters &masters) {
+Result<std::vector<UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
+                                           const std::vector<Entry> &entries, const FillFileSystem &fill,
+                                           Masters &masters) {
     return Builder(outside, plan, entries, fill, masters).build();
 }
 

@@ -6,9 +6,11 @@
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
+#include <algorithm>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <iterator>
 #include <set>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -20,14 +22,37 @@ namespace {
 using Entries = std::vector<img::mnt_entry>;
 
 /// As a member of the tree's cgroup namespace reads it: what a mount shows of control groups is told from there.
-Result<Entries> read_table(base::Pid member, const mounts::Externals &externals) {
+Result<std::vector<parse::Mount>> list_mounts(base::Pid member) {
     const base::UniqueFd groups = TRY(kernel::open_namespace(member, tree::NamespaceKind::Cgroup));
     std::string text;
     TRY(kernel::inside(std::array{groups.get()}, [&]() -> Result<void> {
         text = TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
         return {};
     }));
-    return mounts::describe(TRY(parse::parse_mountinfo(text)), externals);
+    return parse::parse_mountinfo(text);
+}
+
+struct Tables {
+    std::vector<const tree::Namespace *> namespaces; ///< the root task's first
+    std::vector<Entries> entries;                    ///< of each
+};
+
+/// Of all mount namespaces of the tree, in one look: they belong together.
+Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Externals &externals) {
+    Tables tables;
+    std::vector<std::vector<parse::Mount>> mounts;
+    for (const tree::Namespace &ns : namespaces.all()) {
+        if (ns.kind != tree::NamespaceKind::Mnt || ns.origin == tree::NamespaceOrigin::Host)
+            continue;
+        mounts.push_back(TRY(list_mounts(ns.member)));
+        tables.namespaces.push_back(&ns);
+    }
+    tables.entries = TRY(mounts::describe(mounts, externals));
+    return tables;
+}
+
+bool is_of_root(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
+    return ns.id == namespaces.root_id(ns.kind);
 }
 
 bool is_archived(const img::mnt_entry &entry) {
@@ -68,8 +93,8 @@ Result<void> archive(NamespaceDumpContext &context, const img::mnt_entry &entry)
     return context.images.close_file(image::ImageKind::TmpfsDev, entry.root_dev());
 }
 
-Result<void> archive_all(NamespaceDumpContext &context, const Entries &entries) {
-    std::set<uint32_t> done;
+/// `done`: devices of file systems that are archived already.
+Result<void> archive_all(NamespaceDumpContext &context, const Entries &entries, std::set<uint32_t> &done) {
     for (const img::mnt_entry &entry : entries)
         if (is_archived(entry) && done.insert(entry.root_dev()).second)
             TRY_CTX(archive(context, entry), fmt::format("mount {}", entry.mountpoint()));
@@ -88,28 +113,49 @@ Result<void> fill_file_system(NamespaceFillContext &context, const img::mnt_entr
 
 } // namespace
 
+// Those of tasks below the root go with its own.
 Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
-    TRY(read_table(ns.member, context.options.mounts));
+    if (!context.namespaces.root_has_own(ns.kind))
+        return base::unsupported("while the root of the tree lives in that of the tool");
+    if (is_of_root(context.namespaces, ns))
+        TRY(read_tables(context.namespaces, context.options.mounts));
     return {};
 }
 
-Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
-    const Entries entries = TRY(read_table(ns.member, context.options.mounts));
-    for (img::mnt_entry entry : entries) {
-        entry.set_options(options_inside(entry.options(), context.images.owners()));
-        TRY(context.images.add(image::ImageKind::Mnts, ns.id, entry));
+Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
+    if (!is_of_root(context.namespaces, root))
+        return {};
+    const Tables tables = TRY(read_tables(context.namespaces, context.options.mounts));
+    std::set<uint32_t> archived;
+    for (size_t i = 0; i < tables.entries.size(); i++) {
+        const tree::Namespace &ns = *tables.namespaces[i];
+        for (img::mnt_entry entry : tables.entries[i]) {
+            entry.set_options(options_inside(entry.options(), context.images.owners()));
+            TRY(context.images.add(image::ImageKind::Mnts, ns.id, entry));
+        }
+        TRY(context.images.close_file(image::ImageKind::Mnts, ns.id));
+        const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
+        TRY(kernel::inside(std::array{fd.get()}, [&] { return archive_all(context, tables.entries[i], archived); }));
     }
-    const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
-    return kernel::inside(std::array{fd.get()}, [&] { return archive_all(context, entries); });
+    return {};
 }
 
 Result<void> fill(NamespaceFillContext &context) {
-    const Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
-    const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts));
-    return mounts::build_mounts(
+    Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
+    std::vector<size_t> tables;
+    for (uint32_t id : context.below) {
+        tables.push_back(entries.size());
+        Entries more = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, id));
+        std::ranges::move(more, std::back_inserter(entries));
+    }
+    const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts, std::move(tables)));
+    auto made = TRY(mounts::build_mounts(
         context.outside, plan, entries,
-        [&](const img::mnt_entry &entry, int directory) { return fill_file_system(context, entry, directory); },
-        context.masters);
+        [&](const auto &entry, int directory) { return fill_file_system(context, entry, directory); },
+        context.masters));
+    for (size_t i = 0; i < made.size(); i++)
+        context.made[context.below[i]] = std::move(made[i]);
+    return {};
 }
 
 } // namespace resource::mnt_namespace

@@ -44,13 +44,20 @@ bool climbs(std::string_view path) {
 
 class Planner {
 public:
-    Planner(const Entries &entries, const Externals &externals) : entries_(entries), externals_(externals) {}
+    Planner(const Entries &entries, const Externals &externals, std::vector<size_t> tables)
+        : entries_(entries), externals_(externals), tables_(std::move(tables)) {
+        tables_.insert(tables_.begin(), 0);
+        tables_.push_back(entries.size());
+    }
 
     Result<MountPlan> plan() {
         TRY(index());
+        TRY(find_roots());
         TRY(make_root());
         TRY(make_independent());
         TRY(make_parts());
+        for (size_t root : roots_)
+            plan_.trees.push_back(step_of_[root]);
         TRY(find_parents());
         order_attaching();
         TRY(share());
@@ -81,10 +88,18 @@ private:
     }
 
     const Entry &entry_of(size_t step) const { return entries_[plan_.steps[step].entry]; }
+    bool is_root(size_t step) const { return std::ranges::find(roots_, plan_.steps[step].entry) != roots_.end(); }
 
-    Result<void> make_root() {
+    /// The root of each table.
+    Result<void> find_roots() {
+        for (size_t table = 0; table + 1 < tables_.size(); table++)
+            roots_.push_back(TRY(find_root(tables_[table], tables_[table + 1])));
+        return {};
+    }
+
+    Result<size_t> find_root(size_t begin, size_t end) const {
         size_t root = kNone;
-        for (size_t i = 0; i < entries_.size(); i++) {
+        for (size_t i = begin; i < end; i++) {
             if (by_id_.contains(entries_[i].parent_mnt_id()) && entries_[i].parent_mnt_id() != entries_[i].mnt_id())
                 continue;
             if (root != kNone || entries_[i].mountpoint() != "/")
@@ -93,11 +108,15 @@ private:
         }
         if (root == kNone)
             return base::bad_image("no mount is the root");
+        return root;
+    }
+
+    Result<void> make_root() {
         if (externals_.root.empty())
             return base::fail(base::Error(base::ErrorKind::Usage, "the tree has mounts of its own, and no directory "
                                                                   "that becomes its root")
                                   .hint("--root DIRECTORY names it: where the root file system of the tree is now"));
-        add(root, Origin::Root, externals_.root);
+        add(roots_.front(), Origin::Root, externals_.root);
         return {};
     }
 
@@ -159,7 +178,11 @@ private:
     }
 
     Result<void> find_parents() {
-        for (size_t i = 1; i < plan_.steps.size(); i++) {
+        for (size_t i = 0; i < plan_.steps.size(); i++) {
+            if (is_root(i)) {
+                plan_.steps[i].parent = i;
+                continue;
+            }
             const Entry &entry = entry_of(i), &parent = entries_[by_id_.at(entry.parent_mnt_id())];
             plan_.steps[i].parent = step_of_[by_id_.at(entry.parent_mnt_id())];
             const auto place = below(parent.mountpoint(), entry.mountpoint());
@@ -172,9 +195,9 @@ private:
     }
 
     Result<void> check_for_circles() const {
-        for (size_t i = 1; i < plan_.steps.size(); i++) {
+        for (size_t i = 0; i < plan_.steps.size(); i++) {
             size_t at = i;
-            for (size_t climbed = 0; at != 0; at = plan_.steps[at].parent)
+            for (size_t climbed = 0; !is_root(at); at = plan_.steps[at].parent)
                 if (climbed++ > plan_.steps.size())
                     return base::bad_image(fmt::format("{}: it is mounted on itself", name_of(entry_of(i))));
         }
@@ -183,16 +206,17 @@ private:
 
     void order_attaching() {
         std::vector<std::vector<size_t>> children(plan_.steps.size());
-        for (size_t i = 1; i < plan_.steps.size(); i++)
-            children[plan_.steps[i].parent].push_back(i);
-        std::vector<size_t> under_way{0};
+        for (size_t i = 0; i < plan_.steps.size(); i++)
+            if (!is_root(i))
+                children[plan_.steps[i].parent].push_back(i);
+        std::vector<size_t> under_way = plan_.trees;
         for (size_t next = 0; next < under_way.size(); next++) {
             auto &below = children[under_way[next]];
             std::ranges::stable_sort(below, std::greater(),
                                      [&](size_t step) { return depth_of(plan_.steps[step].place); });
             under_way.insert(under_way.end(), below.begin(), below.end());
         }
-        plan_.attaching.assign(under_way.begin() + 1, under_way.end());
+        plan_.attaching.assign(under_way.begin() + static_cast<ptrdiff_t>(plan_.trees.size()), under_way.end());
     }
 
     /// Groups by number: the mount that shows most of the file system leads, the others copy from it.
@@ -238,6 +262,8 @@ private:
 
     const Entries &entries_;
     const Externals &externals_;
+    std::vector<size_t> tables_; ///< where each begins in the entries, and the end of all
+    std::vector<size_t> roots_;  ///< entries, by table
     std::map<uint32_t, size_t> by_id_;
     std::vector<size_t> step_of_; ///< by entry
     MountPlan plan_;
@@ -263,14 +289,17 @@ std::string print_origin(const MountStep &step, const MountPlan &plan, const Ent
 
 } // namespace
 
-Result<MountPlan> plan_mounts(const std::vector<img::mnt_entry> &entries, const Externals &externals) {
-    return Planner(entries, externals).plan();
+Result<MountPlan> plan_mounts(const std::vector<img::mnt_entry> &entries, const Externals &externals,
+                              std::vector<size_t> below) {
+    return Planner(entries, externals, std::move(below)).plan();
 }
 
 std::string print(const MountPlan &plan, const std::vector<img::mnt_entry> &entries) {
     std::string out;
     for (const MountStep &step : plan.steps)
         out += fmt::format("mount {}: {}\n", entries[step.entry].mountpoint(), print_origin(step, plan, entries));
+    for (size_t i = 1; i < plan.trees.size(); i++)
+        out += fmt::format("another namespace: {}\n", print_origin(plan.steps[plan.trees[i]], plan, entries));
     for (size_t step : plan.attaching)
         out += fmt::format("attach {}\n", entries[plan.steps[step].entry].mountpoint());
     for (const Propagation &each : plan.sharing)

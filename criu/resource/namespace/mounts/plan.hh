@@ -32,7 +32,7 @@ struct MountStep {
     Origin origin{};
     std::string path;      ///< External and Root: the caller's; Part: below the root of `whole`, "" for all of it
     size_t whole = 0;      ///< Part: index of the step whose mount it is taken from
-    size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for the root
+    size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for a root
     std::string place;     ///< below the parent's root, "" for its root itself
     bool archived = false; ///< its contents are in an archive
 };
@@ -47,13 +47,16 @@ struct Propagation {
 
 struct MountPlan {
     std::vector<MountStep> steps;     ///< in the order of making; the root is the first
-    std::vector<size_t> attaching;    ///< indices of steps, without the root
+    std::vector<size_t> trees;        ///< indices of the steps that are roots, a namespace each; the root task's first
+    std::vector<size_t> attaching;    ///< indices of steps, without the roots
     std::vector<Propagation> sharing; ///< in order
 };
 
+/// `below`: where in `entries` the tables of further mount namespaces begin, those of tasks below the root.
 /// Errors: BadImage for entries that are no tree or parts of nothing; Unsupported for an external mount that the caller
 /// has given no path.
-Result<MountPlan> plan_mounts(const std::vector<img::mnt_entry> &entries, const Externals &externals);
+Result<MountPlan> plan_mounts(const std::vector<img::mnt_entry> &entries, const Externals &externals,
+                              std::vector<size_t> below = {});
 
 /// One line a step.
 std::string print(const MountPlan &plan, const std::vector<img::mnt_entry> &entries);

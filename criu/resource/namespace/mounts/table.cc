@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <set>
+#include <map>
 
 namespace resource::mounts {
 namespace {
@@ -105,42 +105,56 @@ bool holds(const img::mnt_entry &whole, const img::mnt_entry &part) {
            (whole.root() == "/" || part.root() == whole.root() || part.root().starts_with(whole.root() + "/"));
 }
 
-Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount, const std::vector<img::mnt_entry> &entries) {
-    if (is_root(entry) || entry.has_ext_key())
+using Tables = std::vector<std::vector<img::mnt_entry>>;
+
+Result<void> check(const img::mnt_entry &entry, const std::string &type, const Tables &tables) {
+    if (entry.has_ext_key())
         return {};
     const std::string help =
         fmt::format("--external 'mnt[{}]:KEY' leaves it to the caller, who gives KEY a path at the "
                     "restore",
                     entry.mountpoint());
     const bool whole = entry.root() == "/";
-    if (whole && find_file_system(mount.fs_type))
+    if (whole && find_file_system(entry.fstype()))
         return {};
-    const bool has_source = std::ranges::any_of(entries, [&](const auto &other) { return holds(other, entry); });
+    const bool has_source = std::ranges::any_of(tables, [&](const auto &entries) {
+        return std::ranges::any_of(entries, [&](const auto &other) { return holds(other, entry); });
+    });
     if (has_source && !entry.deleted())
         return {};
-    base::Error error(base::ErrorKind::Unsupported,
-                      whole             ? fmt::format("mount {}: a file system of the type {} cannot be made again",
-                                                      entry.mountpoint(), mount.fs_type)
-                      : entry.deleted() ? fmt::format("mount {}: what it shows was deleted", entry.mountpoint())
-                                        : fmt::format("mount {}: it shows the part {} of a file system ({}) that is "
-                                                      "mounted nowhere in the tree",
-                                                      entry.mountpoint(), entry.root(), mount.fs_type));
+    base::Error error(
+        base::ErrorKind::Unsupported,
+        whole ? fmt::format("mount {}: a file system of the type {} cannot be made again", entry.mountpoint(), type)
+        : entry.deleted() ? fmt::format("mount {}: what it shows was deleted", entry.mountpoint())
+                          : fmt::format("mount {}: it shows the part {} of a file system ({}) that is "
+                                        "mounted nowhere in the tree",
+                                        entry.mountpoint(), entry.root(), type));
     return base::fail(std::move(error.hint(help)));
 }
 
 } // namespace
 
+Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const Externals &externals) {
+    Tables all;
+    std::map<uint32_t, std::string> types; ///< by id of the mount
+    for (const std::vector<parse::Mount> &mounts : tables) {
+        const Externals here = all.empty() ? externals : Externals{};
+        std::vector<img::mnt_entry> &entries = all.emplace_back();
+        for (auto mount = mounts.rbegin(); mount != mounts.rend(); ++mount)
+            if (mount->fs_type != kTracefs || here.key_of(mount->mount_point)) {
+                entries.push_back(describe_one(*mount, here));
+                types[entries.back().mnt_id()] = mount->fs_type;
+            }
+    }
+    for (const auto &entries : all)
+        for (const img::mnt_entry &entry : entries)
+            if (&entries != &all.front() || !is_root(entry)) // whatever the root task's root is, the caller gives it
+                TRY(check(entry, types[entry.mnt_id()], all));
+    return all;
+}
+
 Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mounts, const Externals &externals) {
-    std::vector<img::mnt_entry> entries;
-    std::vector<const parse::Mount *> kept;
-    for (auto mount = mounts.rbegin(); mount != mounts.rend(); ++mount)
-        if (mount->fs_type != kTracefs || externals.key_of(mount->mount_point)) {
-            entries.push_back(describe_one(*mount, externals));
-            kept.push_back(&*mount);
-        }
-    for (size_t i = 0; i < entries.size(); i++)
-        TRY(check(entries[i], *kept[i], entries));
-    return entries;
+    return std::move(TRY(describe(std::span(&mounts, 1), externals)).front());
 }
 
 } // namespace resource::mounts

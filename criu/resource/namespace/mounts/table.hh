@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/mounts/externals.hh"
 #include "mnt.pb.h"
 
+#include <span>
 #include <vector>
 
 namespace resource::mounts {
@@ -33,5 +34,10 @@ enum Flag : uint32_t {
 /// Errors: Unsupported for a mount that is neither of a file system that can be made again, nor a part of one that is
 /// mounted as a whole, nor external; each with what would help.
 Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mounts, const Externals &externals);
+
+/// The tables of several mount namespaces of one tree, the root task's first: what a mount shows may be mounted as a
+/// whole in another one. What is external is so in the first.
+Result<std::vector<std::vector<img::mnt_entry>>> describe(std::span<const std::vector<parse::Mount>> tables,
+                                                          const Externals &externals);
 
 } // namespace resource::mounts

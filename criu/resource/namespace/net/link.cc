@@ -154,7 +154,7 @@ img::macvlan_link_entry describe_macvlan(const Link &link) {
     return entry;
 }
 
-void append_peer(kernel::Request &request, const img::net_device_entry &peer) {
+void append_peer(kernel::Request &request, const img::net_device_entry &peer, std::optional<int> into) {
     const size_t info = request.begin_nested(VETH_INFO_PEER);
     ifinfomsg body{};
     body.ifi_index = static_cast<int>(peer.ifindex());
@@ -165,6 +165,8 @@ void append_peer(kernel::Request &request, const img::net_device_entry &peer) {
         request.attribute(IFLA_MTU, peer.mtu());
     if (!peer.address().empty())
         request.attribute_bytes(IFLA_ADDRESS, peer.address());
+    if (into)
+        request.attribute(IFLA_NET_NS_FD, static_cast<uint32_t>(*into));
     request.end_nested(info);
 }
 
@@ -287,7 +289,7 @@ kernel::Request change_of(uint32_t index, uint32_t flags, uint32_t mask) {
 }
 
 kernel::Request creation(const img::net_device_entry &device, const img::net_device_entry *peer,
-                         std::optional<uint32_t> from, std::optional<int> into) {
+                         std::optional<uint32_t> from, std::optional<int> into, std::optional<int> peer_into) {
     kernel::Request request = about_link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, device.ifindex());
     request.attribute_text(IFLA_IFNAME, device.name());
     if (into)
@@ -306,7 +308,7 @@ kernel::Request creation(const img::net_device_entry &device, const img::net_dev
     request.attribute_text(IFLA_INFO_KIND, kind_of(device));
     const size_t data = request.begin_nested(IFLA_INFO_DATA);
     if (peer)
-        append_peer(request, *peer);
+        append_peer(request, *peer, peer_into);
     else
         append_kind_data(request, device);
     request.end_nested(data);

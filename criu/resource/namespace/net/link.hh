@@ -60,8 +60,9 @@ kernel::Request change_of(uint32_t index, uint32_t flags = 0, uint32_t mask = 0)
 
 /// What a message about links says of a new one: its name, index, kind and whatever has to be said at its birth.
 /// `peer`: of a veth, what its other end is to be; `from`: index of the device below, where that is not the image's.
-/// `into`: a descriptor of the namespace that it is to be in, where that is not the caller's.
+/// `into`, `peer_into`: descriptors of the namespaces that they are to be in, where these are not the caller's.
 kernel::Request creation(const img::net_device_entry &device, const img::net_device_entry *peer,
-                         std::optional<uint32_t> from = {}, std::optional<int> into = {});
+                         std::optional<uint32_t> from = {}, std::optional<int> into = {},
+                         std::optional<int> peer_into = {});
 
 } // namespace resource::net

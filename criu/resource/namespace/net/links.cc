@@ -9,6 +9,7 @@
 // EXTLINK by the caller's hook: such a link is there already and is only set up.
 #include "criu/resource/namespace/net/link.hh"
 #include "criu/resource/namespace/net/net.hh"
+#include "criu/resource/namespace/net/peers.hh"
 
 #include <algorithm>
 #include <cerrno>
@@ -54,15 +55,15 @@ uint32_t needed_by(const Device &device) {
     return device.type() == img::MACVLAN ? device.peer_ifindex() : 0;
 }
 
-/// Both ends of a veth are made at once.
-const Device *peer_of(const Device &device, const std::map<uint32_t, const Device *> &pending) {
-    if (device.type() != img::VETH)
+/// Both ends of a veth are made at once. `id`: of the namespace that they are in.
+const Device *peer_of(const Device &device, const std::map<uint32_t, const Device *> &pending, uint32_t id) {
+    if (device.type() != img::VETH || (device.has_peer_nsid() && device.peer_nsid() != id))
         return nullptr;
     const auto found = pending.find(device.peer_ifindex());
     return found == pending.end() || found->second->type() != img::VETH ? nullptr : found->second;
 }
 
-Result<void> make(const Device &device, const Device *peer) {
+Result<void> make(const NamespaceFillContext &context, const Device &device, const Device *peer) {
     if (kind_of(device).empty())
         return base::fail(
             std::move(base::unsupported(fmt::format("the link {} is not there", device.name()))
@@ -71,10 +72,11 @@ Result<void> make(const Device &device, const Device *peer) {
                               "it comes from outside: the hook setup-namespaces has to bring it, or name the host's "
                               "device with --external netdev[{}]:DEVICE",
                               device.name()))));
-    if (device.type() == img::VETH && !peer)
+    const auto far = peer ? std::nullopt : TRY(find_far_end(context, device));
+    if (device.type() == img::VETH && !peer && !far)
         return base::unsupported(
             fmt::format("the other end of the link {} is in a namespace that is not restored", device.name()));
-    auto made = send(creation(device, peer));
+    auto made = send(far ? creation(device, &far->device, {}, {}, far->ns) : creation(device, peer));
     if (!made)
         return base::fail(
             std::move(made.error().ctx(fmt::format("make the link {} ({})", device.name(), kind_of(device)))));
@@ -83,7 +85,7 @@ Result<void> make(const Device &device, const Device *peer) {
 
 /// Makes what is not there, in an order that suits all.
 /// Returns the devices in that order. Errors: BadImage for two that wait for each other.
-Result<std::vector<const Device *>> make_all(const std::vector<Device> &devices) {
+Result<std::vector<const Device *>> make_all(const NamespaceFillContext &context, const std::vector<Device> &devices) {
     std::map<uint32_t, const Device *> pending;
     std::vector<const Device *> order;
     for (const Device &device : devices)
@@ -107,8 +109,8 @@ Result<std::vector<const Device *>> make_all(const std::vector<Device> &devices)
         if (next == pending.end())
             return base::bad_image("links that lie upon each other");
         const Device &device = *next->second;
-        const Device *peer = peer_of(device, pending);
-        TRY(make(device, peer));
+        const Device *peer = peer_of(device, pending, context.id);
+        TRY(make(context, device, peer));
         settle(device);
         if (peer && peer != &device)
             settle(*peer);
@@ -248,11 +250,22 @@ Result<std::vector<Device>> read_devices(NamespaceFillContext &context) {
 
 } // namespace
 
-Result<void> check_links() {
-    for (const Link &link : TRY(list_links()))
+Result<void> check_links(const tree::Namespaces &namespaces, bool nested) {
+    const auto known = TRY(known_namespaces(namespaces));
+    for (const Link &link : TRY(list_links())) {
+        const bool leads_out = link.below_ns && !known.contains(*link.below_ns);
+        if (leads_out && nested)
+            return base::unsupported(fmt::format("its link {} ({}) leads to a network namespace outside of the tree, "
+                                                 "which only those of the root's can",
+                                                 link.name, link.kind));
+        if (link.below_ns && !leads_out && link.kind != "veth")
+            return base::unsupported(fmt::format("its link {} ({}) lies upon a device of another network namespace of "
+                                                 "the tree",
+                                                 link.name, link.kind));
         if (!link.is_loopback() && !is_fallback(link) && link.kind != "tun" && !is_known_kind(link.kind))
             return base::unsupported(fmt::format("its link {} ({}) cannot be made again", link.name,
                                                  link.kind.empty() ? "of the hardware's" : link.kind));
+    }
     return {};
 }
 
@@ -260,12 +273,16 @@ Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
     if (auto told = warn_of_disciplines(context.log); !told && told.error().code() != EOPNOTSUPP)
         return told; // else there are none in this kernel
     const auto neighbours = TRY(Neighbours::list());
+    const auto known = TRY(known_namespaces(context.namespaces));
     for (const Link &link : TRY(list_links())) {
         if (is_fallback(link) || link.kind == "tun")
             continue;
         Device device = describe(link);
+        // Without it is outside, and the caller says where at the restore.
         if (device.type() != img::LOOPBACK && !link.below_ns)
-            device.set_peer_nsid(id); // else it is outside, and the caller says where at the restore
+            device.set_peer_nsid(id);
+        else if (link.below_ns && known.contains(*link.below_ns))
+            device.set_peer_nsid(known.at(*link.below_ns));
         TRY(read_link_settings(link.name, device));
         if (device.type() != img::LOOPBACK)
             describe_neighbours(neighbours, link, *device.mutable_ext());
@@ -280,7 +297,7 @@ Result<void> fill_links(NamespaceFillContext &context) {
     for (const Device &device : devices)
         if (device.type() == img::BRIDGE)
             bridges.insert(device.ifindex());
-    const auto order = TRY(make_all(devices));
+    const auto order = TRY(make_all(context, devices));
     const auto each = [&](auto &&step) -> Result<void> {
         for (const Device *device : order)
             TRY_CTX(step(*device), fmt::format("set up the link {}", device->name()));

@@ -8,8 +8,9 @@ namespace resource::net {
 
 // ---- in a thread that is inside of the namespace
 
-/// Why its links cannot be made again. Errors: Unsupported, naming the first such link.
-Result<void> check_links();
+/// Why its links cannot be made again. `nested`: it is that of a task below the root. Errors: Unsupported, naming the
+/// first such link.
+Result<void> check_links(const tree::Namespaces &namespaces, bool nested);
 Result<void> dump_links(NamespaceDumpContext &context, uint32_t id);
 /// Addresses, routes and rules as the kernel lists them.
 Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id);

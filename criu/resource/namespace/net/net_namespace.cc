@@ -19,12 +19,17 @@ Result<void> visit(const tree::Namespace &ns, const std::function<Result<void>()
 } // namespace
 
 Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
+    const bool nested = ns.id != context.namespaces.root_id(ns.kind);
+    if (context.options.empty_net && nested)
+        return base::unsupported("while --empty-ns net leaves the network to the caller, who makes one only");
     if (context.options.empty_net)
         return {};
-    auto outcome = visit(ns, []() -> Result<void> {
-        TRY(net::check_links());
+    auto outcome = visit(ns, [&]() -> Result<void> {
+        TRY(net::check_links(context.namespaces, nested));
         return net::check_filters();
     });
+    if (!outcome && nested)
+        return outcome;
     if (!outcome)
         return base::fail(
             std::move(outcome.error().hint("--empty-ns net leaves the network to the caller, who makes it "

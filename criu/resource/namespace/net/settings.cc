@@ -1,6 +1,7 @@
 // Settings of a network namespace: sysctls, in the image as lists whose places have fixed meanings (CRIU's).
 #include "criu/kernel/io.hh"
 #include "criu/resource/namespace/net/net.hh"
+#include "criu/resource/namespace/net/peers.hh"
 
 #include <algorithm>
 #include <charconv>
@@ -166,6 +167,11 @@ Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id) {
     read_all("unix", kUnix, entry.mutable_unix_conf());
     read_all("ipv4", kIpv4, entry.mutable_ipv4_sysctl());
     translate_group_range(*entry.mutable_ipv4_sysctl(0), context.images.owners().groups);
+    for (auto [number, other] : TRY(known_namespaces(context.namespaces))) {
+        img::netns_id *known = entry.add_nsids();
+        known->set_target_ns_id(other);
+        known->set_netnsid_value(number);
+    }
     return context.images.add(image::ImageKind::Netns, id, entry);
 }
 
@@ -176,6 +182,7 @@ Result<void> fill_settings(NamespaceFillContext &context) {
     if (!entry->ext_key().empty())
         return base::unsupported(
             fmt::format("it was given by the caller ({}), which is not restored yet", entry->ext_key()));
+    TRY(number_namespaces(context, *entry));
     TRY(write_all("ipv4/conf/all", kConf4, entry->all_conf4(), context.log));
     TRY(write_all("ipv6/conf/all", kConf6, entry->all_conf6(), context.log));
     TRY(write_all("ipv4/conf/default", kConf4, entry->def_conf4(), context.log));

@@ -47,7 +47,7 @@ Result<void> check_supported(const InetIdentity &identity) {
 /// Asked once a dump: what the kernel tells about all sockets at a time.
 struct DatagramFacts {
     bool asked = false;
-    JoinedGroups groups;
+    std::map<uint32_t, JoinedGroups> groups;  ///< by network namespace
     std::map<uint64_t, uint8_t> shutdowns;    ///< by inode: 1 receiving, 2 sending
     std::map<uint64_t, parse::RawSocket> raw; ///< by inode: connected ones
 };
@@ -78,18 +78,28 @@ bool is_udp(int protocol) {
     return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
 }
 
-Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context) {
-    DatagramFacts &facts = context.states.of<DatagramFacts>();
-    if (facts.asked)
-        return std::ref(facts);
-    facts.asked = true;
-    facts.groups = TRY(joined_groups(context.tasks.front().pid));
-    TRY(find_raw_sockets(context.tasks.front().pid, facts));
+Result<void> find_shutdowns(DatagramFacts &facts) {
     for (int family : {AF_INET, AF_INET6})
         for (int protocol : {IPPROTO_UDP, IPPROTO_UDPLITE})
             for (const auto &socket : TRY(kernel::list_inet_sockets(family, protocol, ~0u)))
                 if (socket.inode && socket.shutdown)
                     facts.shutdowns[socket.inode] = socket.shutdown;
+    return {};
+}
+
+Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context) {
+    DatagramFacts &facts = context.states.of<DatagramFacts>();
+    if (facts.asked)
+        return std::ref(facts);
+    facts.asked = true;
+    const uint32_t here = context.networks.current();
+    TRY(context.networks.in_each([&](uint32_t net) -> Result<void> {
+        const base::Pid member = context.networks.member();
+        facts.groups[net] = TRY(joined_groups(member));
+        TRY(find_raw_sockets(member, facts));
+        return find_shutdowns(facts);
+    }));
+    TRY(context.networks.enter(here));
     return std::ref(facts);
 }
 
@@ -105,7 +115,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     TRY(describe_inet(context, file, identity, peer ? TCP_ESTABLISHED : TCP_CLOSE, local, peer ? &*peer : nullptr, {},
                       socket));
     socket->set_backlog(0);
-    TRY(dump_memberships(file.fd, identity.family, facts.groups, socket));
+    TRY(dump_memberships(file.fd, identity.family, facts.groups[file.net], socket));
     if (auto shutdown = facts.shutdowns.find(file.stat.st_ino); shutdown != facts.shutdowns.end())
         socket->set_shutdown(static_cast<img::sk_shutdown>(shutdown->second & img::BOTH));
     if (identity.type == SOCK_DGRAM && is_udp(identity.protocol)) {
@@ -197,7 +207,7 @@ Result<void> describe_inet(const FileDumpContext &context, const OpenFile &file,
     entry->set_proto(static_cast<uint32_t>(identity.protocol));
     entry->set_state(state);
     entry->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    entry->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
+    entry->set_ns_id(file.net);
     write_endpoints(local, peer, entry);
     TRY(dump_owner(context, file, entry->mutable_fown()));
     TRY(dump_socket_options(file.fd, entry->mutable_opts()));

@@ -49,25 +49,31 @@ struct States {
     std::unordered_map<uint32_t, uint32_t> by_inode;
 };
 
-const States &load_states(FileDumpContext &context) {
-    States &states = context.states.of<States>();
-    if (std::exchange(states.loaded, true))
-        return states;
+/// Adds those of the thread's network namespace.
+Result<void> list_states(States &states) {
     struct {
         nlmsghdr head;
         netlink_diag_req body;
     } request{};
     request.body.sdiag_family = AF_NETLINK;
     request.body.sdiag_protocol = NDIAG_PROTO_ALL;
-    auto listed = kernel::netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request,
-                                       [&](std::string_view body) -> Result<void> {
-                                           const auto message = kernel::value_of<netlink_diag_msg>(body);
-                                           states.by_inode[message.ndiag_ino] = message.ndiag_state;
-                                           return {};
-                                       });
+    return kernel::netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request, sizeof request,
+                                [&](std::string_view body) -> Result<void> {
+                                    const auto message = kernel::value_of<netlink_diag_msg>(body);
+                                    states.by_inode[message.ndiag_ino] = message.ndiag_state;
+                                    return {};
+                                });
+}
+
+Result<const States *> load_states(FileDumpContext &context, uint32_t net) {
+    States &states = context.states.of<States>();
+    if (std::exchange(states.loaded, true))
+        return &states;
+    auto listed = context.networks.in_each([&](uint32_t) { return list_states(states); });
+    TRY(context.networks.enter(net));
     if (!listed)
         context.log.debug("netlink sockets cannot be listed: " + listed.error().message());
-    return states;
+    return &states;
 }
 
 /// Queues and logs of the packet filter belong to a port id in a way that cannot be read back.
@@ -109,7 +115,7 @@ Result<void> dump_addresses(FileDumpContext &context, const OpenFile &file, img:
     entry->set_portid(own.nl_pid);
     entry->set_dst_portid(peer.nl_pid);
     entry->set_dst_group(peer.nl_groups ? static_cast<uint32_t>(__builtin_ctz(peer.nl_groups)) + 1 : 0);
-    const auto &known = load_states(context).by_inode;
+    const auto &known = TRY(load_states(context, file.net))->by_inode;
     auto state = known.find(static_cast<uint32_t>(file.stat.st_ino));
     entry->set_state(state != known.end() ? state->second : peer.nl_pid || peer.nl_groups ? kConnected : 0);
     return {};
@@ -182,6 +188,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const auto protocol = static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL));
     nlsk->set_id(file.id.value);
     nlsk->set_ino(static_cast<uint32_t>(file.stat.st_ino));
+    nlsk->set_ns_id(file.net);
     nlsk->set_protocol(protocol);
     nlsk->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     TRY(dump_addresses(context, file, nlsk));

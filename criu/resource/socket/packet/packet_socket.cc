@@ -45,10 +45,14 @@ struct PacketFacts {
 
 Result<const kernel::PacketSocketFacts *> facts_of(FileDumpContext &context, const OpenFile &file) {
     PacketFacts &facts = context.states.of<PacketFacts>();
-    if (!facts.asked)
-        for (auto &socket : TRY(kernel::list_packet_sockets()))
-            facts.sockets.emplace(socket.inode, std::move(socket));
-    facts.asked = true;
+    if (!std::exchange(facts.asked, true)) {
+        TRY(context.networks.in_each([&](uint32_t) -> Result<void> {
+            for (auto &socket : TRY(kernel::list_packet_sockets()))
+                facts.sockets.emplace(socket.inode, std::move(socket));
+            return {};
+        }));
+        TRY(context.networks.enter(file.net));
+    }
     auto found = facts.sockets.find(static_cast<uint32_t>(file.stat.st_ino));
     if (found == facts.sockets.end())
         return base::unsupported("a packet socket of another network namespace");
@@ -109,7 +113,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     socket->set_id(file.id.value);
     socket->set_type(static_cast<uint32_t>(type));
     socket->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
-    socket->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
+    socket->set_ns_id(file.net);
     TRY(dump_diag(file.fd, *TRY(facts_of(context, file)), socket));
     TRY(dump_owner(context, file, socket->mutable_fown()));
     TRY(dump_socket_options(file.fd, socket->mutable_opts()));

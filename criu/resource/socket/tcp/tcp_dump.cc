@@ -44,12 +44,13 @@ struct TcpSocket {
 
 struct TcpDump {
     std::vector<TcpSocket> sockets;
-    kernel::HeldNetworkLock lock;
+    std::map<uint32_t, std::vector<kernel::Connection>> connections; ///< to be locked, by network namespace
+    std::vector<kernel::HeldNetworkLock> locks;                      ///< in the order of `connections`
     std::optional<TcpWatchdog> watchdog;
     std::string usual_congestion;
     bool locked = false, in_repair = false;
-    std::vector<TcpEnd> ends;                          ///< of `sockets`, in the same order
-    std::map<size_t, std::vector<PendingEnd>> pending; ///< by listener
+    std::vector<TcpEnd> ends; ///< of `sockets`, in the same order
+    PendingEnds pending;
 };
 
 bool has_poll_event(int fd, short event) {
@@ -114,21 +115,23 @@ Result<void> check_connection(const TcpSocket &socket, const FileOptions &option
 }
 
 /// getpeername(2) does not tell whom a socket in SYN_SENT is calling.
-Result<void> find_peers(TcpDump &dump) {
+Result<void> find_peers(TcpDump &dump, Networks &networks) {
     std::map<uint64_t, TcpSocket *> calling;
     for (TcpSocket &socket : dump.sockets)
         if (socket.connected() && !socket.peer)
             calling[socket.file.stat.st_ino] = &socket;
     if (calling.empty())
         return {};
-    for (int family : {AF_INET, AF_INET6})
-        for (const auto &facts : TRY(kernel::list_inet_sockets(family, IPPROTO_TCP, 1u << TCP_SYN_SENT)))
-            if (auto found = calling.find(facts.inode); found != calling.end())
-                found->second->peer = Endpoint{.family = found->second->local.family,
-                                               .address = facts.peer,
-                                               .port = facts.peer_port,
-                                               .scope = facts.interface};
-    return {};
+    return networks.in_each([&](uint32_t) -> Result<void> {
+        for (int family : {AF_INET, AF_INET6})
+            for (const auto &facts : TRY(kernel::list_inet_sockets(family, IPPROTO_TCP, 1u << TCP_SYN_SENT)))
+                if (auto found = calling.find(facts.inode); found != calling.end())
+                    found->second->peer = Endpoint{.family = found->second->local.family,
+                                                   .address = facts.peer,
+                                                   .port = facts.peer_port,
+                                                   .scope = facts.interface};
+        return {};
+    });
 }
 
 // ---- lock and repair -----------------------------------------------------------------------------------------------
@@ -147,17 +150,24 @@ void take_back(TcpDump &dump, FileDumpContext &context) {
             if (socket.connected())
                 (void)leave_repair_silently(socket.fd.get(), socket.reuse_address);
     dump.in_repair = false;
-    if (dump.locked) {
-        if (auto unlocked = dump.lock.release(); !unlocked)
+    for (kernel::HeldNetworkLock &lock : dump.locks)
+        if (auto unlocked = lock.release(); !unlocked)
             context.log.warn(unlocked.error().message());
-    }
+    dump.locks.clear();
     dump.locked = false;
     if (dump.watchdog)
         dump.watchdog->dismiss();
 }
 
+Result<void> make_lasting(TcpDump &dump) {
+    auto lock = dump.locks.begin();
+    for (auto &[net, connections] : dump.connections)
+        if (lock != dump.locks.end())
+            TRY((lock++)->make_lasting(connections));
+    return {};
+}
+
 Result<void> lock(TcpDump &dump, FileDumpContext &context) {
-    std::vector<kernel::Connection> connections;
     std::vector<WatchedSocket> watched;
     std::set<size_t> unlocked; // both ends of these are frozen
     for (auto &[listener, clients] : dump.pending)
@@ -166,19 +176,23 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     for (size_t i = 0; i < dump.sockets.size(); i++)
         if (const TcpSocket &socket = dump.sockets[i]; socket.connected() && socket.peer) {
             if (!unlocked.contains(i))
-                connections.push_back(to_connection(socket.local, *socket.peer));
+                dump.connections[socket.file.net].push_back(to_connection(socket.local, *socket.peer));
             watched.push_back({socket.fd.get(), socket.reuse_address});
         }
     if (watched.empty())
         return {};
     // Before the watchdog, which holds it too.
-    if (context.options.lock_network)
-        dump.lock = TRY(kernel::HeldNetworkLock::take(context.options.network_table, connections));
-    dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, dump.lock, context.tasks.front().pid)));
+    for (auto &[net, connections] : dump.connections) {
+        TRY(context.networks.enter(net));
+        if (context.options.lock_network)
+            dump.locks.push_back(TRY(kernel::HeldNetworkLock::take(context.options.network_table, connections)));
+    }
+    TRY(context.networks.go_home());
+    dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, dump.locks, context.tasks.front().pid)));
     context.undo.push_back([&dump, &context] { take_back(dump, context); });
     dump.locked = true;
-    if (dump.lock.held())
-        context.at_kill.push_back([&dump, connections] { return dump.lock.make_lasting(connections); });
+    if (!dump.locks.empty())
+        context.at_kill.push_back([&dump] { return make_lasting(dump); });
     context.before_kill.push_back([&dump]() -> Result<void> {
         dump.in_repair = true;
         dump.watchdog->killing();
@@ -298,21 +312,24 @@ Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const 
 
 Result<void> dump_all_tcp(FileDumpContext &context) {
     TcpDump &dump = context.states.of<TcpDump>();
-    TRY(find_peers(dump));
+    TRY(find_peers(dump, context.networks));
     for (const TcpSocket &socket : dump.sockets)
         dump.ends.push_back({.file = socket.file.id,
                              .inode = socket.file.stat.st_ino,
+                             .net = socket.file.net,
                              .fd = socket.fd.get(),
                              .state = socket.state,
                              .local = socket.local,
                              .peer = socket.peer});
     if (!context.options.skip_in_flight)
-        dump.pending = TRY(find_pending(dump.ends));
+        TRY(context.networks.in_each([&](uint32_t net) { return find_pending(dump.ends, net, dump.pending); }));
     if (context.options.tcp_established && !context.options.tcp_close)
         TRY(lock(dump, context));
-    for (size_t i = 0; i < dump.sockets.size(); i++)
+    for (size_t i = 0; i < dump.sockets.size(); i++) {
+        TRY(context.networks.enter(dump.sockets[i].file.net));
         TRY_CTX(dump_one(context, dump, i), dump.sockets[i].file.link);
-    return {};
+    }
+    return context.networks.go_home();
 }
 
 } // namespace resource

@@ -59,23 +59,25 @@ template <class F> std::vector<size_t> find(const std::vector<TcpEnd> &ends, F &
 
 } // namespace
 
-Result<std::map<size_t, std::vector<PendingEnd>>> find_pending(const std::vector<TcpEnd> &ends) {
-    std::map<size_t, std::vector<PendingEnd>> pending;
-    const auto busy = find(ends, [](const TcpEnd &end) { return end.state == TCP_LISTEN && waiting_at(end.fd) > 0; });
+Result<void> find_pending(const std::vector<TcpEnd> &ends, uint32_t net, PendingEnds &pending) {
+    const auto busy = find(
+        ends, [&](const TcpEnd &end) { return end.net == net && end.state == TCP_LISTEN && waiting_at(end.fd) > 0; });
     if (busy.empty())
-        return pending;
+        return {};
     constexpr uint32_t kStates = 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT;
     for (int family : {AF_INET, AF_INET6})
         for (const auto &facts : TRY(kernel::list_inet_sockets(family, IPPROTO_TCP, kStates))) {
             if (facts.inode)
                 continue;
-            const auto listeners = find(ends, [&](const TcpEnd &end) { return listens_at(end, facts); });
+            const auto listeners =
+                find(ends, [&](const TcpEnd &end) { return end.net == net && listens_at(end, facts); });
             if (listeners.empty())
                 continue; // somebody else's, or a connection that its owner has closed
             if (listeners.size() > 1)
                 return base::fail(cannot_keep(ends[listeners[0]], "which several sockets share"));
             const auto clients = find(ends, [&](const TcpEnd &end) {
-                return end.peer && same_address(end.local, facts.family, facts.peer, facts.peer_port) &&
+                return end.net == net && end.peer &&
+                       same_address(end.local, facts.family, facts.peer, facts.peer_port) &&
                        same_address(*end.peer, facts.family, facts.local, facts.local_port);
             });
             if (clients.size() != 1)
@@ -86,9 +88,9 @@ Result<std::map<size_t, std::vector<PendingEnd>>> find_pending(const std::vector
     for (size_t listener : busy)
         if (pending[listener].size() != waiting_at(ends[listener].fd))
             return base::fail(cannot_keep(ends[listener], "and not all of them can be found"));
-    for (auto &[listener, clients] : pending)
-        std::ranges::sort(clients, {}, &PendingEnd::client); // the order of the queue does not show
-    return pending;
+    for (size_t listener : busy)
+        std::ranges::sort(pending[listener], {}, &PendingEnd::client); // the order of the queue does not show
+    return {};
 }
 
 // ---- dump ----------------------------------------------------------------------------------------------------------

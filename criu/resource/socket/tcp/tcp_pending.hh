@@ -18,7 +18,8 @@ namespace resource {
 struct TcpEnd {
     FileId file;
     uint64_t inode = 0;
-    int fd = -1; ///< shares the description
+    uint32_t net = 0; ///< the image's number of its network namespace
+    int fd = -1;      ///< shares the description
     uint32_t state = 0;
     Endpoint local;
     std::optional<Endpoint> peer;
@@ -30,9 +31,12 @@ struct PendingEnd {
     uint32_t received = 0; ///< bytes that the server's side has
 };
 
-/// Connections that wait at the listeners among `ends`, by the listener's index.
+/// Connections by the index of the listener that they wait at.
+using PendingEnds = std::map<size_t, std::vector<PendingEnd>>;
+
+/// Adds those that wait at the listeners among `ends` that are of the network namespace `net`, where the thread is.
 /// Errors: Unsupported if a client is outside of the tree, or if several listeners share the port.
-Result<std::map<size_t, std::vector<PendingEnd>>> find_pending(const std::vector<TcpEnd> &ends);
+Result<void> find_pending(const std::vector<TcpEnd> &ends, uint32_t net, PendingEnds &pending);
 
 /// Writes what waits at the listener. Data that was received is fetched right before the tree is killed.
 Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &ends, size_t listener,

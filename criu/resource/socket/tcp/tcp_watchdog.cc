@@ -44,14 +44,15 @@ bool is_alive(int pidfd, bool killing) {
     return poll(&end, 1, killing ? 100 : 0) == 0;
 }
 
-[[noreturn]] void watch(int line, int pidfd, std::span<const WatchedSocket> sockets, kernel::HeldNetworkLock &lock) {
+[[noreturn]] void watch(int line, int pidfd, std::span<const WatchedSocket> sockets,
+                        std::span<kernel::HeldNetworkLock> locks) {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, nullptr);
     setsid();
     prctl(PR_SET_NAME, "criu-watchdog");
     std::vector<int> kept{line, pidfd};
-    if (lock.held())
+    for (const kernel::HeldNetworkLock &lock : locks)
         kept.push_back(lock.fd());
     for (const WatchedSocket &socket : sockets)
         kept.push_back(socket.fd);
@@ -63,13 +64,14 @@ bool is_alive(int pidfd, bool killing) {
         _exit(0);
     for (const WatchedSocket &socket : sockets)
         (void)leave_repair_silently(socket.fd, socket.reuse_address);
-    (void)lock.release();
+    for (kernel::HeldNetworkLock &lock : locks)
+        (void)lock.release();
     _exit(0);
 }
 
 } // namespace
 
-Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, kernel::HeldNetworkLock &lock,
+Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, std::span<kernel::HeldNetworkLock> locks,
                                        Pid root) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
@@ -84,7 +86,7 @@ Result<TcpWatchdog> TcpWatchdog::start(std::span<const WatchedSocket> sockets, k
     if (dog.pid_ < 0)
         return base::fail_sys("fork the watchdog of the network lock");
     if (dog.pid_ == 0)
-        watch(theirs.get(), pidfd.get(), sockets, lock);
+        watch(theirs.get(), pidfd.get(), sockets, locks);
     theirs.reset();
     char ready = kNothing; // from its own session on, nobody ends it by accident
     if (read(dog.line_.get(), &ready, 1) != 1 || ready != kReady)

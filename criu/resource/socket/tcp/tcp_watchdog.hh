@@ -30,8 +30,9 @@ public:
     ~TcpWatchdog(); ///< as the end of the tool: whether the tree lives decides what happens
 
     /// From here on, when the tool ends without dismiss(): if `root` is alive then, the sockets leave repair mode and
-    /// the lock is released. If it is not, everything stays as it is: that is how a dump ends.
-    static Result<TcpWatchdog> start(std::span<const WatchedSocket> sockets, kernel::HeldNetworkLock &lock, Pid root);
+    /// the locks are released. If it is not, everything stays as it is: that is how a dump ends.
+    static Result<TcpWatchdog> start(std::span<const WatchedSocket> sockets, std::span<kernel::HeldNetworkLock> locks,
+                                     Pid root);
     /// The tree is about to be killed: it may be dying when the tool ends.
     void killing();
     /// Everything was taken back already.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -75,6 +76,17 @@ void write(const UnixPlace &place, img::unix_sk_entry *entry) {
         ext->set_root(place.root);
 }
 
+Result<void> look_from_its_mount(FileDumpContext &context, int file, img::unix_sk_entry *entry) {
+    struct statx now {};
+    if (statx(file, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
+        return base::fail_sys("ask for the mount of a unix socket");
+    const auto mount = static_cast<uint32_t>(now.stx_mnt_id);
+    context.mounts.look_from(mount);
+    if (context.mounts.ids.contains(mount))
+        entry->set_mnt_id(static_cast<int32_t>(mount));
+    return {};
+}
+
 } // namespace
 
 Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, const kernel::UnixSocket &sk,
@@ -85,10 +97,15 @@ Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, cons
     const auto key = std::make_tuple(sk.file ? sk.file->first : 0, sk.file ? sk.file->second : 0, sk.name);
     auto &places = context.states.of<UnixDumpState>().places;
     auto known = places.find(key);
-    if (known == places.end()) {
-        base::UniqueFd opened(ioctl(file.fd, SIOCUNIXFILE));
+    base::UniqueFd opened;
+    if (known == places.end() || context.mounts.own()) {
+        opened.reset(ioctl(file.fd, SIOCUNIXFILE));
         if (!opened)
             return base::fail_sys("SIOCUNIXFILE");
+    }
+    if (context.mounts.own())
+        TRY(look_from_its_mount(context, opened.get(), entry));
+    if (known == places.end()) {
         known =
             places.emplace(key, find_place(context.mounts, file, std::string(unix_path(sk.name)), opened.get())).first;
     }

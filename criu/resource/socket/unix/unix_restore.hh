@@ -1,10 +1,12 @@
-// What the files that restore unix sockets share. All sockets of the tree are made at once, when the first is opened:
-// connecting is an affair of two, and processes that stand in for the peers of SO_PEERCRED serve many.
+// What the files that restore unix sockets share. All sockets of a network namespace are made at once, when the first
+// is opened: connecting is an affair of two, and processes that stand in for the peers of SO_PEERCRED serve many.
 #pragma once
 
 #include "criu/resource/socket/peer_identity.hh"
 #include "criu/resource/socket/unix/unix_socket.hh"
 #include "sk-packet.pb.h"
+
+#include <functional>
 
 namespace resource {
 
@@ -34,14 +36,17 @@ struct WaitingClient {
     int fd() const { return client ? client->fd() : gone.get(); }
 };
 
+/// Of one network namespace.
 struct UnixRestoreState {
-    bool loaded = false, made = false, completed = false;
+    bool made = false, completed = false;
     std::map<uint32_t, UnixNode> nodes; ///< by inode
     std::set<uint32_t> given; ///< ids of those that the caller or a plugin gives: their peers and queues are his affair
     std::unordered_map<uint32_t, std::vector<SkPacket>> queues;
     std::vector<WaitingClient> waiting;
     std::vector<std::string> new_files; ///< socket files that did not exist before
     bool tells_descriptors = false;
+    /// FileOpenContext::go_to: a path is that of a mount namespace. 0 is where the root task lives.
+    std::function<Result<void>(uint32_t file)> go_to;
 
     UnixNode *find(uint32_t inode) {
         auto found = nodes.find(inode);

@@ -56,6 +56,7 @@ struct UnixPlace {
 struct UnixDumpState {
     bool loaded = false;
     std::unordered_map<uint32_t, kernel::UnixSocket> sockets; ///< of the whole machine, by inode
+    std::unordered_map<uint32_t, uint32_t> networks;          ///< inode -> the image's number of its network namespace
     std::unordered_map<uint32_t, uint32_t> waiting_at;        ///< client that was not accepted yet -> listener
     std::unordered_map<uint32_t, Pid> dumped;                 ///< sockets of the tree -> who has them
     std::map<std::tuple<uint32_t, uint32_t, std::string>, UnixPlace> places;

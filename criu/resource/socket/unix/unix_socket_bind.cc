@@ -93,6 +93,8 @@ std::string place_of(const BindJob &job) {
 }
 
 Result<void> bind_in_place(UnixRestoreState &state, const BindJob &job) {
+    if (state.go_to)
+        TRY(state.go_to(job.entry->id()));
     const std::string place = place_of(job), &moved = job.entry->ext().path();
     const UnixAddress address = TRY(unix_address(job.name));
     const bool stale = TRY(is_stale(place));
@@ -151,6 +153,8 @@ Result<void> bind_here(UnixRestoreState &state, const std::vector<const BindJob 
         if (outcome = bind_in_place(state, *job); !outcome)
             break;
     umask(mask);
+    if (outcome && state.go_to)
+        outcome = state.go_to(0);
     if (back && fchdir(back.get()) < 0)
         return base::fail_sys("change back to our directory");
     return outcome;

@@ -21,7 +21,15 @@ Result<UnixDumpState *> load(FileDumpContext &context) {
     UnixDumpState &state = context.states.of<UnixDumpState>();
     if (state.loaded)
         return &state;
-    state.sockets = TRY(kernel::unix_sockets());
+    const uint32_t here = context.networks.current();
+    TRY(context.networks.in_each([&](uint32_t net) -> Result<void> {
+        for (auto &[inode, sk] : TRY(kernel::unix_sockets())) {
+            state.networks.emplace(inode, net);
+            state.sockets.emplace(inode, std::move(sk));
+        }
+        return {};
+    }));
+    TRY(context.networks.enter(here));
     for (auto &[inode, sk] : state.sockets)
         for (uint32_t client : sk.waiting)
             if (client)
@@ -41,7 +49,7 @@ void write_kernel_facts(FileDumpContext &context, const kernel::UnixSocket &sk, 
     entry->set_peer(waits != state.waiting_at.end() ? waits->second : sk.peer.value_or(0));
     if (sk.shutdown)
         entry->set_shutdown(static_cast<img::sk_shutdown>(sk.shutdown & 3));
-    entry->set_ns_id(context.namespaces.root_id(tree::NamespaceKind::Net));
+    entry->set_ns_id(state.networks.at(sk.inode));
 }
 
 /// The peer exists for the kernel alone: its last descriptor was closed.

@@ -40,45 +40,64 @@ Result<void> check(const img::unix_sk_entry &entry) {
     return {};
 }
 
-/// What waits in no socket that there is would be lost.
-Result<void> check_queues(const UnixRestoreState &state) {
-    std::unordered_set<uint32_t> known;
-    for (auto &[inode, node] : state.nodes) {
-        known.insert(node.id.value);
-        for (const img::ext_unix_pending &pending : node.entry->ext().pending())
-            known.insert(pending.queue());
+struct UnixRestoreStates {
+    bool loaded = false;
+    std::map<uint32_t, UnixRestoreState> by_net; ///< by the image's number of the network namespace
+};
+
+uint32_t net_of(const FileOpenContext &context, const img::unix_sk_entry &entry) {
+    return entry.ns_id() ? entry.ns_id() : context.net_namespace;
+}
+
+Result<void> note(const FileOpenContext &context, UnixRestoreState &state, uint32_t id,
+                  const img::unix_sk_entry &entry) {
+    TRY(check(entry));
+    if ((entry.uflags() & (kUnixOfPlugin | kUnixService)) || given_for(context.options, socket_key(entry.ino())) >= 0) {
+        state.given.insert(id);
+        return {};
     }
-    for (auto &[queue, packets] : state.queues)
-        if (!known.contains(queue) && !state.given.contains(queue))
-            return base::bad_image(fmt::format("sk-queues.img: file {} is not a unix socket", queue));
+    UnixNode &node = state.nodes[entry.ino()];
+    if (node.entry)
+        return base::bad_image(fmt::format("files.img: there are two unix sockets {}", entry.ino()));
+    node.entry = &entry;
+    node.id = FileId(id);
     return {};
 }
 
-Result<UnixRestoreState *> load(FileOpenContext &context) {
-    UnixRestoreState &state = context.states.of<UnixRestoreState>();
-    if (state.loaded)
-        return &state;
-    for (auto &[id, file] : context.files) {
-        if (file.type() != img::UNIXSK)
-            continue;
-        TRY(check(file.usk()));
-        if ((file.usk().uflags() & (kUnixOfPlugin | kUnixService)) ||
-            given_for(context.options, socket_key(file.usk().ino())) >= 0) {
-            state.given.insert(id);
-            continue;
+/// What waits in no socket that there is would be lost.
+Result<void> load_queues(const FileOpenContext &context, UnixRestoreStates &states) {
+    std::unordered_map<uint32_t, UnixRestoreState *> known;
+    for (auto &[net, state] : states.by_net) {
+        for (uint32_t id : state.given)
+            known[id] = &state;
+        for (auto &[inode, node] : state.nodes) {
+            known[node.id.value] = &state;
+            for (const img::ext_unix_pending &pending : node.entry->ext().pending())
+                known[pending.queue()] = &state;
         }
-        UnixNode &node = state.nodes[file.usk().ino()];
-        if (node.entry)
-            return base::bad_image(fmt::format("files.img: there are two unix sockets {}", file.usk().ino()));
-        node.entry = &file.usk();
-        node.id = FileId(id);
     }
-    for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues)))
-        if (!packet.message.ext().has_portid()) // else netlink's
-            state.queues[packet.message.id_for()].push_back(std::move(packet));
-    TRY(check_queues(state));
-    state.loaded = true;
-    return &state;
+    for (auto &packet : TRY(context.images.read_with_payload<img::sk_packet_entry>(image::ImageKind::SkQueues))) {
+        const uint32_t queue = packet.message.id_for();
+        if (packet.message.ext().has_portid())
+            continue; // netlink's
+        if (!known.contains(queue))
+            return base::bad_image(fmt::format("sk-queues.img: file {} is not a unix socket", queue));
+        known[queue]->queues[queue].push_back(std::move(packet));
+    }
+    return {};
+}
+
+Result<UnixRestoreState *> load(FileOpenContext &context, const img::unix_sk_entry &entry) {
+    UnixRestoreStates &states = context.states.of<UnixRestoreStates>();
+    if (!std::exchange(states.loaded, true)) {
+        for (auto &[id, file] : context.files)
+            if (file.type() == img::UNIXSK)
+                TRY(note(context, states.by_net[net_of(context, file.usk())], id, file.usk()));
+        TRY(load_queues(context, states));
+        for (auto &[net, state] : states.by_net)
+            state.go_to = context.go_to;
+    }
+    return &states.by_net[net_of(context, entry)];
 }
 
 bool is_plain(const UnixNode &node) {
@@ -102,6 +121,8 @@ Result<void> make_all(FileOpenContext &context, UnixRestoreState &state) {
         node.bound = true;
     }
     TRY(bind_unix_sockets(state, jobs));
+    if (state.go_to)
+        TRY(state.go_to(0));
     TRY(make_unix_connections(context.log, state));
     return make_unix_listeners(context.log, state);
 }
@@ -184,7 +205,7 @@ Result<std::string> inherit_key(FileOpenContext &, const img::file_entry &entry)
 }
 
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry) {
-    UnixRestoreState &state = *TRY(load(context));
+    UnixRestoreState &state = *TRY(load(context, entry.usk()));
     if (entry.usk().uflags() & kUnixService)
         return make_answered(entry.usk());
     if (entry.usk().uflags() & kUnixOfPlugin)
@@ -201,7 +222,7 @@ Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &ent
 }
 
 Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
-    UnixRestoreState &state = *TRY(load(context));
+    UnixRestoreState &state = *TRY(load(context, entry.usk()));
     std::vector<FileId> files;
     auto add = [&](uint32_t queue) {
         auto found = state.queues.find(queue);
@@ -218,8 +239,8 @@ Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_en
     return files;
 }
 
-Result<void> complete(FileOpenContext &context, int, const img::file_entry &) {
-    UnixRestoreState &state = *TRY(load(context));
+Result<void> complete(FileOpenContext &context, int, const img::file_entry &entry) {
+    UnixRestoreState &state = *TRY(load(context, entry.usk()));
     if (std::exchange(state.completed, true))
         return {};
     auto outcome = complete_all(context, state);
