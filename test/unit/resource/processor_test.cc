@@ -52,16 +52,16 @@ TEST_CASE("instructions that are missing are named") {
 
 TEST_CASE("an image of CRIU 3.17 on an emulated processor") {
     img::cpuinfo_entry entry = processor({});
-    const uint32_t words[] = {533462013, 3990092797, 0, 34668544, 4275581451, 0, 119, 0, 0, 30950313,
-                              5,         2147549724, 0, 0,        4,          268500993, 0, 0, 0};
+    const uint32_t words[] = {533462013, 3990092797, 0, 34668544, 4275581451, 0,         119, 0, 0, 30950313,
+                              5,         2147549724, 0, 0,        4,          268500993, 0,   0, 0};
     for (int i = 0; i < 19; i++)
         entry.mutable_x86_entry(0)->set_capability(i, words[i]);
     const auto names = resource::missing_instructions(entry.x86_entry(0), processor({}).x86_entry(0));
-    const std::vector<std::string> flags{"cmov",   "mmx",   "fxsr",     "sse",  "sse2",      "rdtscp",   "pni",
-                                         "pclmulqdq", "ssse3", "fma",   "cx16", "sse4_1",    "sse4_2",   "movbe",
-                                         "popcnt", "aes",   "osxsave",  "avx",  "f16c",      "rdrand",   "lahf_lm",
-                                         "abm",    "sse4a", "fsgsbase", "bmi1", "avx2",      "bmi2",     
-                                         "adx",    "clflushopt", "clwb", "xsaveopt", "xgetbv1", "vaes"};
+    const std::vector<std::string> flags{"cmov",       "mmx",   "fxsr",     "sse",     "sse2",   "rdtscp", "pni",
+                                         "pclmulqdq",  "ssse3", "fma",      "cx16",    "sse4_1", "sse4_2", "movbe",
+                                         "popcnt",     "aes",   "osxsave",  "avx",     "f16c",   "rdrand", "lahf_lm",
+                                         "abm",        "sse4a", "fsgsbase", "bmi1",    "avx2",   "bmi2",   "adx",
+                                         "clflushopt", "clwb",  "xsaveopt", "xgetbv1", "vaes"};
     CHECK(names == flags);
 }
 
