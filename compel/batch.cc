@@ -28,6 +28,12 @@ size_t Batch::call_with_word(long nr, std::initializer_list<uint64_t> args, unsi
     return index;
 }
 
+size_t Batch::twin(uint64_t address) {
+    const size_t index = call_with_word(0, {0}, 0, address);
+    ops_[index].kind = agent::OpKind::Twin;
+    return index;
+}
+
 void Batch::store_result(uint64_t address, size_t earlier) {
     agent::Op op{};
     op.kind = agent::OpKind::Copy;

@@ -39,6 +39,8 @@ public:
     size_t call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier);
     /// As call(), with argument `position` replaced by the 64-bit word at `address` in the process.
     size_t call_with_word(long nr, std::initializer_list<uint64_t> args, unsigned position, uint64_t address);
+    /// Adds the making of a twin, which keeps the descriptor whose number is the word at `address` (agent.cc).
+    size_t twin(uint64_t address);
     /// Puts what call `earlier` returned, as a 32-bit number, to `address`, for what later calls point to.
     void store_result(uint64_t address, size_t earlier);
     /// Copies `bytes` into the process; returns their address there.

@@ -239,6 +239,15 @@ constexpr std::array kOptions{
               .where = kDump | kPreDump | kRestore, .set = flag<&Options::auto_dedup>,
               .help = "Dump: drop pages of earlier images that were written again. Restore: drop all pages once the tree "
                       "runs, which cannot be restored again."},
+    OptionRow{.name = "snapshot", .extension = true, .arg = kNeeds, .metavar = "HOW", .group = Group::Memory,
+              .where = kDump, .set = snapshot,
+              .help = "With -R, how memory is saved: fork lets the tree go on at once and writes from forked copies of its "
+                      "tasks; off writes while it stands; auto is fork from 64 MiB on, where there is memory for the "
+                      "copies and no action script. Default: auto."},
+    OptionRow{.name = "snapshot-memory", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
+              .where = kDump, .set = snapshot_memory,
+              .help = "What such copies may take at worst, if every page is written meanwhile; else as --snapshot off. "
+                      "Default: what is available."},
     OptionRow{.name = "compress", .letter = 'c', .extension = true, .arg = kMay,
               .metavar = "HOW", .group = Group::Memory, .where = kDump | kPreDump, .set = compress,
               .help = "Compress memory: lz4 (without HOW), zstd, zstd:LEVEL, or auto: lz4 if that is faster where the "

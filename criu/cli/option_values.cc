@@ -113,6 +113,20 @@ Result<void> ghost_limit(Options &options, const Given &given) {
     return {};
 }
 
+Result<void> snapshot(Options &options, const Given &given) {
+    using engine::SnapshotMethod;
+    constexpr std::array<std::pair<std::string_view, SnapshotMethod>, 3> kWords{
+        {{"auto", SnapshotMethod::Auto}, {"fork", SnapshotMethod::Fork}, {"off", SnapshotMethod::Off}}};
+    options.snapshot = TRY(choose(given, kWords));
+    return {};
+}
+
+Result<void> snapshot_memory(Options &options, const Given &given) {
+    options.snapshot_memory = size_of(given.value.value_or(""));
+    return options.snapshot_memory ? Result<void>()
+                                   : bad_value(given, "a size in bytes, with K, M or G for binary multiples");
+}
+
 Result<void> compress(Options &options, const Given &given) {
     using pages::Compression;
     constexpr std::string_view kAccepted = "lz4, zstd, zstd:LEVEL (-7 to 19) or auto";

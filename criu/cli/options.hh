@@ -122,6 +122,8 @@ struct Options {
     TrackMethod track_method = TrackMethod::Auto;
     std::string prev_images_dir; ///< relative to images_dir; empty: none
     bool auto_dedup = false;
+    engine::SnapshotMethod snapshot = engine::SnapshotMethod::Auto;
+    std::optional<uint64_t> snapshot_memory;
     pages::Compression compression;
     int unpackers = 0; ///< --decompress-threads; 0: as many as are worth it
     PreDumpMode pre_dump_mode = PreDumpMode::Splice;

@@ -110,7 +110,9 @@ engine::DumpRequest dump_request(const Options &options) {
             .page_server = options.page_server && !options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .lazy = options.lazy_pages ? std::optional(link_of(options)) : std::nullopt,
             .status_fd = options.status_fd,
-            .compression = options.compression};
+            .compression = options.compression,
+            .snapshot = options.snapshot,
+            .snapshot_memory = options.snapshot_memory};
 }
 
 resource::ProcessorCare processor_care(const Options &options) {

@@ -19,6 +19,8 @@ public:
     virtual Result<void> tell(const char *hook, std::optional<base::Pid> root) = 0;
     /// As tell(), but a script that fails is no error: its status is returned, 0 if all went well.
     virtual Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) = 0;
+    /// Whether anybody might look at the tree when told.
+    virtual bool has_listeners() const = 0;
     /// Dump, once the tree stands still: the listener may name further objects that are not saved.
     virtual Result<void> ask_for_external(DumpRequest &) { return {}; }
     /// Restore, in the root task: the master of a pseudo terminal whose slave the tree has. Errors: nobody takes it.
@@ -35,6 +37,8 @@ public:
     Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) override {
         return scripts_.run_for_status(hook, root);
     }
+
+    bool has_listeners() const override { return !scripts_.is_empty(); }
 
 private:
     kernel::Scripts scripts_;

@@ -35,6 +35,10 @@ struct Increment {
     bool dedup = false;        ///< pages of the earlier images that are written again are punched out there
 };
 
+/// How a dump that leaves the tree running takes its memory. Fork: from forked copies, while the tree runs; Off: while
+/// it stands.
+enum class SnapshotMethod : uint8_t { Auto, Fork, Off };
+
 struct DumpRequest {
     base::Pid root{0};
     int images_dir_fd = -1;
@@ -55,6 +59,8 @@ struct DumpRequest {
     std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
     std::optional<int> status_fd;    ///< told when somebody can
     pages::Compression compression;
+    SnapshotMethod snapshot = SnapshotMethod::Auto;
+    std::optional<uint64_t> snapshot_memory; ///< bytes that copies may take at worst
 };
 
 struct PreDumpRequest {

@@ -19,6 +19,7 @@ public:
     Scripts(std::vector<std::string> paths, int images_dir_fd)
         : paths_(std::move(paths)), images_dir_fd_(images_dir_fd) {}
 
+    bool is_empty() const { return paths_.empty(); }
     /// Errors: System if a script cannot be run; a script that fails is an error that names hook, script and status.
     base::Result<void> run(const char *hook, std::optional<base::Pid> root) const;
     /// As run(), but a failing script is no error: its status is returned, 0 if all went well.

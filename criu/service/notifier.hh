@@ -15,6 +15,7 @@ public:
 
     Result<void> tell(const char *hook, std::optional<base::Pid> root) override;
     Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) override;
+    bool has_listeners() const override { return listening_ == Listening::Yes || !scripts_.is_empty(); }
     Result<void> ask_for_external(engine::DumpRequest &request) override;
     Result<void> hand_over_terminal(int master) override;
 

@@ -19,6 +19,7 @@ enum class OpKind : uint16_t {
     TimerCreate, ///< arg0 = clock, arg1 = sigevent*, arg2 = wanted id: create and delete until the kernel hands it out
     SubmitEmpty, ///< arg0 = SubmitEmptyArgs*, arg1 = io_uring descriptor: submit and complete requests that do nothing
     Park,        ///< wait for the tracer, for ever
+    Twin,        ///< arg0 = descriptor: see agent.cc; the result is the twin's pid, in the process's own namespace
     Continue,    ///< arg0 = ThreadStart*: go on with that list instead
 };
 

@@ -14,6 +14,7 @@
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/seccomp_filters.hh"
+#include "criu/engine/dump/snapshot.hh"
 #include "criu/engine/dump/statistics.hh"
 #include "criu/engine/dump/stop_tree.hh"
 #include "criu/engine/dump/task_dump.hh"
@@ -75,13 +76,14 @@ Result<void> verify(const engine::DumpRequest &request) {
 
 /// Writes all images but the inventory.
 Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, image::ImageDirWriter &images,
-                          pages::PageSink &sink, LeftMemory *left, resource::FileDumpContext &files,
+                          pages::PageSink &sink, LeftMemory *left, Snapshot *snapshot, resource::FileDumpContext &files,
                           const resource::NamespaceOptions &namespace_options, Increments &increments,
                           MemoryStatistics &statistics) {
     FileTable table(files);
     MemoryDumpContext memory{
         .images = images, .sink = sink, .files = &table, .namespaces = files.namespaces, .left = left};
     memory.increments = &increments;
+    memory.snapshot = snapshot;
     TaskDumpContext context{images, files.namespaces, table, memory, {}};
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
@@ -110,13 +112,27 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
     resource::NamespaceDumpContext namespaces{
         images, log, tasks, files.namespaces, namespace_options, files.dump_contents};
     TRY(resource::dump_namespaces(namespaces));
-    TRY(sink.finish());
+    if (!snapshot || snapshot->is_empty())
+        TRY(sink.finish());
     if (!files.last_steps.empty())
         TRY(images.secure(files.last_bytes));
     for (auto &step : files.last_steps)
         TRY(step());
     statistics = memory.statistics;
     return {};
+}
+
+/// While the tree runs again.
+Result<void> write_snapshot(Snapshot &snapshot, image::ImageDirWriter &images, pages::PageSink &sink,
+                            const tree::Namespaces &namespaces, MemoryStatistics &statistics) {
+    MemoryDumpContext memory{.images = images, .sink = sink, .files = nullptr, .namespaces = namespaces};
+    memory.statistics = statistics;
+    {
+        base::Stopwatch watch(memory.statistics.write_us);
+        TRY(snapshot.write(memory));
+    }
+    statistics = memory.statistics;
+    return sink.finish();
 }
 
 Result<void> leave_tree(compel::FrozenTree &tree, const engine::DumpRequest &request) {
@@ -301,10 +317,11 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     const auto directory = images_sink(request, images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
     LeftMemory left;
+    const auto snapshot = Snapshot::plan(request, tasks, job.notifier.has_listeners(), job.log);
     Result<void> written = increments.parent().link(request.images_dir_fd);
     if (written)
-        written = write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, files, request.namespaces,
-                               increments, statistics);
+        written = write_images(tasks, job.log, images, sink, job.lazy ? &left : nullptr, snapshot.get(), files,
+                               request.namespaces, increments, statistics);
     if (written)
         written = tell_of_each(plugins, kernel::PluginMoment::DumpDevicesLate, tree);
     if (written && request.layout == image::Layout::Current)
@@ -313,6 +330,19 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = resource::write_processor(images);
     if (written)
         written = groups.dump(images);
+    // The tasks live on beside the images: no name of ours may stay among their files.
+    const auto let_go_on = [&]() -> Result<void> {
+        take_back(files);
+        TRY(polls.limit(tasks));
+        TRY(leave_tree(tree, request));
+        clock.done();
+        return {};
+    };
+    const bool early = written && snapshot && !snapshot->is_empty();
+    if (early)
+        written = let_go_on();
+    if (early && written)
+        written = write_snapshot(*snapshot, images, sink, namespaces, statistics);
     if (written)
         written = finish_images(images,
                                 {.run_id = run_id,
@@ -337,6 +367,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (written && scripted && *scripted == 0 && !file_settings.tree_survives)
         written = make_lasting(files);
     if (!written || !scripted || *scripted != 0) {
+        if (early)
+            files.undo.clear();
         std::ranges::move(files.undo_failure, std::back_inserter(files.undo));
         take_back(files);
         if (!written) {
@@ -346,11 +378,10 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         TRY(std::move(written));
         return engine::DumpOutcome{.script_status = TRY(std::move(scripted)), .statistics = {}};
     }
-    if (file_settings.tree_survives)
-        take_back(files); // the tasks live on beside the images: no name of ours may stay among their files
-    if (request.leave_running || request.leave_stopped)
-        TRY(polls.limit(tasks));
-    TRY(leave_tree(tree, request));
+    if (!file_settings.tree_survives)
+        TRY(leave_tree(tree, request));
+    else if (!early)
+        TRY(let_go_on());
     if (file_settings.tree_survives)
         if (const Result<void> noted = at_home([&] { return leave_notes(increments, run_id); }); !noted)
             job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", noted.error().message()));
@@ -358,7 +389,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
-    clock.done();
+    if (!early)
+        clock.done();
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
     job.log.info("Dumping finished successfully");

@@ -25,6 +25,7 @@ struct MemoryStatistics {
 
 class Increments; // increments.hh
 class LeftMemory; // left_memory.hh
+class Snapshot;   // snapshot.hh
 
 /// What a dump of memory shares between tasks.
 struct MemoryDumpContext {
@@ -37,6 +38,7 @@ struct MemoryDumpContext {
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written
     std::set<uint64_t> segments_done; ///< ids of System V segments already written
     LeftMemory *left = nullptr;       ///< takes what may come later (--lazy-pages)
+    Snapshot *snapshot = nullptr;     ///< takes memory that is written later
     Increments *increments = nullptr; ///< what an incremental dump knows; null for none
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;

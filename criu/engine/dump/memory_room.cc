@@ -121,6 +121,18 @@ std::optional<Place> place_of(const std::string &groups) {
 
 } // namespace
 
+uint64_t memory_left(const tree::TaskFacts &task) {
+    uint64_t room = UINT64_MAX;
+    const auto place = place_of(text_of(fmt::format("/proc/{}/cgroup", task.voice.value)));
+    if (!place)
+        return room;
+    for (fs::path folder = place->folder; folder != place->mount && folder.has_relative_path();
+         folder = folder.parent_path())
+        room = std::min(room, difference(number_in(text_of(folder / place->names->limit)),
+                                         number_in(text_of(folder / place->names->usage))));
+    return room;
+}
+
 Result<void> MemoryRoom::check(const tree::TaskFacts &task) {
     constexpr uint64_t kPageTablesAndStacks = 128 << 10;
     const uint64_t needed = compel::Injection::site_size(task.threads.size()) + kPageTablesAndStacks;

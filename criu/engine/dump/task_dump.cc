@@ -9,6 +9,7 @@
 #include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
+#include "criu/engine/dump/snapshot.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
 
@@ -290,7 +291,8 @@ struct TaskInDump::Visit {
         base::Stopwatch clock(context.memory.statistics.write_us);
         if (pages)
             TRY(pages->finish());
-        TRY(output->close());
+        if (output) // of a snapshot it comes later
+            TRY(output->close());
         return agent->leave();
     }
 
@@ -321,6 +323,9 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
             run.left = run.lazy && !run.in_parent;
         TRY(context.memory.left->add(task, runs.data));
     }
+    if (context.memory.snapshot &&
+        TRY(context.memory.snapshot->take(task, classes, *visit->agent, visit->memory, runs)))
+        return TaskInDump(std::move(visit));
     visit->voice = task.voice;
     visit->output = TRY(dump_pagemap(context.memory, task, runs));
     if (runs.stores_any() || !visit->output->has_file())

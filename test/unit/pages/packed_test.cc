@@ -173,8 +173,9 @@ TEST_CASE("compressed pages: contradictions are refused", "[pages]") {
     CHECK_THAT(with({}, 8), Contains("flags 0x8"));
     CHECK_THAT(error_of(run(0x100, 1, 4, blocks({a.size()}, a.size(), 1)), a + "x"), Contains("describes"));
     CHECK_THAT(error_of(run(0x100, 1, 4, blocks({a.size()}, a.size(), 1)), a.substr(1)), Contains("truncated"));
-    CHECK_THAT(error_of(message(field(1, 0x100000) + field(2, 0) + field(4, 4) + field(5, 1) + field(6, field(2, 0))), a),
-               Contains("lacks the required"));
+    CHECK_THAT(
+        error_of(message(field(1, 0x100000) + field(2, 0) + field(4, 4) + field(5, 1) + field(6, field(2, 0))), a),
+        Contains("lacks the required"));
 }
 
 TEST_CASE("compressed pages: a damaged block is found", "[pages]") {

@@ -229,6 +229,8 @@ class Cycle(Hostility, damage.Damage, migration.Migration):
         options = options + (self.real.dump_options() if self.real else [])
         if self.options.dedup:
             options = options + ["--auto-dedup"]
+        if self.options.snapshot and "-R" in options:
+            options = options + ["--snapshot", self.options.snapshot]
         if self.options.compress:
             options = options + [f"--compress={self.options.compress}"]
         if earlier:

@@ -1,0 +1,182 @@
+#include "criu/engine/dump/snapshot.hh"
+
+#include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/memory_room.hh"
+#include "criu/kernel/interruption.hh"
+#include "criu/kernel/io.hh"
+
+#include <algorithm>
+#include <charconv>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+namespace dump {
+namespace {
+
+using resource::MappingClass;
+
+constexpr uint64_t kWorthIt = 64u << 20; // less is written in the time that forking takes
+constexpr size_t kPiece = 1u << 20;
+
+uint64_t resident(const tree::TaskFacts &task) {
+    return task.zombie ? 0 : task.status().vm_rss_kb << 10;
+}
+
+/// MemAvailable.
+uint64_t available_memory() {
+    const std::string text = kernel::read_file(AT_FDCWD, "/proc/meminfo").value_or(std::string());
+    constexpr std::string_view kKey = "MemAvailable:";
+    const size_t at = text.find(kKey), digits = text.find_first_of("0123456789", at);
+    uint64_t kib = 0;
+    if (at != text.npos && digits != text.npos)
+        std::from_chars(text.data() + digits, text.data() + text.size(), kib);
+    return kib << 10;
+}
+
+/// Why the tree cannot have twins; nothing if it can.
+std::string obstacle(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks) {
+    uint64_t needed = 0, room = available_memory();
+    for (const tree::TaskFacts &task : tasks) {
+        if (task.zombie)
+            continue;
+        if (task.vpid.value == 1)
+            return "the tree holds the first process of a pid namespace, which would be told of the copies' end";
+        if (std::ranges::any_of(task.threads, [](const auto &thread) { return thread.status.seccomp != 0; }))
+            return fmt::format("{} is sandboxed (seccomp)", name_of(task));
+        needed += resident(task);
+        room = std::min(room, memory_left(task));
+    }
+    // At worst every page is written while the copies are there.
+    if (request.snapshot_memory)
+        room = std::min(room, *request.snapshot_memory);
+    if (needed > room)
+        return fmt::format("the copies could take {} MiB, and there are {}", needed >> 20, room >> 20);
+    return {};
+}
+
+/// Whether a twin has the pages of a mapping.
+bool is_copied(const parse::Vma &vma, MappingClass kind) {
+    using parse::VmFlag;
+    const bool plain =
+        kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Memfd;
+    return plain && !vma.shared && !vma.flags.has(VmFlag::Dc) && !vma.flags.has(VmFlag::Wf) &&
+           !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Io) && !vma.flags.has(VmFlag::Pf);
+}
+
+} // namespace
+
+Result<void> TaskSnapshot::read_rest(const std::vector<MappingClass> &classes, const compel::RemoteMemory &memory) {
+    const StoppedMemory stopped(task_->voice, memory);
+    auto run = runs_.data.begin();
+    for (size_t i = 0; i < task_->vmas.size(); i++) {
+        const parse::Vma &vma = task_->vmas[i];
+        for (; run != runs_.data.end() && run->extent.end() <= vma.start; ++run) {
+        }
+        if (is_copied(vma, classes[i]))
+            continue;
+        for (auto part = run; part != runs_.data.end() && part->extent.start < vma.end; ++part) {
+            const uint64_t from = std::max(vma.start, part->extent.start), to = std::min(vma.end, part->extent.end());
+            if (!part->is_stored() || from >= to)
+                continue;
+            kept_.push_back({pages::extent_of(from, to), bytes_.size()});
+            bytes_.resize(bytes_.size() + (to - from));
+            TRY(stopped.read(from, std::span(bytes_).last(to - from)));
+        }
+    }
+    return {};
+}
+
+Result<void> TaskSnapshot::read(uint64_t address, std::span<std::byte> into) const {
+    auto kept = std::ranges::partition_point(kept_, [&](const Kept &k) { return k.extent.end() <= address; });
+    for (const uint64_t end = address + into.size(); address < end;) {
+        const bool here = kept != kept_.end() && kept->extent.start <= address;
+        const uint64_t stop = here                                               ? std::min(end, kept->extent.end())
+                              : kept != kept_.end() && kept->extent.start < end ? kept->extent.start
+                                                                                 : end;
+        const auto part = into.first(stop - address);
+        if (here)
+            std::copy_n(bytes_.data() + kept->offset + (address - kept->extent.start), part.size(), part.begin());
+        else
+            TRY(twin_.read(address, part));
+        if (here && stop == kept->extent.end())
+            ++kept;
+        into = into.subspan(part.size());
+        address = stop;
+    }
+    return {};
+}
+
+Result<void> TaskSnapshot::write(MemoryDumpContext &context) {
+    const auto output = TRY(dump_pagemap(context, *task_, runs_));
+    std::vector<std::byte> buffer(kPiece);
+    uint64_t offset = 0;
+    for (const PageRun &run : runs_.data) {
+        if (!output->has_file())
+            TRY(output->add(entry_of(run), run.huge ? pages::PageKind::Huge : pages::PageKind::Small));
+        if (!run.is_stored())
+            continue;
+        for (uint64_t at = run.extent.start; at < run.extent.end();) {
+            TRY(kernel::check_interrupted());
+            const auto piece = std::span(buffer).first(std::min<uint64_t>(kPiece, run.extent.end() - at));
+            TRY(read(at, piece));
+            TRY(output->has_file() ? kernel::write_at(TRY(output->file()), piece, offset) : output->put(piece));
+            at += piece.size(), offset += piece.size();
+        }
+    }
+    return output->close();
+}
+
+std::unique_ptr<Snapshot> Snapshot::plan(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks,
+                                         bool has_listeners, base::Log &log) {
+    using engine::SnapshotMethod;
+    if (!request.leave_running || request.snapshot == SnapshotMethod::Off || request.lazy)
+        return nullptr;
+    const bool asked = request.snapshot == SnapshotMethod::Fork;
+    uint64_t bytes = 0;
+    for (const tree::TaskFacts &task : tasks)
+        bytes += resident(task);
+    // Scripts behind the dump count on a tree that stands still.
+    if (!asked && (bytes < kWorthIt || has_listeners))
+        return nullptr;
+    if (const std::string why = obstacle(request, tasks); !why.empty()) {
+        log.warn(fmt::format("snapshot: {}: the memory is written while the tree stands", why));
+        return nullptr;
+    }
+    return std::unique_ptr<Snapshot>(new Snapshot(log));
+}
+
+Result<bool> Snapshot::take(const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
+                            compel::Injection &agent, const compel::RemoteMemory &memory, PageRuns &runs) {
+    compel::Batch batch = agent.batch();
+    const uint64_t answer = batch.out(4);
+    batch.call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer, 0, 0, 0});
+    TRY(agent.run(batch));
+    reaper_ |= batch.value<int32_t>(answer) != 0;
+    if (reaper_ || !runs.stores_any()) {
+        if (reaper_)
+            log_->warn(fmt::format("snapshot: {} or one above it would adopt a copy (PR_SET_CHILD_SUBREAPER): its memory "
+                                   "is written while it stands",
+                                   name_of(task)));
+        return false;
+    }
+    auto twin = MemoryTwin::make(agent);
+    if (!twin) {
+        log_->warn(fmt::format("snapshot: {}: {}: its memory is written while it stands", name_of(task),
+                               twin.error().message()));
+        return false;
+    }
+    TaskSnapshot taken(task, std::move(runs), std::move(*twin));
+    TRY(taken.read_rest(classes, memory));
+    tasks_.push_back(std::move(taken));
+    return true;
+}
+
+Result<void> Snapshot::write(MemoryDumpContext &context) {
+    for (; !tasks_.empty(); tasks_.pop_front())
+        TRY(tasks_.front().write(context));
+    return {};
+}
+
+} // namespace dump
