@@ -67,8 +67,9 @@ constexpr std::array kOptions{
               .set = skip_fd,
               .help = "Leave descriptor N out of the dump in every task; repeatable."},
     OptionRow{.name = "allow-uprobes", .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
-              .support = kLater, .reason = "tasks under uprobes", .set = flag<&Options::allow_uprobes>,
-              .help = "Accept tasks that somebody probes with uprobes."},
+              .set = flag<&Options::allow_uprobes>,
+              .help = "Accept tasks that somebody probes with uprobes. The probes have to be set at the restore as well:"
+                      " else the tasks end by SIGTRAP."},
     // Images, logs
     OptionRow{.name = "images-dir", .letter = 'D', .arg = kNeeds, .metavar = "DIR", .group = Group::Files,
               .set = text<&Options::images_dir>,

@@ -55,6 +55,7 @@ struct DumpRequest {
     resource::NamespaceOptions namespaces;
     kernel::Plugins::Settings plugins;
     bool note_processor = false;            ///< write cpuinfo.img
+    bool allow_uprobes = false;             ///< leave out what the kernel has mapped for probes in the tasks
     std::optional<pages::Link> page_server; ///< takes pagemaps and pages instead of the directory
     std::optional<pages::Link> lazy; ///< memory that may come later stays in the tasks; whoever connects here gets it
     std::optional<int> status_fd;    ///< told when somebody can
@@ -78,6 +79,7 @@ struct RestoreRequest {
     bool become_parent = false; ///< the caller goes on as another program (--exec-cmd), as the root's parent
     resource::cgroup::Options cgroups;
     bool withhold_capabilities = false; ///< refuse tasks that have any
+    bool allow_uprobes = false;         ///< the tasks of the dump were probed
     bool lower_limits = false;          ///< hard limits above ours become ours
     bool lazy_pages = false;            ///< memory that may come later is left to the daemon in the work directory
     bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore

@@ -23,7 +23,7 @@ constexpr uint32_t kMapDroppable = 0x08;
 constexpr uint32_t kLargestPage = 30; // its logarithm
 
 bool is_special(const vma_entry &vma, bool vdso_as_memory) {
-    const uint32_t kinds = kVmaVvar | kVmaVsyscall | kVmaGuard | (vdso_as_memory ? 0 : kVmaVdso);
+    const uint32_t kinds = kVmaVvar | kVmaVsyscall | kVmaGuard | kVmaUprobes | (vdso_as_memory ? 0 : kVmaVdso);
     return vma.status() & kinds;
 }
 
@@ -41,7 +41,7 @@ Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
         return Region::Kind::SharedFile;
     if (status & kVmaSysvIpc)
         return Region::Kind::SysvSegment;
-    if (status & (kVmaShadowStack | kVmaUprobes | kVmaPlugin))
+    if (status & (kVmaShadowStack | kVmaPlugin))
         return base::unsupported(
             fmt::format("{} is of a kind that is not supported yet (status {:#x})", name_of(task, vma), status));
     if (status & kVmaAnonPrivate)

@@ -84,6 +84,7 @@ struct Surroundings {
     int null_fd = -1;                    ///< /dev/null, closed by the agent
     int proc_fd = -1;                    ///< /proc, closed by the agent; only where files are opened late
     int lazy_fd = -1;                    ///< userfaultfd that brings what is left out, closed by the agent
+    std::map<uint32_t, int> directories; ///< own_directories() of the task: file id -> descriptor, closed by the agent
     const pages::Chain *chain = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 

@@ -197,6 +197,8 @@ Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
     TRY(check_mappings(checkpoint, task));
     TRY(need_early_file(checkpoint, task.mm.exe_file_id(), fmt::format("mm-{}.img: program", task.pid)));
     TRY(need_early_file(checkpoint, task.fs.cwd_id(), fmt::format("fs-{}.img: working directory", task.pid)));
+    for (const uint32_t id : own_directories(task))
+        TRY(need_early_file(checkpoint, id, fmt::format("task {}: a directory of a thread", task.pid)));
     return need_early_file(checkpoint, task.fs.root_id(), fmt::format("fs-{}.img: root directory", task.pid));
 }
 
@@ -304,6 +306,14 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     if (auto seccomp = TRY(checkpoint.images().read_one<img::seccomp_entry>(ImageKind::Seccomp)))
         checkpoint.seccomp = std::move(*seccomp);
     return checkpoint;
+}
+
+std::set<uint32_t> own_directories(const TaskImage &task) {
+    std::set<uint32_t> ids;
+    for (const ThreadImage &thread : task.threads)
+        if (const auto &ext = thread.core.thread_core().ext(); ext.has_directories())
+            ids.insert({ext.directories().cwd_id(), ext.directories().root_id()});
+    return ids;
 }
 
 } // namespace plan

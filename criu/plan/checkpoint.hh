@@ -9,6 +9,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace plan {
@@ -34,6 +35,9 @@ struct TaskImage {
     bool dead() const { return core().tc().task_state() == 2; }
     bool stopped() const { return core().tc().task_state() == 3; }
 };
+
+/// Files that are directories of threads which have their own.
+std::set<uint32_t> own_directories(const TaskImage &task);
 
 /// The first task that has a file open, and under which number.
 struct Holder {

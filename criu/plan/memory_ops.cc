@@ -221,7 +221,8 @@ Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const Addr
     plan_special(plan, space, around);
     plan_keys(plan, task);
     for (const img::vma_entry &vma : task.mm.vmas()) {
-        const uint32_t not_ours = kVmaVvar | kVmaVsyscall | kVmaAioRing | (around.vdso_home ? 0 : kVmaVdso);
+        const uint32_t not_ours =
+            kVmaVvar | kVmaVsyscall | kVmaAioRing | kVmaUprobes | (around.vdso_home ? 0 : kVmaVdso);
         if (vma.status() & not_ours)
             continue;
         if (vma.status() & kVmaGuard)

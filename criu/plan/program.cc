@@ -2,6 +2,7 @@
 
 #include "criu/plan/late_files.hh"
 #include "criu/plan/thread_children.hh"
+#include "criu/plan/thread_directories.hh"
 #include "criu/resource/file/mqueue/mqueue_notify.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
@@ -114,6 +115,7 @@ public:
         TRY(plan_memory_ops(leader, task_, space_, around_));
         TRY(plan_process(leader));
         TRY(plan_late_files(leader, checkpoint_, task_, around_.proc_fd));
+        plan_closing_directories(leader, around_.directories);
         for (size_t i = 1; i < task_.threads.size(); i++)
             TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
         TRY(plan_thread(leader, checkpoint_, task_, task_.core(), around_.arena));
@@ -139,6 +141,7 @@ private:
         if (exists)
             resource::plan_inherited_attributes(thread, task_.core());
         TRY(plan_thread(thread, checkpoint_, task_, image.core, around_.arena));
+        plan_thread_directories(thread, task_, image.core, around_.directories);
         auto ops = arrange(thread.ops());
         clone_args args{};
         args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;

@@ -44,6 +44,7 @@ struct ThreadFacts {
     std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
     uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
     uint32_t cgroup_set = 1;                         ///< in cgroup.img; 1: the tool's own
+    bool own_directories = false;                    ///< it shares neither them nor the umask with its process
     std::optional<uint64_t> time_left_ns;            ///< of a call with a time limit that the stop has interrupted
 };
 

@@ -27,7 +27,7 @@ def commands():
     expect("exec is gone", criu("exec"), 255, err=r"compel")
     expect("show is gone", criu("show"), 255, err=r"crit")
     expect("half a command", criu("cpuinfo"), 1, err=r"criu cpuinfo dump -D DIR")
-    expect("a later option", criu("dump", "-t", "1", "--allow-uprobes"), 1, err=r"--allow-uprobes is not supported yet")
+    expect("a later option", criu("restore", "--lsm-profile", "apparmor:x"), 1, err=r"--lsm-profile is not supported yet")
     expect("an unknown option", criu("--nonsense"), 1, err=r"unrecognized option '--nonsense'")
 
 

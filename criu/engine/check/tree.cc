@@ -62,7 +62,7 @@ private:
 
 void Examination::examine_mappings(const TaskFacts &task) {
     for (const parse::Vma &vma : task.vmas)
-        if (auto kind = resource::classify(vma); !kind)
+        if (auto kind = resource::classify(vma); !kind && !(request_.allow_uprobes && resource::is_of_probes(vma)))
             add_error(&task, fmt::format("mapping {:x}-{:x}", vma.start, vma.end), kind.error());
 }
 

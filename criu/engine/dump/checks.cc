@@ -78,10 +78,9 @@ Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shel
 
 Result<void> check_threads(const tree::TaskFacts &task) {
     for (const tree::ThreadFacts &thread : task.threads)
-        if (thread.tid != task.voice && !shares_with_leader(task.voice, thread.tid))
+        if (thread.tid != task.voice && !shares_descriptors(task.voice, thread.tid))
             return base::unsupported(
-                fmt::format("thread {} has descriptors or a working directory of its own (it has called unshare)",
-                            thread.tid.value));
+                fmt::format("thread {} has descriptors of its own (it has called unshare)", thread.tid.value));
     return {};
 }
 

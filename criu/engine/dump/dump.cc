@@ -214,6 +214,9 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
                         Increments &increments) {
     Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}, .groups = {}};
     auto &tasks = known.tasks;
+    if (request.allow_uprobes)
+        for (tree::TaskFacts &task : tasks)
+            std::erase_if(task.vmas, resource::is_of_probes);
     increments.settle(tasks);
     known.namespaces = TRY(number_namespaces(tasks));
     set_external(known.namespaces, request.files);
@@ -350,6 +353,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                  .tcp_close = file_settings.tcp_close,
                                  .network_locked = file_settings.lock_network,
                                  .plugins = plugins.needed(),
+                                 .allow_uprobes = request.allow_uprobes,
                                  .uptime_us = request.increment.track_memory ? std::optional(uptime) : std::nullopt,
                                  .pre_dump = std::nullopt},
                                 namespaces);

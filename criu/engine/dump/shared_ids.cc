@@ -38,8 +38,8 @@ private:
 
 } // namespace
 
-bool shares_with_leader(base::Pid leader, base::Pid thread) {
-    return compare(leader, thread, KCMP_FILES) == 0 && compare(leader, thread, KCMP_FS) == 0;
+bool shares_descriptors(base::Pid leader, base::Pid thread) {
+    return compare(leader, thread, KCMP_FILES) == 0;
 }
 
 void assign_shared_ids(std::vector<tree::TaskFacts> &tasks) {
@@ -47,6 +47,8 @@ void assign_shared_ids(std::vector<tree::TaskFacts> &tasks) {
     for (tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
+        for (tree::ThreadFacts &thread : task.threads)
+            thread.own_directories = thread.tid != task.voice && compare(task.voice, thread.tid, KCMP_FS) != 0;
         task.ids = {vm.number(task.voice), files.number(task.voice), fs.number(task.voice), sighand.number(task.voice)};
     }
 }

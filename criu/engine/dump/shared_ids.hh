@@ -11,6 +11,6 @@ void assign_shared_ids(std::vector<tree::TaskFacts> &tasks);
 
 /// Whether a thread has the descriptors and the working directory of its process, as threads do unless they call
 /// unshare(2).
-bool shares_with_leader(base::Pid leader, base::Pid thread);
+bool shares_descriptors(base::Pid leader, base::Pid thread);
 
 } // namespace dump

@@ -92,9 +92,9 @@ Result<void> TaskSnapshot::read(uint64_t address, std::span<std::byte> into) con
     auto kept = std::ranges::partition_point(kept_, [&](const Kept &k) { return k.extent.end() <= address; });
     for (const uint64_t end = address + into.size(); address < end;) {
         const bool here = kept != kept_.end() && kept->extent.start <= address;
-        const uint64_t stop = here                                               ? std::min(end, kept->extent.end())
+        const uint64_t stop = here                                              ? std::min(end, kept->extent.end())
                               : kept != kept_.end() && kept->extent.start < end ? kept->extent.start
-                                                                                 : end;
+                                                                                : end;
         const auto part = into.first(stop - address);
         if (here)
             std::copy_n(bytes_.data() + kept->offset + (address - kept->extent.start), part.size(), part.begin());
@@ -156,9 +156,10 @@ Result<bool> Snapshot::take(const tree::TaskFacts &task, const std::vector<Mappi
     reaper_ |= batch.value<int32_t>(answer) != 0;
     if (reaper_ || !runs.stores_any()) {
         if (reaper_)
-            log_->warn(fmt::format("snapshot: {} or one above it would adopt a copy (PR_SET_CHILD_SUBREAPER): its memory "
-                                   "is written while it stands",
-                                   name_of(task)));
+            log_->warn(
+                fmt::format("snapshot: {} or one above it would adopt a copy (PR_SET_CHILD_SUBREAPER): its memory "
+                            "is written while it stands",
+                            name_of(task)));
         return false;
     }
     auto twin = MemoryTwin::make(agent);

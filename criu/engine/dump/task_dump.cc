@@ -164,6 +164,16 @@ Result<void> write_leader(TaskDumpContext &context, const tree::TaskFacts &task,
     return write_core(context, task.vpid, core);
 }
 
+Result<void> dump_directories(TaskDumpContext &context, const tree::TaskFacts &task, const tree::ThreadFacts &thread,
+                              img::core_entry *core) {
+    auto link = [&](const char *name) { return fmt::format("/proc/{}/{}", thread.tid.value, name); };
+    img::ext_directories *own = core->mutable_thread_core()->mutable_ext()->mutable_directories();
+    own->set_cwd_id(TRY_CTX(context.files.add_path(task, link("cwd"), O_RDONLY), "working directory").value);
+    own->set_root_id(TRY_CTX(context.files.add_path(task, link("root"), O_RDONLY), "root directory").value);
+    own->set_umask(thread.status.umask.value_or(0));
+    return {};
+}
+
 Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task, compel::Injection &agent) {
     std::vector<compel::Injection::ThreadRun> runs;
     std::vector<ThreadQuestions> questions;
@@ -179,6 +189,8 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
         auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
         TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
         TRY_CTX(complete(questions[i], runs[i].batch, thread), context_text());
+        if (thread.own_directories)
+            TRY_CTX(dump_directories(context, task, thread, &questions[i].core), context_text());
         TRY(write_core(context, thread.vtid, questions[i].core));
     }
     return {};

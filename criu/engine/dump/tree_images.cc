@@ -75,6 +75,8 @@ Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &
     inventory.set_dump_criu_run_id(facts.run_id);
     if (facts.uptime_us)
         inventory.set_dump_uptime(*facts.uptime_us);
+    if (facts.allow_uprobes)
+        inventory.set_allow_uprobes(true);
     if (facts.pre_dump)
         inventory.set_pre_dump_mode(*facts.pre_dump);
     TRY(images.add(image::ImageKind::Inventory, 0, inventory));

@@ -23,6 +23,7 @@ struct InventoryFacts {
     bool tcp_close = false;
     bool network_locked = true;        ///< as opposed to --network-lock skip
     std::vector<std::string> plugins;  ///< that a restore needs
+    bool allow_uprobes = false;        ///< there were probes in the tasks, or might have been
     std::optional<uint64_t> uptime_us; ///< of a dump that others may build on: when the tree stood still,
                                        ///< as /proc/uptime counts (CLOCK_BOOTTIME)
     std::optional<uint32_t> pre_dump;  ///< the mode of a pre-dump

@@ -75,6 +75,8 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
             if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
                 ids.insert(static_cast<uint32_t>(vma.shmid()));
         ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
+        for (const uint32_t id : plan::own_directories(task))
+            ids.insert(id);
     }
     // Message queues live on without anybody who has them open.
     for (const auto &[id, file] : checkpoint.files)

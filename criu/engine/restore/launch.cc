@@ -101,6 +101,12 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         around.null_fd = TRY(keep_open(context, "/dev/null"));
     if (context.checkpoint.has_late_files && !borrows_table(context, node))
         around.proc_fd = TRY(keep_open(context, "/proc"));
+    for (const uint32_t id : plan::own_directories(task)) {
+        const int kept = fcntl(context.stash.at(id), F_DUPFD_CLOEXEC, context.keep_base());
+        if (kept < 0)
+            return base::fail_sys("keep the directory of a thread");
+        around.directories.emplace(id, kept);
+    }
     if (context.lazy)
         around.lazy_fd = TRY(context.lazy->hand_over(task.pid, context.keep_base(), context.rendezvous));
     TRY(restore_directories(context, task)); // a chroot may have no /proc

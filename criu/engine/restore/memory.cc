@@ -62,6 +62,14 @@ Result<void> map_unshared(const RestoreContext &context, const Region &region) {
     return {};
 }
 
+/// Breakpoints of probes come in with saved pages, and the kernel asks whose they are only in address spaces where it
+/// has met a probe: when a file is mapped that cannot be written. Ours are writable while they are filled.
+void meet_probes(int fd, const Region &region) {
+    void *met = mmap(nullptr, region.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, static_cast<off_t>(region.pgoff));
+    if (met != MAP_FAILED)
+        munmap(met, region.size());
+}
+
 Result<void> map_region(const RestoreContext &context, const Region &region) {
     int fd = -1;
     base::UniqueFd reopened;
@@ -74,6 +82,8 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     case Region::Kind::PrivateFile:
         flags |= MAP_PRIVATE;
         fd = TRY(file_to_map(context, region, reopened));
+        if (context.checkpoint.inventory.allow_uprobes())
+            meet_probes(fd, region);
         break;
     case Region::Kind::SharedFile:
     case Region::Kind::Memfd:

@@ -107,6 +107,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     Draft draft = TRY_CTX(make_draft(request.images_dir_fd, request.files.shell_job), "restore");
     const plan::Checkpoint &checkpoint = *draft.checkpoint;
     TRY_CTX(check_cpu(checkpoint), "restore");
+    TRY_CTX(check_probes(checkpoint, request.allow_uprobes), "restore");
     TRY_CTX(check_processor(checkpoint, request.processor, log), "restore");
     TRY_CTX(check_namespaces(checkpoint, request.namespaces), "restore");
     if (request.print_plan)

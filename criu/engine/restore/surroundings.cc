@@ -8,6 +8,7 @@
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
 #include "criu/plan/program.hh"
+#include "criu/resource/mm/vma_status.hh"
 #include "criu/resource/task/processor.hh"
 
 #include <algorithm>
@@ -202,6 +203,19 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
         if (!task.dead())
             TRY_CTX(plan::finishes(task), fmt::format("task {}", task.pid));
     return {};
+}
+
+Result<void> check_probes(const plan::Checkpoint &checkpoint, bool allowed) {
+    const bool probed = std::ranges::any_of(checkpoint.tasks, [](const plan::TaskImage &task) {
+        return std::ranges::any_of(task.mm.vmas(),
+                                   [](const auto &vma) { return vma.status() & resource::kVmaUprobes; });
+    });
+    if (allowed || !(probed || checkpoint.inventory.allow_uprobes()))
+        return {};
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported, "the tasks may have been probed (uprobes) at the dump")
+            .hint("set the same probes again and restore with --allow-uprobes: without them the tasks end by "
+                  "SIGTRAP where a probe was"));
 }
 
 Result<void> check_processor(const plan::Checkpoint &checkpoint, const resource::ProcessorCare &care, base::Log &log) {

@@ -36,6 +36,8 @@ Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology
 
 /// Errors: Unsupported where this CPU lacks what a thread uses.
 Result<void> check_cpu(const plan::Checkpoint &checkpoint);
+/// A program with probes in its code does not run without those who have set them.
+Result<void> check_probes(const plan::Checkpoint &checkpoint, bool allowed);
 /// Compares cpuinfo.img, where a dump has written one, with the processor here.
 Result<void> check_processor(const plan::Checkpoint &checkpoint, const resource::ProcessorCare &care, base::Log &log);
 

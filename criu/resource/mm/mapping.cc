@@ -33,8 +33,12 @@ Result<MappingClass> classify_special(const Vma &vma) {
         return MappingClass::Vvar;
     if (vma.name == "[vsyscall]")
         return MappingClass::Vsyscall;
-    if (vma.name == "[uprobes]")
-        return refuse(vma, "a probe is set in this task: remove it first");
+    if (is_of_probes(vma))
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("mapping {:#x}-{:#x} [uprobes]: somebody probes this task", vma.start, vma.end))
+                .hint("remove the probe first, or dump and restore with --allow-uprobes: where the probe is "
+                      "not set any more, the task ends by SIGTRAP"));
     if (vma.flags.has(VmFlag::Ss))
         return refuse(vma, "a shadow stack");
     return MappingClass::PrivateAnonymous; // [heap], [stack], [anon:...]
@@ -148,6 +152,10 @@ void describe_extension(const Vma &vma, img::vma_entry &entry) {
 }
 
 } // namespace
+
+bool is_of_probes(const Vma &vma) {
+    return vma.name == "[uprobes]";
+}
 
 Result<MappingClass> classify(const Vma &vma) {
     if (vma.flags.has(VmFlag::Um) || vma.flags.has(VmFlag::Uw) || vma.flags.has(VmFlag::Ui))

@@ -24,6 +24,9 @@ enum class MappingClass {
     IoUringTwice, ///< its queues, where submissions and completions are mapped apart: the same memory at two places
 };
 
+/// Whether the kernel has made it for probes (uprobes) in the program: it does so anew when one is hit.
+bool is_of_probes(const parse::Vma &vma);
+
 /// Errors: Unsupported, naming the mapping and why it cannot be saved.
 Result<MappingClass> classify(const parse::Vma &vma);
 

@@ -116,9 +116,9 @@ TEST_CASE("options: lists, brackets, words of options whose engines come later",
     CHECK(words.cpu_cap == (kCpuCapCpu | kCpuCapIns));
     CHECK(set({"--external", "mnt[]:ms"})->external.empty());
     CHECK(set({"-x"})->ext_unix_inodes.empty());
-    for (const char *bad : {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file",
-                            "--external=file[]", "--external=]x[", "--external=thing[1]", "--external=mnt[/x]",
-                            "--network-lock=maybe"})
+    for (const char *bad :
+         {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file", "--external=file[]",
+          "--external=]x[", "--external=thing[1]", "--external=mnt[/x]", "--network-lock=maybe"})
         CHECK_FALSE(set({bad}));
     CHECK(set({"--network-lock", "maybe"}).error().hint() == "accepted: nftables, iptables, skip, none");
 }
@@ -212,15 +212,15 @@ TEST_CASE("commands: required, unknown, excessive, removed, later", "[cli]") {
 }
 
 TEST_CASE("options of later parts are refused by name, wherever they stand", "[cli]") {
-    CHECK(error_of({"dump", "-t", "1", "--allow-uprobes"}) ==
-          "--allow-uprobes is not supported yet: tasks under uprobes");
-    CHECK(load({"dump", "-t", "1", "--allow-uprobes"}).error().kind() == base::ErrorKind::Unsupported);
+    CHECK(error_of({"restore", "--lsm-profile", "apparmor:x"}) ==
+          "--lsm-profile is not supported yet: security modules");
+    CHECK(load({"restore", "--lsm-profile", "apparmor:x"}).error().kind() == base::ErrorKind::Unsupported);
     CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;
-    std::string file = dir.write("c", "shell-job\nallow-uprobes\n");
+    std::string file = dir.write("c", "shell-job\nlsm-profile apparmor:x\n");
     CHECK(error_of({"dump", "-t", "1", "--config", file}) ==
-          file + ":2: allow-uprobes is not supported yet: tasks under uprobes");
+          file + ":2: lsm-profile is not supported yet: security modules");
     // Every row that is not supported is refused, whatever it is called.
     for (const OptionRow &row : option_table()) {
         if (row.support == Support::Now)

@@ -33,6 +33,7 @@ class Description:
     needs: list = dataclasses.field(default_factory=list)  # names of probes
     flags: list = dataclasses.field(default_factory=list)
     skip_observe: list = dataclasses.field(default_factory=list)  # facts that may differ after restore
+    check_refuses: bool = True  # check --tree knows of a refusal beforehand, too
     expect_dump_fail: str = ""  # regular expression that the log of the refused dump contains
     while_dead: list = dataclasses.field(default_factory=list)  # what changes before a restore that has to refuse
     expect_restore_fail: str = ""

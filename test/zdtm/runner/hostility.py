@@ -53,6 +53,8 @@ class Hostility:
         text = self._log_tail(images, "dump.log")
         if status < 0 or not re.search(self.test.expect_dump_fail, text):
             raise Failure(f"dump exited with {status} and does not say '{self.test.expect_dump_fail}':\n  {text}")
+        if self.test.check_refuses and self._criu("check", images, "check.log", ["-t", str(self.root)] + self.test.dopts) == 0:
+            raise Failure("check --tree sees nothing that would prevent a dump")
         self._compare(before, self._observe(), "after the refused dump")
 
     def _gone_soon(self, before):
