@@ -65,23 +65,23 @@ Result<void> set_options(int context, std::string_view options) {
 }
 
 /// A mounted file system of its own, attached nowhere. `flags`: what it is born with of those of a super block.
-Result<UniqueFd> make_file_system(const Entry &entry, uint32_t flags) {
-    const FileSystem *kind = find_file_system(entry.fstype());
-    if (!kind)
+/// `device`: what it is on; empty: the image's source, which is a name only.
+Result<UniqueFd> make_file_system(const Entry &entry, uint32_t flags, const std::string &device = {}) {
+    const std::string type = type_of(entry), source = device.empty() ? entry.source() : device;
+    if (type.empty())
         return base::unsupported(
             fmt::format("file systems of the type {}", img::fstype_Name(static_cast<img::fstype>(entry.fstype()))));
-    UniqueFd context(fsopen(kind->name, FSOPEN_CLOEXEC));
+    UniqueFd context(fsopen(type.c_str(), FSOPEN_CLOEXEC));
     if (!context)
-        return base::fail_sys(fmt::format("open a file system of the type {}", kind->name));
-    if (!entry.source().empty() &&
-        fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
+        return base::fail_sys(fmt::format("open a file system of the type {}", type));
+    if (!source.empty() && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", source.c_str(), 0) < 0)
         return fail_with_log(context.get(), "set its source");
     TRY(set_options(context.get(), entry.options()));
     for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}, {kReadOnly, "ro"}})
         if (flags & flag)
             TRY(set_option(context.get(), name));
     if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
-        return fail_with_log(context.get(), fmt::format("make a file system of the type {}", kind->name));
+        return fail_with_log(context.get(), fmt::format("make a file system of the type {}", type));
     UniqueFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
     if (!mounted)
         return fail_with_log(context.get(), "mount it");
@@ -171,7 +171,7 @@ std::optional<uint32_t> terminal_number(const Entry &entry, std::string_view pat
 class Builder {
 public:
     Builder(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
-            const FillFileSystem &fill, Masters &masters)
+            const Fillers &fill, Masters &masters)
         : outside_(outside), plan_(plan), entries_(entries), fill_(fill), masters_(masters),
           mounts_(plan.steps.size()) {}
 
@@ -184,8 +184,7 @@ public:
         if (mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
             return base::fail_sys("separate the mounts of the tree from ours");
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            if (plan_.steps[i].origin == Origin::External || plan_.steps[i].origin == Origin::Root)
-                TRY_CTX(take_given(i), name(i));
+            TRY_CTX(take_given(i), name(i));
         TRY(make_yard());
         for (size_t i = 0; i < plan_.steps.size(); i++)
             TRY_CTX(make(i), name(i));
@@ -209,8 +208,14 @@ private:
     std::string name(size_t step) const { return fmt::format("mount {}", entry(step).mountpoint()); }
 
     Result<void> take_given(size_t i) {
-        const std::string &path = plan_.steps[i].path;
-        mounts_[i] = outside_.copy_mount(path);
+        const MountStep &step = plan_.steps[i];
+        if (step.origin == Origin::New || step.origin == Origin::Part)
+            return {};
+        const std::string path = step.origin == Origin::Namespace ? "/proc/" + step.path : step.path;
+        if (step.origin == Origin::Namespace) // ours are the tree's
+            mounts_[i] = TRY(clone(AT_FDCWD, path));
+        else
+            mounts_[i] = outside_.copy_mount(path);
         return mounts_[i] ? Result<void>() : base::fail_sys(fmt::format("open_tree({})", path));
     }
 
@@ -250,23 +255,81 @@ private:
         return entry(i).sb_flags() & (plan_.steps[i].archived ? ~static_cast<uint32_t>(kReadOnly) : ~0u);
     }
 
+    Result<UniqueFd> make_part(size_t i) {
+        const MountStep &step = plan_.steps[i];
+        const int whole = mounts_[step.whole].get();
+        if (entry(i).deleted())
+            return make_deleted(i);
+        if (auto number = terminal_number(entry(i), step.path); number && !masters_.contains(*number))
+            masters_[*number] = TRY(open_terminal(whole, *number));
+        return clone(whole, step.path);
+    }
+
+    /// Whether the place of a mount is a directory, where it is there already.
+    bool belongs_on_directory(size_t i) const {
+        struct stat st {};
+        const MountStep &step = plan_.steps[i];
+        return mounts_[step.parent] && fstatat(mounts_[step.parent].get(), step.place.c_str(), &st, 0) == 0 &&
+               S_ISDIR(st.st_mode);
+    }
+
+    /// What was deleted while it was mounted is made again, mounted, and deleted. The file system may be one that is to
+    /// be read-only.
+    Result<UniqueFd> make_deleted(size_t i) {
+        const MountStep &step = plan_.steps[i];
+        const int whole = mounts_[step.whole].get();
+        mount_attr writable{};
+        writable.attr_clr = MOUNT_ATTR_RDONLY;
+        TRY(change(whole, writable));
+        auto made = deleted_at(i, whole, step.path);
+        TRY(change(whole, attributes_of(entry(step.whole))));
+        return made;
+    }
+
+    Result<UniqueFd> deleted_at(size_t i, int whole, const std::string &path) {
+        std::vector<std::string> directories;
+        for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
+            if (mkdirat(whole, path.substr(0, slash).c_str(), 0700) == 0)
+                directories.push_back(path.substr(0, slash));
+        const size_t slash = path.rfind('/');
+        std::string name = slash == path.npos ? path : path.substr(slash + 1);
+        const std::string above = slash == path.npos ? "." : path.substr(0, slash);
+        UniqueFd directory(openat(whole, above.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!directory)
+            return base::fail_sys("open the directory that it was in");
+        auto copy = deleted_in(i, directory.get(), name);
+        for (auto made = directories.rbegin(); made != directories.rend(); ++made)
+            unlinkat(whole, made->c_str(), AT_REMOVEDIR);
+        return copy;
+    }
+
+    Result<UniqueFd> deleted_in(size_t i, int directory, const std::string &name) {
+        struct stat st {};
+        if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+            return base::fail(base::ErrorKind::Busy,
+                              fmt::format("what it shows was deleted, and there is another {} now", name));
+        TRY(fill_.deleted(entry(i), directory, name, belongs_on_directory(i)));
+        auto copy = clone(directory, name);
+        const bool is_directory = fstatat(directory, name.c_str(), &st, 0) == 0 && S_ISDIR(st.st_mode);
+        if (unlinkat(directory, name.c_str(), is_directory ? AT_REMOVEDIR : 0) < 0)
+            return base::fail_sys(fmt::format("delete {} again", name));
+        return copy;
+    }
+
     Result<void> make(size_t i) {
         const MountStep &step = plan_.steps[i];
         if (step.origin == Origin::New)
-            mounts_[i] = TRY(make_file_system(entry(i), born_with(i)));
-        if (step.origin == Origin::Part) {
-            const int whole = mounts_[step.whole].get();
-            if (auto number = terminal_number(entry(i), step.path); number && !masters_.contains(*number))
-                masters_[*number] = TRY(open_terminal(whole, *number));
-            mounts_[i] = TRY(clone(whole, step.path));
-        }
+            mounts_[i] = TRY(make_file_system(entry(i), born_with(i), step.path));
+        if (step.origin == Origin::Part)
+            mounts_[i] = TRY(make_part(i));
         TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));
         if (step.archived)
-            TRY(fill_(entry(i), mounts_[i].get()));
+            TRY(fill_.file_system(entry(i), mounts_[i].get()));
         if (step.archived && step.origin == Origin::New && entry(i).sb_flags() & kReadOnly)
             TRY(make_read_only(mounts_[i].get()));
         // A mount that was the caller's goes on receiving from where it did, if it received before.
-        if (step.origin == Origin::New || step.origin == Origin::Part || !(entry(i).flags() & kSlave))
+        const bool is_given = step.origin == Origin::External || step.origin == Origin::Root;
+        if (!is_given || !(entry(i).flags() & kSlave))
             TRY(set_propagation(mounts_[i].get(), MS_PRIVATE));
         return change(mounts_[i].get(), attributes_of(entry(i)));
     }
@@ -368,7 +431,7 @@ private:
     UniqueFd self_; ///< /proc
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
-    const FillFileSystem &fill_;
+    const Fillers &fill_;
     Masters &masters_;
     UniqueFd yard_;
     std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
@@ -377,8 +440,7 @@ private:
 } // namespace
 
 Result<std::vector<UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                           const std::vector<Entry> &entries, const FillFileSystem &fill,
-                                           Masters &masters) {
+                                           const std::vector<Entry> &entries, const Fillers &fill, Masters &masters) {
     return Builder(outside, plan, entries, fill, masters).build();
 }
 
