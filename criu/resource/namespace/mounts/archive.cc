@@ -149,11 +149,9 @@ Result<void> write_one(int shown, const std::string &name, int file, const base:
     if (archive_write_header(to.get(), entry.get()) < ARCHIVE_WARN)
         return failed(to.get(), name);
     if (S_ISREG(st.st_mode)) {
-        const base::UniqueFd from(
-            ::open(fmt::format("/proc/self/fd/{}", shown).c_str(), O_RDONLY | O_NOATIME | O_CLOEXEC));
         std::vector<char> block(128 << 10);
         for (ssize_t n = 1; n > 0;) {
-            n = from ? read(from.get(), block.data(), block.size()) : -1;
+            n = read(shown, block.data(), block.size());
             if (n < 0)
                 return base::fail_sys("read it");
             if (n > 0 && archive_write_data(to.get(), block.data(), static_cast<size_t>(n)) < 0)

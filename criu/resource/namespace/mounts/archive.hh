@@ -13,7 +13,7 @@ using base::Result;
 /// them makes them anew. Errors: System; Unsupported for names that no archive can hold.
 Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners);
 
-/// Writes the one object behind `shown` (O_PATH), a file or an empty directory, under this name.
+/// Writes the one object behind `shown`, a file or an empty directory, under this name.
 Result<void> write_one(int shown, const std::string &name, int file, const base::OwnerMaps &owners);
 
 /// Fills `directory` from `file`. Nothing outside of it is touched, whatever the archive says.

@@ -176,6 +176,14 @@ public:
           mounts_(plan.steps.size()) {}
 
     Result<std::vector<UniqueFd>> build() {
+        auto built = assemble();
+        if (!built)
+            (void)delete_again(); // nothing of a failed restore stays in the caller's directories
+        return built;
+    }
+
+private:
+    Result<std::vector<UniqueFd>> assemble() {
         // The way to our own namespaces: the tree may have no /proc.
         self_.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!self_)
@@ -191,6 +199,7 @@ public:
         TRY(enter_root());
         for (size_t i : plan_.attaching)
             TRY_CTX(put_in_place(i), name(i));
+        TRY(delete_again());
         for (const Propagation &each : plan_.sharing)
             TRY_CTX(share(each), name(each.step) + ": propagation");
         for (size_t i = 0; i < plan_.steps.size(); i++)
@@ -203,7 +212,14 @@ public:
         return below;
     }
 
-private:
+    /// What has a name for a while only.
+    struct ToDelete {
+        size_t whole; ///< step of the mount that it is on
+        std::string path;
+        bool is_directory;
+        std::vector<std::string> directories; ///< that were made for it
+    };
+
     const Entry &entry(size_t step) const { return entries_[plan_.steps[step].entry]; }
     std::string name(size_t step) const { return fmt::format("mount {}", entry(step).mountpoint()); }
 
@@ -273,47 +289,55 @@ private:
                S_ISDIR(st.st_mode);
     }
 
-    /// What was deleted while it was mounted is made again, mounted, and deleted. The file system may be one that is to
-    /// be read-only.
+    /// What was deleted while it was mounted is made again, and deleted when it is in its place: the kernel moves no
+    /// mount of what has no name. The file system may be one that is to be read-only.
     Result<UniqueFd> make_deleted(size_t i) {
         const MountStep &step = plan_.steps[i];
-        const int whole = mounts_[step.whole].get();
-        mount_attr writable{};
-        writable.attr_clr = MOUNT_ATTR_RDONLY;
-        TRY(change(whole, writable));
-        auto made = deleted_at(i, whole, step.path);
-        TRY(change(whole, attributes_of(entry(step.whole))));
-        return made;
+        return writable(step.whole, [&](int whole) { return deleted_at(i, whole, step.path); });
+    }
+
+    template <class Body> auto writable(size_t step, Body &&body) -> decltype(body(0)) {
+        const int mounted = mounts_[step].get();
+        mount_attr attributes{};
+        attributes.attr_clr = MOUNT_ATTR_RDONLY;
+        TRY(change(mounted, attributes));
+        auto outcome = body(mounted);
+        TRY(change(mounted, attributes_of(entry(step))));
+        return outcome;
     }
 
     Result<UniqueFd> deleted_at(size_t i, int whole, const std::string &path) {
-        std::vector<std::string> directories;
+        ToDelete made{.whole = plan_.steps[i].whole, .path = path, .is_directory = false, .directories = {}};
         for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
             if (mkdirat(whole, path.substr(0, slash).c_str(), 0700) == 0)
-                directories.push_back(path.substr(0, slash));
+                made.directories.push_back(path.substr(0, slash));
         const size_t slash = path.rfind('/');
-        std::string name = slash == path.npos ? path : path.substr(slash + 1);
+        const std::string name = slash == path.npos ? path : path.substr(slash + 1);
         const std::string above = slash == path.npos ? "." : path.substr(0, slash);
         UniqueFd directory(openat(whole, above.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        struct stat st {};
         if (!directory)
             return base::fail_sys("open the directory that it was in");
-        auto copy = deleted_in(i, directory.get(), name);
-        for (auto made = directories.rbegin(); made != directories.rend(); ++made)
-            unlinkat(whole, made->c_str(), AT_REMOVEDIR);
-        return copy;
-    }
-
-    Result<UniqueFd> deleted_in(size_t i, int directory, const std::string &name) {
-        struct stat st {};
-        if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+        if (fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
             return base::fail(base::ErrorKind::Busy,
                               fmt::format("what it shows was deleted, and there is another {} now", name));
-        TRY(fill_.deleted(entry(i), directory, name, belongs_on_directory(i)));
-        auto copy = clone(directory, name);
-        const bool is_directory = fstatat(directory, name.c_str(), &st, 0) == 0 && S_ISDIR(st.st_mode);
-        if (unlinkat(directory, name.c_str(), is_directory ? AT_REMOVEDIR : 0) < 0)
-            return base::fail_sys(fmt::format("delete {} again", name));
-        return copy;
+        TRY(fill_.deleted(entry(i), directory.get(), name, belongs_on_directory(i)));
+        made.is_directory = fstatat(directory.get(), name.c_str(), &st, 0) == 0 && S_ISDIR(st.st_mode);
+        to_delete_.push_back(std::move(made));
+        return clone(directory.get(), name);
+    }
+
+    Result<void> delete_again() {
+        for (const ToDelete &each : to_delete_)
+            TRY(writable(each.whole, [&](int whole) -> Result<void> {
+                if (unlinkat(whole, each.path.c_str(), each.is_directory ? AT_REMOVEDIR : 0) < 0)
+                    return base::fail_sys(fmt::format("delete {} again", each.path));
+                for (auto made = each.directories.rbegin(); made != each.directories.rend(); ++made)
+                    unlinkat(whole, made->c_str(), AT_REMOVEDIR);
+                return {};
+            }));
+        to_delete_.clear();
+        return {};
     }
 
     Result<void> make(size_t i) {
@@ -433,6 +457,7 @@ private:
     const std::vector<Entry> &entries_;
     const Fillers &fill_;
     Masters &masters_;
+    std::vector<ToDelete> to_delete_;
     UniqueFd yard_;
     std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
 };

@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/mounts/archive.hh"
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
 #include <dirent.h>
@@ -40,13 +41,16 @@ public:
     }
 
     Result<void> dump() {
-        if (std::ranges::none_of(entries_, [&](const Entry &entry) { return has_contents(entry) && is_covered(entry); })) {
+        if (std::ranges::none_of(entries_, [&](const Entry &entry) {
+                return has_contents(entry) && (is_covered(entry) || entry.flags() & kUnbindable);
+            })) {
             for (const Entry &entry : entries_)
                 TRY(dump_one(entry));
             return {};
         }
         if (unshare(CLONE_NEWNS) < 0 || mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
             return base::fail_sys("copy the mounts of the tree");
+        alone_ = true;
         for (const Entry *root : roots_)
             TRY(take_away(*root));
         return {};
@@ -67,13 +71,15 @@ private:
     /// By a mount on its own root, or by one beside it, or beside what it lies on.
     bool is_covered(const Entry &entry) const {
         for (const Entry &other : entries_) {
-            const bool on_its_root = other.parent_mnt_id() == entry.mnt_id() && other.mountpoint() == entry.mountpoint();
+            const bool on_its_root =
+                other.parent_mnt_id() == entry.mnt_id() && other.mountpoint() == entry.mountpoint();
             const bool beside = other.parent_mnt_id() == entry.parent_mnt_id() && covers(other, entry);
             if (other.mnt_id() != entry.mnt_id() && (on_its_root || beside))
                 return true;
         }
         for (const Entry &other : entries_)
-            if (other.mnt_id() == entry.parent_mnt_id() && other.mnt_id() != entry.mnt_id() && other.mountpoint() != "/")
+            if (other.mnt_id() == entry.parent_mnt_id() && other.mnt_id() != entry.mnt_id() &&
+                other.mountpoint() != "/")
                 return is_covered(other);
         return false;
     }
@@ -97,12 +103,14 @@ private:
     }
 
     Result<void> save(const Entry &entry) {
+        if (entry.deleted())
+            return save_deleted(entry);
+        // Alone, nothing lies on it any more; and what is unbindable has no other copies.
+        const unsigned copies = alone_ ? 0 : OPEN_TREE_CLONE;
         const base::UniqueFd copy(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, entry.mountpoint().c_str(),
-                                                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT)));
+                                                           copies | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT)));
         if (!copy)
             return base::fail_sys("open_tree");
-        if (entry.deleted())
-            return save_deleted(entry, copy.get());
         if (!done_.insert(entry.root_dev()).second)
             return {};
         if (find_file_system(entry)->contents == Contents::Empty)
@@ -112,9 +120,12 @@ private:
         return context_.images.close_file(image::ImageKind::TmpfsDev, entry.root_dev());
     }
 
-    Result<void> save_deleted(const Entry &entry, int shown) {
+    Result<void> save_deleted(const Entry &entry) {
+        const base::UniqueFd shown(open(entry.mountpoint().c_str(), O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC));
+        if (!shown)
+            return base::fail_sys("open it");
         const int file = TRY(context_.images.raw(image::ImageKind::TmpfsImg, entry.mnt_id()));
-        TRY(write_one(shown, std::string(file_name(entry.root())), file, context_.images.owners()));
+        TRY(write_one(shown.get(), std::string(file_name(entry.root())), file, context_.images.owners()));
         return context_.images.close_file(image::ImageKind::TmpfsImg, entry.mnt_id());
     }
 
@@ -125,10 +136,12 @@ private:
             return base::fail_sys("list it");
         (void)fd.release();
         while (const dirent *entry = readdir(listing.get()))
-            if (const std::string_view name = entry->d_name; name != "." && name != "..")
-                return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                              fmt::format("it isn't empty ({}), and its contents cannot be saved", name))
-                                      .hint("--external 'mnt[MOUNTPOINT]:KEY' leaves it to the caller"));
+            // The kernel's own files in a file system of BPF objects end so.
+            if (const std::string_view name = entry->d_name; name != "." && name != ".." && !name.ends_with(".debug"))
+                return base::fail(
+                    base::Error(base::ErrorKind::Unsupported,
+                                fmt::format("it isn't empty ({}), and its contents cannot be saved", name))
+                        .hint("--external 'mnt[MOUNTPOINT]:KEY' leaves it to the caller"));
         return {};
     }
 
@@ -137,6 +150,7 @@ private:
     std::map<uint32_t, std::vector<const Entry *>> children_;
     std::vector<const Entry *> roots_;
     std::set<uint32_t> done_; ///< devices
+    bool alone_ = false;      ///< in a copy of the namespace
 };
 
 } // namespace

@@ -8,9 +8,9 @@
 
 namespace resource::mounts {
 
-/// Writes an archive of each file system whose contents are ours to save, and of each file that was deleted while it was
-/// mounted; makes sure that others are empty. On a thread that is inside of the mount namespace and does nothing else.
-/// Errors: name the mount.
+/// Writes an archive of each file system whose contents are ours to save, and of each file that was deleted while it
+/// was mounted; makes sure that others are empty. On a thread that is inside of the mount namespace and does nothing
+/// else. Errors: name the mount.
 Result<void> dump_contents(NamespaceDumpContext &context, const std::vector<img::mnt_entry> &entries);
 
 } // namespace resource::mounts

@@ -16,7 +16,7 @@ std::optional<std::string> below(std::string_view base, std::string_view path);
 const parse::Mount *mount_at(std::span<const parse::Mount> all, std::string_view path);
 
 struct HostSource {
-    std::string path;       ///< of the caller's mounts
+    std::string path;        ///< of the caller's mounts
     bool same_group = false; ///< both send mounts to each other
 };
 /// A path of the caller's that shows what the mount does. Nothing where there is none, or where it has to do with the
