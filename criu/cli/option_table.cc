@@ -16,7 +16,6 @@ constexpr auto kMay = Arg::Optional;
 constexpr auto kLater = Support::Later;
 
 constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
-constexpr std::string_view kCgroupsLater = "saving and restoring control groups";
 constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
 constexpr std::string_view kSocketsLater = "sockets";
 
@@ -109,9 +108,11 @@ constexpr std::array kOptions{
     // Objects of the tasks
     OptionRow{.name = "external", .arg = kNeeds, .metavar = "OBJECT", .group = Group::Objects,
               .where = kDump | kRestore, .set = external,
-              .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], "
-                      "unix[INODE], net[INODE]:KEY and pid[INODE]:KEY (namespaces that --inherit-fd gives back); mnt[], which finds nothing as long as trees with mounts of their own are refused. "
-                      "Repeatable."},
+              .help = "An object outside of the tree that is not saved: file[MNT:INODE], tty[RDEV:DEV], unix[INODE], "
+                      "net[INODE]:KEY and pid[INODE]:KEY (namespaces that --inherit-fd gives back), "
+                      "mnt[MOUNTPOINT]:KEY (restore: mnt[KEY]:PATH), dev[MAJOR/MINOR]:NAME (restore: dev[NAME]:PATH); "
+                      "mnt[] finds mounts that show the caller's, with :m also those that follow them, with :s shared "
+                      "ones. Repeatable."},
     OptionRow{.name = "inherit-fd", .arg = kNeeds, .metavar = "fd[N]:KEY", .group = Group::Objects, .where = kRestore,
               .set = inherit_fd,
               .help = "Use the caller's descriptor N where the tree had the object KEY. Repeatable."},
@@ -155,23 +156,25 @@ constexpr std::array kOptions{
     OptionRow{.name = "empty-ns", .arg = kNeeds, .metavar = "NS", .group = Group::Objects, .where = kDump | kRestore,
               .set = empty_ns,
               .help = "net: save and restore nothing of the network namespace; the hook setup-namespaces makes it."},
-    OptionRow{.name = "skip-mnt", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects, .where = kRestore,
-              .support = kLater, .reason = kNamespacesLater,
-              .help = "Leave out a mount."},
+    OptionRow{.name = "skip-mnt", .arg = kNeeds, .metavar = "PATH", .group = Group::Objects, .where = kDump | kRestore,
+              .set = texts<&Options::skip_mounts>,
+              .help = "Leave out the mount at this mount point, and those on it. Repeatable."},
     OptionRow{.name = "enable-fs", .arg = kNeeds, .metavar = "LIST", .group = Group::Objects,
-              .where = kDump | kRestore, .set = nothing,
-              .help = "File system types that mount by source and options alone. Only matters for trees with a mount "
-                      "namespace of their own, which are refused."},
-    OptionRow{.name = "enable-external-sharing", .group = Group::Objects, .where = kDump, .set = nothing,
-              .help = "Accept mounts shared with the outside. As --enable-fs."},
-    OptionRow{.name = "enable-external-masters", .group = Group::Objects, .where = kDump, .set = nothing,
-              .help = "Accept mounts that follow the outside. As --enable-fs."},
+              .where = kDump | kRestore, .set = enable_fs,
+              .help = "File system types, separated by commas, that are mounted anew by source and options alone, "
+                      "without their contents; all: any. Repeatable."},
+    OptionRow{.name = "enable-external-sharing", .group = Group::Objects, .where = kDump | kRestore,
+              .set = flag<&Options::external_sharing>,
+              .help = "With --external mnt[], also mounts that share with others: mnt[]:s."},
+    OptionRow{.name = "enable-external-masters", .group = Group::Objects, .where = kDump | kRestore,
+              .set = flag<&Options::external_masters>,
+              .help = "With --external mnt[], also mounts that follow the caller's: mnt[]:m."},
     OptionRow{.name = "ext-mount-map", .letter = 'M', .arg = kNeeds, .metavar = "KEY:VALUE", .group = Group::Objects,
               .where = kDump | kRestore, .set = ext_mount_map,
-              .help = "Old form of --external mnt[]."},
+              .help = "Old form of --external mnt[KEY]:VALUE; auto: of --external mnt[]."},
     OptionRow{.name = "mntns-compat-mode", .negatable = true, .group = Group::Objects, .where = kRestore,
               .set = nothing,
-              .help = "Use the old way of restoring mounts. As --enable-fs."},
+              .help = "CRIU has two ways of restoring mounts; here is one, which needs nothing that this would avoid."},
     OptionRow{.name = "libdir", .letter = 'L', .arg = kNeeds, .metavar = "DIR", .group = Group::Objects,
               .where = kDump | kRestore, .set = text<&Options::plugin_dir>,
               .help = "Folder of plugins. Default: $CRIU_LIBS_DIR, or /usr/lib/criu, where what cannot be loaded is "
@@ -206,17 +209,21 @@ constexpr std::array kOptions{
               .where = kDump | kRestore, .set = cgroup_root,
               .help = "Move the cgroups of the tree below this one."},
     OptionRow{.name = "cgroup-props", .arg = kNeeds, .metavar = "TEXT", .group = Group::Cgroups, .where = kDump,
-              .support = kLater, .reason = kCgroupsLater,
-              .help = "Properties to save."},
+              .set = cgroup_props,
+              .help = "Properties to save besides (merge) or instead of (replace) those that are by default: "
+                      "'\"cpu\":' and, each on a line, ' - \"strategy\": \"replace\"', ' - \"properties\": [\"cpu.shares\"]'. "
+                      "\"\" is version 2."},
     OptionRow{.name = "cgroup-props-file", .arg = kNeeds, .metavar = "FILE", .group = Group::Cgroups, .where = kDump,
-              .support = kLater, .reason = kCgroupsLater,
+              .set = cgroup_props_file,
               .help = "As above, from a file."},
     OptionRow{.name = "cgroup-dump-controller", .arg = kNeeds, .metavar = "NAME", .group = Group::Cgroups,
-              .where = kDump, .support = kLater, .reason = kCgroupsLater,
-              .help = "Controllers to save."},
+              .where = kDump, .set = cgroup_controller,
+              .help = "Save the groups of this controller only, as /proc/self/cgroup spells it; empty: of version 2. "
+                      "Repeatable."},
     OptionRow{.name = "cgroup-yard", .arg = kNeeds, .metavar = "DIR", .group = Group::Cgroups,
-              .where = kDump | kRestore, .support = kLater, .reason = kCgroupsLater,
-              .help = "Where cgroups are mounted already."},
+              .where = kDump | kRestore, .set = text<&Options::cgroup_yard>,
+              .help = "Where cgroups are mounted already: DIR/CONTROLLERS, and DIR/unified of version 2. Without it "
+                      "they are mounted for the tool alone."},
     OptionRow{.name = "lsm-profile", .arg = kNeeds, .metavar = "TYPE:NAME", .group = Group::Cgroups,
               .where = kRestore, .support = kLater, .reason = "security modules",
               .help = "Profile for the restored tasks."},

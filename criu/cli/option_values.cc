@@ -1,8 +1,12 @@
 #include "criu/cli/option_values.hh"
 
+#include "criu/kernel/io.hh"
+#include "criu/parse/cgroup_properties.hh"
+
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <utility>
 
@@ -276,20 +280,70 @@ Result<void> inherit_fd(Options &options, const Given &given) {
     return {};
 }
 
+namespace {
+
+/// `flags`: what is behind "mnt[]".
+Result<void> automatic_mounts(Options &options, const Given &given, std::string_view flags) {
+    if (!flags.empty() && (flags.size() < 2 || flags.find_first_not_of("ms", 1) != flags.npos || flags[0] != ':'))
+        return bad_value(given, "mnt[], mnt[]:m, mnt[]:s or mnt[]:ms");
+    options.auto_mounts = true;
+    options.external_masters |= flags.find('m') != flags.npos;
+    options.external_sharing |= flags.find('s') != flags.npos;
+    return {};
+}
+
+Result<void> add_properties(Options &options, const Given &given, std::string_view text) {
+    auto parsed = parse::parse_cgroup_properties(text);
+    if (!parsed)
+        return base::fail(
+            base::Error(base::ErrorKind::Usage, fmt::format("{}: {}", given.spelling, parsed.error().message())));
+    for (parse::CgroupProperties &each : *parsed)
+        options.cgroup_props[each.controller] = {std::move(each.names), each.replaces};
+    return {};
+}
+
+} // namespace
+
+Result<void> cgroup_props(Options &options, const Given &given) {
+    return add_properties(options, given, given.value.value_or(""));
+}
+
+Result<void> cgroup_props_file(Options &options, const Given &given) {
+    const std::string path(given.value.value_or(""));
+    auto text = kernel::read_file(AT_FDCWD, path.c_str());
+    if (!text)
+        return base::fail(base::Error(base::ErrorKind::Usage,
+                                      fmt::format("{} {}: {}", given.spelling, path, text.error().message())));
+    return add_properties(options, given, *text);
+}
+
+Result<void> cgroup_controller(Options &options, const Given &given) {
+    options.cgroup_controllers.emplace_back(given.value.value_or(""));
+    return {};
+}
+
+Result<void> enable_fs(Options &options, const Given &given) {
+    if (!given.value || given.value->empty())
+        return bad_value(given, "types of file systems, separated by commas");
+    for (std::string_view name : split(*given.value))
+        options.enable_fs.emplace_back(name);
+    return {};
+}
+
 Result<void> external(Options &options, const Given &given) {
     constexpr std::string_view kAccepted = "mnt[MOUNTPOINT]:KEY, unix[INODE], tty[RDEV:DEVICE], file[MOUNT:INODE], "
-                                           "net[INODE]:KEY, pid[INODE]:KEY";
+                                           "net[INODE]:KEY, pid[INODE]:KEY, dev[MAJOR/MINOR]:NAME";
     constexpr std::array<std::string_view, 6> kKinds{"mnt", "unix", "tty", "file", "net", "pid"};
-    constexpr std::array<std::string_view, 1> kLater{"dev"};
     constexpr std::array<std::string_view, 3> kLinks{"veth", "macvlan", "netdev"};
     std::string_view text = given.value.value_or("");
     size_t open = text.find('['), close = text.find(']');
+    if (open == std::string_view::npos && text.find(':') != std::string_view::npos)
+        return ext_mount_map(options, given); // LXC spells it so
     if (open == std::string_view::npos || close == std::string_view::npos || close < open)
         return bad_value(given, kAccepted);
     std::string_view kind = text.substr(0, open), rest = text.substr(close + 1);
-    // Mounts that come from outside are only looked for in mount namespaces of the tree's own, which are refused.
-    if (text == "mnt[]" || text == "mnt[]:m" || text == "mnt[]:s" || text == "mnt[]:ms" || text == "mnt[]:sm")
-        return {};
+    if (kind == "mnt" && close == open + 1)
+        return automatic_mounts(options, given, rest);
     if (std::ranges::find(kLater, kind) != kLater.end())
         return base::unsupported(fmt::format("{} {} is not supported yet", given.spelling, text));
     if (close == open + 1 || (!rest.empty() && !rest.starts_with(':')))
@@ -299,6 +353,12 @@ Result<void> external(Options &options, const Given &given) {
             return bad_value(given, "veth[NAME]:OUTSIDE@BRIDGE, netdev[NAME]:DEVICE, macvlan[NAME]:DEVICE");
         options.links.push_back(
             {std::string(kind), std::string(text.substr(open + 1, close - open - 1)), std::string(rest.substr(1))});
+        return {};
+    }
+    if (kind == "dev") {
+        if (rest.size() < 2)
+            return bad_value(given, "dev[MAJOR/MINOR]:NAME on a dump, dev[NAME]:PATH on a restore");
+        options.device_map.emplace_back(text.substr(open + 1, close - open - 1), rest.substr(1));
         return {};
     }
     if (kind == "mnt") {
@@ -360,10 +420,12 @@ Result<void> empty_ns(Options &options, const Given &given) {
 Result<void> ext_mount_map(Options &options, const Given &given) {
     const std::string_view text = given.value.value_or("");
     const size_t colon = text.find(':');
-    if (text == "auto") // each mount is looked for among the caller's
-        return base::unsupported("--ext-mount-map auto is not supported yet");
-    if (colon == 0 || colon == text.npos || colon + 1 == text.size())
+    if (text == "auto")
+        return automatic_mounts(options, given, {});
+    if (colon == 0 || colon == text.npos)
         return bad_value(given, "MOUNTPOINT:KEY on a dump, KEY:PATH on a restore");
+    if (colon + 1 == text.size())
+        return {}; // LXC, of a console that there is not
     options.mount_map.emplace_back(text.substr(0, colon), text.substr(colon + 1));
     return {};
 }

@@ -100,6 +100,10 @@ struct Options {
     bool empty_net = false;
     std::vector<External> links; ///< --external veth[..], netdev[..], macvlan[..]; --veth-pair
     std::vector<std::pair<std::string, std::string>> mount_map; ///< --ext-mount-map, --external mnt[..]: as given
+    bool auto_mounts = false;                                   ///< --external mnt[]
+    bool external_masters = false, external_sharing = false;
+    std::vector<std::string> skip_mounts, enable_fs;
+    std::vector<std::pair<std::string, std::string>> device_map; ///< --external dev[..]: as given
     bool link_remap = false;
     uint64_t ghost_limit = 1u << 20;
     bool ghost_fiemap = true;
@@ -130,6 +134,9 @@ struct Options {
 
     resource::cgroup::Mode manage_cgroups = resource::cgroup::Mode::Soft;
     std::vector<resource::cgroup::Root> cgroup_roots;
+    std::vector<std::string> cgroup_controllers; ///< those that are saved; none: all
+    std::string cgroup_yard;                     ///< a directory where they are mounted; empty: mounted by ourselves
+    resource::cgroup::PropertyLists cgroup_props;
 
     // check
     std::vector<std::string> features;

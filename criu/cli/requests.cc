@@ -54,13 +54,23 @@ resource::NamespaceOptions namespace_options(const Options &options) {
     // One spelling for both directions: a mount point and its key, or a key and its path.
     for (const auto &[from, to] : options.mount_map)
         out.mounts.keys[from] = out.mounts.paths[from] = to;
+    for (const auto &[from, to] : options.device_map)
+        out.mounts.devices[from] = to;
+    out.mounts.automatic = options.auto_mounts;
+    out.mounts.masters = options.external_masters;
+    out.mounts.sharing = options.external_sharing;
+    out.mounts.skipped = options.skip_mounts;
+    out.mounts.enabled.insert(options.enable_fs.begin(), options.enable_fs.end());
     return out;
 }
 
 resource::cgroup::Options cgroup_options(const Options &options) {
     // The groups of others are not for an unprivileged caller to make or join.
     return {.mode = options.unprivileged ? resource::cgroup::Mode::Ignore : options.manage_cgroups,
-            .roots = options.cgroup_roots};
+            .roots = options.cgroup_roots,
+            .controllers = options.cgroup_controllers,
+            .yard = options.cgroup_yard,
+            .properties = options.cgroup_props};
 }
 
 pages::Link link_of(const Options &options) {

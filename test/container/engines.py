@@ -8,7 +8,7 @@ import tempfile
 from steps import Failure, check, wait_for
 
 SKIPPED = 77
-APPLETS = ("sh", "sleep", "cat", "nc", "ip", "hostname", "stat", "ls", "mkfifo", "grep", "init", "id", "mount", "umount", "tty", "date", "true")
+APPLETS = ("sh", "sleep", "cat", "nc", "ip", "hostname", "stat", "ls", "mkfifo", "grep", "init", "id", "mount", "umount", "tty", "date", "true", "setsid")
 
 
 class Rootfs:

@@ -4,6 +4,7 @@
 #include "criu/cli/parse_args.hh"
 #include "criu/parse/btf.hh"
 #include "criu/parse/cgroup.hh"
+#include "criu/parse/cgroup_properties.hh"
 #include "criu/parse/elf.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/parse/igmp.hh"
@@ -95,6 +96,7 @@ constexpr std::array kTargets{
     Target{"arguments", arguments},
     Target{"btf", btf},
     Target{"cgroup", parse_with<parse::parse_cgroup>},
+    Target{"cgroup_properties", parse_with<parse::parse_cgroup_properties>},
     Target{"config", config},
     Target{"elf", elf},
     Target{"fdinfo", parse_with<parse::parse_fdinfo>},

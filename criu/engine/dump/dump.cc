@@ -226,7 +226,7 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
     TRY(check_tree(tasks, known.namespaces, request));
     TRY(straighten_handlers(tasks));
     if (request.cgroups.mode != resource::cgroup::Mode::Ignore) {
-        known.groups = TRY(resource::cgroup::Sets::collect(tasks, known.namespaces, own_groups));
+        known.groups = TRY(resource::cgroup::Sets::collect(tasks, known.namespaces, own_groups, request.cgroups));
         for (tree::TaskFacts &task : tasks)
             for (tree::ThreadFacts &thread : task.threads)
                 thread.cgroup_set = known.groups.of(thread.tid);
@@ -332,7 +332,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     if (written && request.note_processor)
         written = resource::write_processor(images);
     if (written)
-        written = groups.dump(images);
+        written = groups.dump(images, request.cgroups);
     // The tasks live on beside the images: no name of ours may stay among their files.
     const auto let_go_on = [&]() -> Result<void> {
         take_back(files);

@@ -29,7 +29,7 @@ public:
     /// there is no set that goes without saying. Errors: Died; Unsupported for a root task above the root of its
     /// namespace.
     static Result<Sets> collect(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
-                                const std::string &own);
+                                const std::string &own, const Options &options);
 
     uint32_t of(base::Pid tid) const {
         auto found = by_thread_.find(tid);
@@ -39,7 +39,7 @@ public:
     bool only_own() const { return sets_.empty(); }
 
     /// Writes cgroup.img: sets, groups below them, properties. Nothing where all are in the tool's own.
-    Result<void> dump(image::ImageDirWriter &images) const;
+    Result<void> dump(image::ImageDirWriter &images, const Options &options) const;
 
 private:
     using Set = std::map<std::string, std::string>; ///< controllers as the kernel spells them -> path

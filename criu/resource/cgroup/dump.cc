@@ -21,7 +21,7 @@ std::string joined(const parse::CgroupMembership &line) {
 
 /// A group and everything below it.
 Result<void> describe(int parent, const std::string &path, const std::string &name, const std::string &controllers,
-                      img::cgroup_dir_entry &entry) {
+                      const PropertyLists &lists, img::cgroup_dir_entry &entry) {
     constexpr int kDeepest = 64;
     if (std::ranges::count(path, '/') > kDeepest)
         return base::unsupported(fmt::format("control groups more than {} deep", kDeepest));
@@ -29,9 +29,9 @@ Result<void> describe(int parent, const std::string &path, const std::string &na
     if (!directory)
         return base::fail_sys(fmt::format("open the control group {}", path));
     entry.set_dir_name(name);
-    TRY(read_group(directory.get(), controllers, entry));
+    TRY(read_group(directory.get(), controllers, lists, entry));
     for (const std::string &child : TRY(kernel::list_names(directory.get(), DT_DIR)))
-        TRY(describe(directory.get(), child, child, controllers, *entry.add_children()));
+        TRY(describe(directory.get(), child, child, controllers, lists, *entry.add_children()));
     return {};
 }
 
@@ -70,7 +70,10 @@ Result<void> Sets::find_namespace_roots(base::Pid root, const tree::Namespaces &
     }));
     const Set &outside = sets_.at(by_thread_.at(root));
     for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(text))) {
-        const std::string &outer = outside.at(joined(line));
+        auto known = outside.find(joined(line));
+        if (known == outside.end())
+            continue; // of a controller that nobody wants
+        const std::string &outer = known->second;
         const auto begin = namespace_root(outer, line.path);
         if (!begin)
             return base::fail(
@@ -86,7 +89,11 @@ Result<void> Sets::find_namespace_roots(base::Pid root, const tree::Namespaces &
 }
 
 Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks, const tree::Namespaces &namespaces,
-                           const std::string &own) {
+                           const std::string &own, const Options &options) {
+    const auto is_wanted = [&](const std::string &controllers) {
+        return options.controllers.empty() ||
+               std::ranges::find(options.controllers, controllers) != options.controllers.end();
+    };
     Sets sets;
     const bool own_namespace = namespaces.root_has_own(tree::NamespaceKind::Cgroup);
     std::map<std::string, uint32_t> known{{own_namespace ? std::string() : own, kOwnSet}};
@@ -99,14 +106,15 @@ Result<Sets> Sets::collect(std::span<const tree::TaskFacts> tasks, const tree::N
             sets.by_thread_[thread.tid] = number->second;
             if (fresh)
                 for (const parse::CgroupMembership &line : TRY(parse::parse_cgroup(text)))
-                    sets.sets_[number->second][joined(line)] = line.path;
+                    if (is_wanted(joined(line)))
+                        sets.sets_[number->second][joined(line)] = line.path;
         }
     if (own_namespace)
         TRY(sets.find_namespace_roots(tasks.front().pid, namespaces));
     return sets;
 }
 
-Result<void> Sets::dump(image::ImageDirWriter &images) const {
+Result<void> Sets::dump(image::ImageDirWriter &images, const Options &options) const {
     if (only_own())
         return {};
     img::cgroup_entry entry;
@@ -124,7 +132,7 @@ Result<void> Sets::dump(image::ImageDirWriter &images) const {
             paths[controllers].insert(path);
         }
     }
-    Hierarchies hierarchies;
+    Hierarchies hierarchies(options.yard);
     for (bool named : {false, true})
         for (const std::string &controllers : own_order_) {
             if (controllers.starts_with(kNamed) != named || !paths.contains(controllers))
@@ -144,7 +152,8 @@ Result<void> Sets::dump(image::ImageDirWriter &images) const {
             const int root = *opened;
             for (const std::string &head : topmost(paths[controllers]))
                 if (head != "/") // the root is no group of the tree's
-                    TRY_CTX(describe(root, relative(head), head.substr(1), controllers, *out->add_dirs()),
+                    TRY_CTX(describe(root, relative(head), head.substr(1), controllers, options.properties,
+                                     *out->add_dirs()),
                             fmt::format("control group {}:{}", controllers, head));
         }
     return images.add(image::ImageKind::Cgroup, 0, entry);

@@ -1,7 +1,10 @@
 #include "criu/resource/cgroup/hierarchy.hh"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 
 namespace resource::cgroup {
 namespace {
@@ -36,12 +39,29 @@ Result<base::UniqueFd> mount_for_us(const std::string &controllers) {
     return root;
 }
 
+/// As CRIU finds them there: version 2 is called unified, a hierarchy without controllers by its own name.
+Result<base::UniqueFd> open_in(const std::string &yard, std::string_view controllers) {
+    constexpr std::string_view kOwnName = "name=";
+    if (controllers.starts_with(kOwnName))
+        controllers.remove_prefix(kOwnName.size());
+    const std::string path = fmt::format("{}/{}", yard, controllers.empty() ? "unified" : controllers);
+    base::UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!root)
+        return base::fail_sys(fmt::format("open {}", path));
+    struct statfs what {};
+    const bool is_one =
+        fstatfs(root.get(), &what) == 0 && (what.f_type == CGROUP_SUPER_MAGIC || what.f_type == CGROUP2_SUPER_MAGIC);
+    if (!is_one)
+        return base::fail(base::ErrorKind::Usage, fmt::format("{} is no file system of control groups", path));
+    return root;
+}
+
 } // namespace
 
 Result<int> Hierarchies::open(const std::string &controllers) {
     base::UniqueFd &root = roots_[controllers];
     if (!root)
-        root = TRY_CTX(mount_for_us(controllers),
+        root = TRY_CTX(yard_.empty() ? mount_for_us(controllers) : open_in(yard_, controllers),
                        fmt::format("the control groups of \"{}\"", controllers.empty() ? "version 2" : controllers));
     return root.get();
 }

@@ -15,11 +15,15 @@ using base::Result;
 
 class Hierarchies {
 public:
+    /// `yard`: a directory where they are mounted already, under their names; empty: each is mounted for us alone.
+    explicit Hierarchies(std::string yard = {}) : yard_(std::move(yard)) {}
+
     /// The root directory of the hierarchy that /proc/PID/cgroup calls `controllers` ("cpu,cpuacct", "name=systemd", ""
     /// for version 2). Stays ours. Errors: System where this machine has it otherwise.
     Result<int> open(const std::string &controllers);
 
 private:
+    std::string yard_;
     std::map<std::string, base::UniqueFd> roots_;
 };
 

@@ -1,6 +1,7 @@
 // What users may ask for that concerns control groups.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,19 @@ struct Root {
     bool all = false;
 };
 
+/// Properties of one controller that the user names.
+struct PropertyList {
+    std::vector<std::string> names;
+    bool replaces = false; ///< only these, instead of these too
+};
+using PropertyLists = std::map<std::string, PropertyList>; ///< by controller; "" is version 2
+
 struct Options {
     Mode mode = Mode::Ignore;
     std::vector<Root> roots;
+    std::vector<std::string> controllers; ///< that are saved, as the kernel spells them together; none: all
+    std::string yard;                     ///< where the hierarchies are mounted; empty: mounted for us alone
+    PropertyLists properties;             ///< on the dump
 };
 
 } // namespace resource::cgroup

@@ -71,6 +71,11 @@ std::string value_of(std::string_view name, std::string text) {
     return text == kUnlimited ? "-1" : text;
 }
 
+/// A name of an image or of the user is a file of this group and nothing else.
+bool is_plain(const std::string &name) {
+    return !name.empty() && name.find('/') == name.npos && name.front() != '.';
+}
+
 /// Nothing where the group has no such file.
 Result<void> read_one(int directory, const char *name, img::cgroup_dir_entry &entry) {
     struct stat st {};
@@ -90,24 +95,57 @@ Result<void> read_one(int directory, const char *name, img::cgroup_dir_entry &en
     return {};
 }
 
-Result<void> read_version1(int directory, const std::string &controllers, img::cgroup_dir_entry &entry) {
-    const std::string padded = "," + controllers + ",";
-    for (const Controller &controller : kVersion1)
-        if (padded.find(fmt::format(",{},", controller.name)) != padded.npos)
-            for (const char *name : controller.properties)
+/// What the user names, where it is a file of this group.
+Result<void> read_named(int directory, const PropertyList &list, img::cgroup_dir_entry &entry) {
+    for (const std::string &name : list.names) {
+        const auto &all = entry.properties();
+        const bool known = std::ranges::any_of(all, [&](const auto &each) { return each.name() == name; });
+        if (is_plain(name) && !known)
+            TRY(read_one(directory, name.c_str(), entry));
+    }
+    return {};
+}
+
+std::vector<std::string> parts_of(const std::string &controllers) {
+    std::vector<std::string> parts;
+    for (size_t start = 0; start <= controllers.size();) {
+        const size_t end = std::min(controllers.find(',', start), controllers.size());
+        parts.push_back(controllers.substr(start, end - start));
+        start = end + 1;
+    }
+    return parts;
+}
+
+Result<void> read_version1(int directory, const std::string &controllers, const PropertyLists &lists,
+                           img::cgroup_dir_entry &entry) {
+    for (const std::string &part : parts_of(controllers)) {
+        auto list = lists.find(part);
+        auto known = std::ranges::find(kVersion1, part, &Controller::name);
+        if (known != std::end(kVersion1) && (list == lists.end() || !list->second.replaces))
+            for (const char *name : known->properties)
                 TRY(read_one(directory, name, entry));
+        if (list != lists.end())
+            TRY(read_named(directory, list->second, entry));
+    }
     for (const char *name : kEveryVersion1)
         TRY(read_one(directory, name, entry));
     return {};
 }
 
 /// Every file that can be read and written says something that was set: no list gets old.
-Result<void> read_version2(int directory, img::cgroup_dir_entry &entry) {
+Result<void> read_version2(int directory, const PropertyLists &lists, img::cgroup_dir_entry &entry) {
+    auto list = lists.find("");
+    if (list != lists.end())
+        TRY(read_named(directory, list->second, entry));
+    if (list != lists.end() && list->second.replaces)
+        return {};
     for (const std::string &name : TRY(kernel::list_names(directory, DT_REG))) {
         struct stat st {};
         const bool set = fstatat(directory, name.c_str(), &st, 0) == 0 && (st.st_mode & 0200) && (st.st_mode & 0400);
         const bool counts = !is_one_of(kOrders, name) || is_one_of(kOwnerOnly, name);
-        if (set && counts && !name.ends_with(".pressure"))
+        const bool known =
+            list != lists.end() && std::ranges::find(list->second.names, name) != list->second.names.end();
+        if (set && counts && !known && !name.ends_with(".pressure"))
             TRY(read_one(directory, name.c_str(), entry));
     }
     return {};
@@ -158,11 +196,6 @@ Result<void> write_value(int directory, const img::cgroup_prop_entry &property) 
     return kernel::write_file(directory, property.name().c_str(), property.value());
 }
 
-/// A name of an image is a file of this group and nothing else.
-bool is_plain(const std::string &name) {
-    return !name.empty() && name.find('/') == name.npos && name.front() != '.';
-}
-
 Result<void> write_property(int directory, const img::cgroup_prop_entry &property, base::Log &log) {
     if (!is_plain(property.name()))
         return base::bad_image(fmt::format("cgroup.img: a property of an impossible name ({})", property.name()));
@@ -185,12 +218,14 @@ Result<void> write_some(int directory, const img::cgroup_dir_entry &entry, base:
 
 } // namespace
 
-Result<void> read_group(int directory, const std::string &controllers, img::cgroup_dir_entry &entry) {
+Result<void> read_group(int directory, const std::string &controllers, const PropertyLists &lists,
+                        img::cgroup_dir_entry &entry) {
     struct stat st {};
     if (fstat(directory, &st) < 0)
         return base::fail_sys("look at a control group");
     write(st, entry.mutable_dir_perms());
-    return controllers.empty() ? read_version2(directory, entry) : read_version1(directory, controllers, entry);
+    return controllers.empty() ? read_version2(directory, lists, entry)
+                               : read_version1(directory, controllers, lists, entry);
 }
 
 Result<void> write_permissions(int directory, const img::cgroup_perms &permissions) {

@@ -5,6 +5,7 @@
 #include "base/log.hh"
 #include "base/result.hh"
 #include "cgroup.pb.h"
+#include "criu/resource/cgroup/options.hh"
 
 #include <string>
 
@@ -12,8 +13,10 @@ namespace resource::cgroup {
 
 using base::Result;
 
-/// Reads mode, owner and properties of a group. `controllers` as /proc/PID/cgroup spells them.
-Result<void> read_group(int directory, const std::string &controllers, img::cgroup_dir_entry &entry);
+/// Reads mode, owner and properties of a group. `controllers` as /proc/PID/cgroup spells them; `lists`: what the user
+/// wants saved.
+Result<void> read_group(int directory, const std::string &controllers, const PropertyLists &lists,
+                        img::cgroup_dir_entry &entry);
 
 /// Mode and owner of the directory.
 Result<void> write_permissions(int directory, const img::cgroup_perms &permissions);

@@ -123,7 +123,7 @@ Result<void> Groups::prepare_tree(const std::string &controllers, const img::cgr
 
 Result<Groups> Groups::prepare(const image::ImageDir &images, const Options &options, base::Log &log) {
     Groups groups;
-    groups.hierarchies_ = std::make_unique<Hierarchies>();
+    groups.hierarchies_ = std::make_unique<Hierarchies>(options.yard);
     if (options.mode == Mode::Ignore)
         return groups;
     const auto entry = TRY(images.read_one<img::cgroup_entry>(image::ImageKind::Cgroup));

@@ -114,7 +114,11 @@ TEST_CASE("options: lists, brackets, words of options whose engines come later",
     Options words;
     REQUIRE(values::cpu_cap(words, Given{"--cpu-cap", "cpu,^fpu", true}));
     CHECK(words.cpu_cap == (kCpuCapCpu | kCpuCapIns));
-    CHECK(set({"--external", "mnt[]:ms"})->external.empty());
+    auto found = set({"--external", "mnt[]:ms", "--external", "dev[8/1]:disk", "--ext-mount-map", "console:"});
+    CHECK((found->external.empty() && found->auto_mounts && found->external_masters && found->external_sharing));
+    CHECK((found->device_map.size() == 1 && found->mount_map.empty()));
+    CHECK_FALSE(set({"--external", "mnt[]"})->external_masters);
+    CHECK_FALSE(set({"--external", "mnt[]:x"}));
     CHECK(set({"-x"})->ext_unix_inodes.empty());
     for (const char *bad :
          {"--cpu-cap=gpu", "--cpu-cap=^none", "-xinode", "-x0", "--external=file", "--external=file[]",
@@ -215,7 +219,6 @@ TEST_CASE("options of later parts are refused by name, wherever they stand", "[c
     CHECK(error_of({"restore", "--lsm-profile", "apparmor:x"}) ==
           "--lsm-profile is not supported yet: security modules");
     CHECK(load({"restore", "--lsm-profile", "apparmor:x"}).error().kind() == base::ErrorKind::Unsupported);
-    CHECK_FALSE(load({"dump", "-t", "1", "--external", "dev[8/1]:key"}));
     CHECK(error_of({"check", "--ms"}).starts_with("--ms: it was removed"));
     TempDir dir;
     std::string file = dir.write("c", "shell-job\nlsm-profile apparmor:x\n");

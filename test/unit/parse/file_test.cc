@@ -1,5 +1,6 @@
 // fdinfo, locks, mountinfo, cgroup: files and where they are.
 #include "criu/parse/cgroup.hh"
+#include "criu/parse/cgroup_properties.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/parse/io_uring.hh"
 #include "criu/parse/mountinfo.hh"
@@ -173,6 +174,20 @@ TEST_CASE("mountinfo: optional fields and escapes", "[parse]") {
     CHECK((*mounts)[2].fs_type == "fuse.sshfs");
     CHECK_FALSE(parse_mountinfo("22 27 0:21 / /proc rw,relatime\n"));
     CHECK_FALSE(parse_mountinfo("22 27 0:21 / /proc rw shared:x - a b c\n"));
+}
+
+TEST_CASE("properties of control groups: controllers, strategies, names", "[parse]") {
+    auto all =
+        parse_cgroup_properties("\"cpu\":\n - \"strategy\": \"replace\"\n - \"properties\": [\"cpu.shares\", \"a b\"]\n"
+                                "\"\":\n - \"properties\": []\n");
+    REQUIRE(all);
+    REQUIRE(all->size() == 2);
+    CHECK((*all)[0] == CgroupProperties{"cpu", {"cpu.shares", "a b"}, true});
+    CHECK((*all)[1] == CgroupProperties{"", {}, false});
+    CHECK_FALSE(parse_cgroup_properties("- \"properties\": []\n"));
+    CHECK_FALSE(parse_cgroup_properties("\"cpu\":\n - \"strategy\": \"other\"\n"));
+    CHECK_FALSE(parse_cgroup_properties("cpu:\n"));
+    CHECK_FALSE(parse_cgroup_properties("\"cpu\":\n - \"properties\": [\"x\"\n"));
 }
 
 TEST_CASE("cgroup: both versions", "[parse]") {

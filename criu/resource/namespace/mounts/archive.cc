@@ -112,19 +112,52 @@ Result<void> write_tree(archive *to, archive *disk, const base::OwnerMaps &owner
     }
 }
 
-} // namespace
-
-Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners) {
+Result<Writer> open_archive(int file) {
     Writer to(archive_write_new(), archive_write_free);
     archive_write_add_filter_gzip(to.get());
     archive_write_set_filter_option(to.get(), "gzip", "compression-level", "1");
     archive_write_set_format_pax_restricted(to.get());
     if (archive_write_open_fd(to.get(), file) != ARCHIVE_OK)
         return failed(to.get(), "the archive");
+    return to;
+}
+
+} // namespace
+
+Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners) {
+    Writer to = TRY(open_archive(file));
     Writer disk(archive_read_disk_new(), archive_read_free);
     archive_read_disk_set_symlink_physical(disk.get());
     archive_read_disk_set_behavior(disk.get(), ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS);
     TRY(in_directory(directory, [&] { return write_tree(to.get(), disk.get(), owners); }));
+    return archive_write_close(to.get()) == ARCHIVE_OK ? Result<void>() : failed(to.get(), "the archive");
+}
+
+Result<void> write_one(int shown, const std::string &name, int file, const base::OwnerMaps &owners) {
+    struct stat st {};
+    if (fstat(shown, &st) < 0)
+        return base::fail_sys("look at it");
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return base::unsupported("it was deleted, and is neither a file nor a directory");
+    Writer to = TRY(open_archive(file));
+    Member entry(archive_entry_new(), archive_entry_free);
+    archive_entry_copy_stat(entry.get(), &st);
+    archive_entry_set_pathname(entry.get(), name.c_str());
+    archive_entry_set_nlink(entry.get(), 1);
+    archive_entry_set_uid(entry.get(), owners.users.inside(st.st_uid));
+    archive_entry_set_gid(entry.get(), owners.groups.inside(st.st_gid));
+    if (archive_write_header(to.get(), entry.get()) < ARCHIVE_WARN)
+        return failed(to.get(), name);
+    if (S_ISREG(st.st_mode)) {
+        std::vector<char> block(128 << 10);
+        for (ssize_t n = 1; n > 0;) {
+            n = read(shown, block.data(), block.size());
+            if (n < 0)
+                return base::fail_sys("read it");
+            if (n > 0 && archive_write_data(to.get(), block.data(), static_cast<size_t>(n)) < 0)
+                return failed(to.get(), name);
+        }
+    }
     return archive_write_close(to.get()) == ARCHIVE_OK ? Result<void>() : failed(to.get(), "the archive");
 }
 

@@ -13,6 +13,9 @@ using base::Result;
 /// them makes them anew. Errors: System; Unsupported for names that no archive can hold.
 Result<void> write_archive(int directory, int file, const base::OwnerMaps &owners);
 
+/// Writes the one object behind `shown`, a file or an empty directory, under this name.
+Result<void> write_one(int shown, const std::string &name, int file, const base::OwnerMaps &owners);
+
 /// Fills `directory` from `file`. Nothing outside of it is touched, whatever the archive says.
 Result<void> read_archive(int file, int directory, base::Log &log);
 

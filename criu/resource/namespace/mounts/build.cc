@@ -65,23 +65,23 @@ Result<void> set_options(int context, std::string_view options) {
 }
 
 /// A mounted file system of its own, attached nowhere. `flags`: what it is born with of those of a super block.
-Result<UniqueFd> make_file_system(const Entry &entry, uint32_t flags) {
-    const FileSystem *kind = find_file_system(entry.fstype());
-    if (!kind)
+/// `device`: what it is on; empty: the image's source, which is a name only.
+Result<UniqueFd> make_file_system(const Entry &entry, uint32_t flags, const std::string &device = {}) {
+    const std::string type = type_of(entry), source = device.empty() ? entry.source() : device;
+    if (type.empty())
         return base::unsupported(
             fmt::format("file systems of the type {}", img::fstype_Name(static_cast<img::fstype>(entry.fstype()))));
-    UniqueFd context(fsopen(kind->name, FSOPEN_CLOEXEC));
+    UniqueFd context(fsopen(type.c_str(), FSOPEN_CLOEXEC));
     if (!context)
-        return base::fail_sys(fmt::format("open a file system of the type {}", kind->name));
-    if (!entry.source().empty() &&
-        fsconfig(context.get(), FSCONFIG_SET_STRING, "source", entry.source().c_str(), 0) < 0)
+        return base::fail_sys(fmt::format("open a file system of the type {}", type));
+    if (!source.empty() && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", source.c_str(), 0) < 0)
         return fail_with_log(context.get(), "set its source");
     TRY(set_options(context.get(), entry.options()));
     for (auto [flag, name] : {std::pair{kSynchronous, "sync"}, {kDirSync, "dirsync"}, {kReadOnly, "ro"}})
         if (flags & flag)
             TRY(set_option(context.get(), name));
     if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
-        return fail_with_log(context.get(), fmt::format("make a file system of the type {}", kind->name));
+        return fail_with_log(context.get(), fmt::format("make a file system of the type {}", type));
     UniqueFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
     if (!mounted)
         return fail_with_log(context.get(), "mount it");
@@ -171,11 +171,19 @@ std::optional<uint32_t> terminal_number(const Entry &entry, std::string_view pat
 class Builder {
 public:
     Builder(const kernel::Outside &outside, const MountPlan &plan, const std::vector<Entry> &entries,
-            const FillFileSystem &fill, Masters &masters)
+            const Fillers &fill, Masters &masters)
         : outside_(outside), plan_(plan), entries_(entries), fill_(fill), masters_(masters),
           mounts_(plan.steps.size()) {}
 
     Result<std::vector<UniqueFd>> build() {
+        auto built = assemble();
+        if (!built)
+            (void)delete_again(); // nothing of a failed restore stays in the caller's directories
+        return built;
+    }
+
+private:
+    Result<std::vector<UniqueFd>> assemble() {
         // The way to our own namespaces: the tree may have no /proc.
         self_.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!self_)
@@ -184,14 +192,14 @@ public:
         if (mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
             return base::fail_sys("separate the mounts of the tree from ours");
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            if (plan_.steps[i].origin == Origin::External || plan_.steps[i].origin == Origin::Root)
-                TRY_CTX(take_given(i), name(i));
+            TRY_CTX(take_given(i), name(i));
         TRY(make_yard());
         for (size_t i = 0; i < plan_.steps.size(); i++)
             TRY_CTX(make(i), name(i));
         TRY(enter_root());
         for (size_t i : plan_.attaching)
             TRY_CTX(put_in_place(i), name(i));
+        TRY(delete_again());
         for (const Propagation &each : plan_.sharing)
             TRY_CTX(share(each), name(each.step) + ": propagation");
         for (size_t i = 0; i < plan_.steps.size(); i++)
@@ -204,13 +212,26 @@ public:
         return below;
     }
 
-private:
+    /// What has a name for a while only.
+    struct ToDelete {
+        size_t whole; ///< step of the mount that it is on
+        std::string path;
+        bool is_directory;
+        std::vector<std::string> directories; ///< that were made for it
+    };
+
     const Entry &entry(size_t step) const { return entries_[plan_.steps[step].entry]; }
     std::string name(size_t step) const { return fmt::format("mount {}", entry(step).mountpoint()); }
 
     Result<void> take_given(size_t i) {
-        const std::string &path = plan_.steps[i].path;
-        mounts_[i] = outside_.copy_mount(path);
+        const MountStep &step = plan_.steps[i];
+        if (step.origin == Origin::New || step.origin == Origin::Part)
+            return {};
+        const std::string path = step.origin == Origin::Namespace ? "/proc/" + step.path : step.path;
+        if (step.origin == Origin::Namespace) // ours are the tree's
+            mounts_[i] = TRY(clone(AT_FDCWD, path));
+        else
+            mounts_[i] = outside_.copy_mount(path);
         return mounts_[i] ? Result<void>() : base::fail_sys(fmt::format("open_tree({})", path));
     }
 
@@ -250,23 +271,89 @@ private:
         return entry(i).sb_flags() & (plan_.steps[i].archived ? ~static_cast<uint32_t>(kReadOnly) : ~0u);
     }
 
+    Result<UniqueFd> make_part(size_t i) {
+        const MountStep &step = plan_.steps[i];
+        const int whole = mounts_[step.whole].get();
+        if (entry(i).deleted())
+            return make_deleted(i);
+        if (auto number = terminal_number(entry(i), step.path); number && !masters_.contains(*number))
+            masters_[*number] = TRY(open_terminal(whole, *number));
+        return clone(whole, step.path);
+    }
+
+    /// Whether the place of a mount is a directory, where it is there already.
+    bool belongs_on_directory(size_t i) const {
+        struct stat st {};
+        const MountStep &step = plan_.steps[i];
+        return mounts_[step.parent] && fstatat(mounts_[step.parent].get(), step.place.c_str(), &st, 0) == 0 &&
+               S_ISDIR(st.st_mode);
+    }
+
+    /// What was deleted while it was mounted is made again, and deleted when it is in its place: the kernel moves no
+    /// mount of what has no name. The file system may be one that is to be read-only.
+    Result<UniqueFd> make_deleted(size_t i) {
+        const MountStep &step = plan_.steps[i];
+        return writable(step.whole, [&](int whole) { return deleted_at(i, whole, step.path); });
+    }
+
+    template <class Body> auto writable(size_t step, Body &&body) -> decltype(body(0)) {
+        const int mounted = mounts_[step].get();
+        mount_attr attributes{};
+        attributes.attr_clr = MOUNT_ATTR_RDONLY;
+        TRY(change(mounted, attributes));
+        auto outcome = body(mounted);
+        TRY(change(mounted, attributes_of(entry(step))));
+        return outcome;
+    }
+
+    Result<UniqueFd> deleted_at(size_t i, int whole, const std::string &path) {
+        ToDelete made{.whole = plan_.steps[i].whole, .path = path, .is_directory = false, .directories = {}};
+        for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
+            if (mkdirat(whole, path.substr(0, slash).c_str(), 0700) == 0)
+                made.directories.push_back(path.substr(0, slash));
+        const size_t slash = path.rfind('/');
+        const std::string name = slash == path.npos ? path : path.substr(slash + 1);
+        const std::string above = slash == path.npos ? "." : path.substr(0, slash);
+        UniqueFd directory(openat(whole, above.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        struct stat st {};
+        if (!directory)
+            return base::fail_sys("open the directory that it was in");
+        if (fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+            return base::fail(base::ErrorKind::Busy,
+                              fmt::format("what it shows was deleted, and there is another {} now", name));
+        TRY(fill_.deleted(entry(i), directory.get(), name, belongs_on_directory(i)));
+        made.is_directory = fstatat(directory.get(), name.c_str(), &st, 0) == 0 && S_ISDIR(st.st_mode);
+        to_delete_.push_back(std::move(made));
+        return clone(directory.get(), name);
+    }
+
+    Result<void> delete_again() {
+        for (const ToDelete &each : to_delete_)
+            TRY(writable(each.whole, [&](int whole) -> Result<void> {
+                if (unlinkat(whole, each.path.c_str(), each.is_directory ? AT_REMOVEDIR : 0) < 0)
+                    return base::fail_sys(fmt::format("delete {} again", each.path));
+                for (auto made = each.directories.rbegin(); made != each.directories.rend(); ++made)
+                    unlinkat(whole, made->c_str(), AT_REMOVEDIR);
+                return {};
+            }));
+        to_delete_.clear();
+        return {};
+    }
+
     Result<void> make(size_t i) {
         const MountStep &step = plan_.steps[i];
         if (step.origin == Origin::New)
-            mounts_[i] = TRY(make_file_system(entry(i), born_with(i)));
-        if (step.origin == Origin::Part) {
-            const int whole = mounts_[step.whole].get();
-            if (auto number = terminal_number(entry(i), step.path); number && !masters_.contains(*number))
-                masters_[*number] = TRY(open_terminal(whole, *number));
-            mounts_[i] = TRY(clone(whole, step.path));
-        }
+            mounts_[i] = TRY(make_file_system(entry(i), born_with(i), step.path));
+        if (step.origin == Origin::Part)
+            mounts_[i] = TRY(make_part(i));
         TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));
         if (step.archived)
-            TRY(fill_(entry(i), mounts_[i].get()));
+            TRY(fill_.file_system(entry(i), mounts_[i].get()));
         if (step.archived && step.origin == Origin::New && entry(i).sb_flags() & kReadOnly)
             TRY(make_read_only(mounts_[i].get()));
         // A mount that was the caller's goes on receiving from where it did, if it received before.
-        if (step.origin == Origin::New || step.origin == Origin::Part || !(entry(i).flags() & kSlave))
+        const bool is_given = step.origin == Origin::External || step.origin == Origin::Root;
+        if (!is_given || !(entry(i).flags() & kSlave))
             TRY(set_propagation(mounts_[i].get(), MS_PRIVATE));
         return change(mounts_[i].get(), attributes_of(entry(i)));
     }
@@ -368,8 +455,9 @@ private:
     UniqueFd self_; ///< /proc
     const MountPlan &plan_;
     const std::vector<Entry> &entries_;
-    const FillFileSystem &fill_;
+    const Fillers &fill_;
     Masters &masters_;
+    std::vector<ToDelete> to_delete_;
     UniqueFd yard_;
     std::vector<UniqueFd> mounts_; ///< by step: the root of each mount
 };
@@ -377,8 +465,7 @@ private:
 } // namespace
 
 Result<std::vector<UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                           const std::vector<Entry> &entries, const FillFileSystem &fill,
-                                           Masters &masters) {
+                                           const std::vector<Entry> &entries, const Fillers &fill, Masters &masters) {
     return Builder(outside, plan, entries, fill, masters).build();
 }
 

@@ -10,15 +10,22 @@
 
 namespace resource::mounts {
 
-/// Fills a file system that was mounted a moment ago; `directory` is its root.
-using FillFileSystem = std::function<Result<void>(const img::mnt_entry &entry, int directory)>;
+/// Contents from the images.
+struct Fillers {
+    /// Fills a file system that was mounted a moment ago; `directory` is its root.
+    std::function<Result<void>(const img::mnt_entry &entry, int directory)> file_system;
+    /// Makes what a mount shows although its name is gone: NAME in `directory`. `is_directory`: where the image does
+    /// not say what it was.
+    std::function<Result<void>(const img::mnt_entry &entry, int directory, const std::string &name, bool is_directory)>
+        deleted;
+};
 
 /// Makes all mounts, puts them together and moves the calling process to their root. Returns descriptors of the further
 /// namespaces of the plan, in its order. The caller is alone in its mount
 /// namespace, a copy of the tool's, of which nothing is left afterwards: on failure it has to end.
 /// `masters` gets those of the terminals that are mounts. Errors: each names the mount.
 Result<std::vector<base::UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                                 const std::vector<img::mnt_entry> &entries, const FillFileSystem &fill,
+                                                 const std::vector<img::mnt_entry> &entries, const Fillers &fill,
                                                  Masters &masters);
 
 } // namespace resource::mounts

@@ -13,7 +13,7 @@ constexpr FileSystem kFileSystems[] = {
     {"binfmt_misc", img::BINFMT_MISC},
     {"tmpfs", img::TMPFS, Contents::Archive},
     {"devpts", img::DEVPTS},
-    {"pstore", img::PSTORE},
+    {"pstore", img::PSTORE, Contents::Empty},
     {"securityfs", img::SECURITYFS},
     {"fusectl", img::FUSECTL},
     {"debugfs", img::DEBUGFS},
@@ -22,6 +22,10 @@ constexpr FileSystem kFileSystems[] = {
     {"cgroup2", img::CGROUP2},
     {"mqueue", img::MQUEUE},
     {"overlay", img::OVERLAYFS},
+    // These have a name in the images and no number.
+    {"hugetlbfs", img::AUTO, Contents::Empty},
+    {"bpf", img::AUTO, Contents::Empty},
+    {"ramfs", img::AUTO, Contents::Archive},
 };
 
 } // namespace
@@ -32,10 +36,19 @@ const FileSystem *find_file_system(std::string_view name) {
     return found == std::end(kFileSystems) ? nullptr : found;
 }
 
-const FileSystem *find_file_system(uint32_t number) {
+const FileSystem *find_file_system(const img::mnt_entry &entry) {
+    if (entry.fstype() == img::AUTO)
+        return find_file_system(entry.fsname());
     auto found = std::ranges::find_if(
-        kFileSystems, [&](const FileSystem &each) { return static_cast<uint32_t>(each.number) == number; });
+        kFileSystems, [&](const FileSystem &each) { return static_cast<uint32_t>(each.number) == entry.fstype(); });
     return found == std::end(kFileSystems) ? nullptr : found;
+}
+
+std::string type_of(const img::mnt_entry &entry) {
+    if (entry.fstype() == img::AUTO)
+        return entry.fsname();
+    const FileSystem *kind = find_file_system(entry);
+    return kind ? kind->name : "";
 }
 
 } // namespace resource::mounts

@@ -10,6 +10,7 @@ namespace resource::mounts {
 enum class Contents {
     None,    ///< made by the kernel, or mounted anew and empty
     Archive, ///< saved as an archive beside the mounts
+    Empty,   ///< mounted anew: has to be empty, for there is no way to fill it
 };
 
 struct FileSystem {
@@ -20,7 +21,10 @@ struct FileSystem {
 
 /// By name, without a subtype ("fuse.sshfs" is fuse); null for one that can only come from outside.
 const FileSystem *find_file_system(std::string_view name);
-/// By the number in an image (img::fstype); null for what it does not name.
-const FileSystem *find_file_system(uint32_t number);
+/// Of an entry of an image; null for what can only come from outside.
+const FileSystem *find_file_system(const img::mnt_entry &entry);
+/// As mount(2) takes it; empty for what can only come from outside. Also of types that only a name in the image tells
+/// (--enable-fs, dev[..]).
+std::string type_of(const img::mnt_entry &entry);
 
 } // namespace resource::mounts

@@ -3,7 +3,7 @@
 #include "criu/resource/namespace/kinds.hh"
 #include "criu/resource/namespace/mounts/archive.hh"
 #include "criu/resource/namespace/mounts/build.hh"
-#include "criu/resource/namespace/mounts/file_systems.hh"
+#include "criu/resource/namespace/mounts/contents.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
@@ -12,8 +12,7 @@
 #include <fmt/format.h>
 #include <iterator>
 #include <set>
-#include <sys/mount.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace resource::mnt_namespace {
@@ -21,15 +20,19 @@ namespace {
 
 using Entries = std::vector<img::mnt_entry>;
 
+Result<std::vector<parse::Mount>> read_mounts(const std::string &process) {
+    return parse::parse_mountinfo(TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", process).c_str())));
+}
+
 /// As a member of the tree's cgroup namespace reads it: what a mount shows of control groups is told from there.
 Result<std::vector<parse::Mount>> list_mounts(base::Pid member) {
     const base::UniqueFd groups = TRY(kernel::open_namespace(member, tree::NamespaceKind::Cgroup));
-    std::string text;
+    std::vector<parse::Mount> mounts;
     TRY(kernel::inside(std::array{groups.get()}, [&]() -> Result<void> {
-        text = TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", member.value).c_str()));
+        mounts = TRY(read_mounts(std::to_string(member.value)));
         return {};
     }));
-    return parse::parse_mountinfo(text);
+    return mounts;
 }
 
 struct Tables {
@@ -47,18 +50,12 @@ Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Ext
         mounts.push_back(TRY(list_mounts(ns.member)));
         tables.namespaces.push_back(&ns);
     }
-    tables.entries = TRY(mounts::describe(mounts, externals));
+    tables.entries = TRY(mounts::describe(mounts, TRY(read_mounts("self")), namespaces, externals));
     return tables;
 }
 
 bool is_of_root(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
     return ns.id == namespaces.root_id(ns.kind);
-}
-
-bool is_archived(const img::mnt_entry &entry) {
-    const mounts::FileSystem *kind = mounts::find_file_system(entry.fstype());
-    return kind && kind->contents == mounts::Contents::Archive && !entry.has_ext_key() && entry.root() == "/" &&
-           entry.mountpoint() != "/";
 }
 
 /// mountinfo says owners as the initial user namespace has them; who mounts says them as its own has.
@@ -82,25 +79,6 @@ std::string options_inside(std::string_view options, const base::OwnerMaps &owne
     return all;
 }
 
-/// From a copy of the mount without those on top of it. In a thread that is inside of the namespace.
-Result<void> archive(NamespaceDumpContext &context, const img::mnt_entry &entry) {
-    const base::UniqueFd copy(static_cast<int>(
-        syscall(SYS_open_tree, AT_FDCWD, entry.mountpoint().c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
-    if (!copy)
-        return base::fail_sys("open_tree");
-    const int file = TRY(context.images.raw(image::ImageKind::TmpfsDev, entry.root_dev()));
-    TRY(mounts::write_archive(copy.get(), file, context.images.owners()));
-    return context.images.close_file(image::ImageKind::TmpfsDev, entry.root_dev());
-}
-
-/// `done`: devices of file systems that are archived already.
-Result<void> archive_all(NamespaceDumpContext &context, const Entries &entries, std::set<uint32_t> &done) {
-    for (const img::mnt_entry &entry : entries)
-        if (is_archived(entry) && done.insert(entry.root_dev()).second)
-            TRY_CTX(archive(context, entry), fmt::format("mount {}", entry.mountpoint()));
-    return {};
-}
-
 Result<void> fill_file_system(NamespaceFillContext &context, const img::mnt_entry &entry, int directory) {
     auto file = TRY(context.images.open_raw(image::ImageKind::TmpfsDev, entry.root_dev()));
     if (!file)
@@ -109,6 +87,23 @@ Result<void> fill_file_system(NamespaceFillContext &context, const img::mnt_entr
         return base::bad_image(
             fmt::format("{} is missing", image::image_file_name(image::ImageKind::TmpfsDev, entry.root_dev())));
     return mounts::read_archive(file->get(), directory, context.log);
+}
+
+/// CRIU saves nothing of it, and makes it anew and empty.
+Result<void> make_deleted(NamespaceFillContext &context, const img::mnt_entry &entry, int directory,
+                          const std::string &name, bool is_directory) {
+    if (auto file = TRY(context.images.open_raw(image::ImageKind::TmpfsImg, entry.mnt_id())))
+        return mounts::read_archive(file->get(), directory, context.log);
+    const bool made =
+        is_directory
+            ? mkdirat(directory, name.c_str(), 0700) == 0
+            : static_cast<bool>(base::UniqueFd(openat(directory, name.c_str(), O_CREAT | O_EXCL | O_CLOEXEC, 0600)));
+    return made ? Result<void>() : base::fail_sys(fmt::format("make {}", name));
+}
+
+Result<Entries> read_entries(const NamespaceFillContext &context, uint32_t id) {
+    return mounts::without_skipped(TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, id)),
+                                   context.options.mounts);
 }
 
 } // namespace
@@ -126,7 +121,10 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
     if (!is_of_root(context.namespaces, root))
         return {};
     const Tables tables = TRY(read_tables(context.namespaces, context.options.mounts));
-    std::set<uint32_t> archived;
+    for (const std::string &path : mounts::lost_masters(tables.entries))
+        context.log.warn(
+            fmt::format("mount {}: what is mounted outside of the tree will not appear in it any more", path));
+    std::set<uint32_t> saved;
     for (size_t i = 0; i < tables.entries.size(); i++) {
         const tree::Namespace &ns = *tables.namespaces[i];
         for (img::mnt_entry entry : tables.entries[i]) {
@@ -135,24 +133,25 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
         }
         TRY(context.images.close_file(image::ImageKind::Mnts, ns.id));
         const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
-        TRY(kernel::inside(std::array{fd.get()}, [&] { return archive_all(context, tables.entries[i], archived); }));
+        TRY(kernel::inside(std::array{fd.get()}, [&] { return mounts::dump_contents(context, tables.entries[i], saved); }));
     }
     return {};
 }
 
 Result<void> fill(NamespaceFillContext &context) {
-    Entries entries = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, context.id));
+    Entries entries = TRY(read_entries(context, context.id));
     std::vector<size_t> tables;
     for (uint32_t id : context.below) {
         tables.push_back(entries.size());
-        Entries more = TRY(context.images.read<img::mnt_entry>(image::ImageKind::Mnts, id));
+        Entries more = TRY(read_entries(context, id));
         std::ranges::move(more, std::back_inserter(entries));
     }
     const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts, std::move(tables)));
-    auto made = TRY(mounts::build_mounts(
-        context.outside, plan, entries,
-        [&](const auto &entry, int directory) { return fill_file_system(context, entry, directory); },
-        context.masters));
+    const mounts::Fillers fillers{
+        .file_system = [&](const auto &entry, int directory) { return fill_file_system(context, entry, directory); },
+        .deleted = [&](const auto &entry, int directory, const std::string &name,
+                       bool is_directory) { return make_deleted(context, entry, directory, name, is_directory); }};
+    auto made = TRY(mounts::build_mounts(context.outside, plan, entries, fillers, context.masters));
     for (size_t i = 0; i < made.size(); i++)
         context.made[context.below[i]] = std::move(made[i]);
     return {};

@@ -25,12 +25,15 @@ enum class Origin {
     External, ///< a path of the caller's
     New,      ///< a file system of its own
     Part,     ///< a part of another mount's file system
+    Namespace ///< a namespace of the root task, bound to a file
 };
 
 struct MountStep {
     size_t entry = 0; ///< index in the image's entries
     Origin origin{};
-    std::string path;      ///< External and Root: the caller's; Part: below the root of `whole`, "" for all of it
+    /// External and Root: the caller's; New: the device, where it has one; Part: below the root of `whole`, "" for all
+    /// of it; Namespace: its file below /proc.
+    std::string path;
     size_t whole = 0;      ///< Part: index of the step whose mount it is taken from
     size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for a root
     std::string place;     ///< below the parent's root, "" for its root itself
@@ -51,6 +54,9 @@ struct MountPlan {
     std::vector<size_t> attaching;    ///< indices of steps, without the roots
     std::vector<Propagation> sharing; ///< in order
 };
+
+/// The entries that a plan is made of: without those that are left out (--skip-mnt), and what lies on them.
+std::vector<img::mnt_entry> without_skipped(std::vector<img::mnt_entry> entries, const Externals &externals);
 
 /// `below`: where in `entries` the tables of further mount namespaces begin, those of tasks below the root.
 /// Errors: BadImage for entries that are no tree or parts of nothing; Unsupported for an external mount that the caller

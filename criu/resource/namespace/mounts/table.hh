@@ -4,6 +4,7 @@
 #include "base/result.hh"
 #include "criu/parse/mountinfo.hh"
 #include "criu/resource/namespace/mounts/externals.hh"
+#include "criu/tree/namespaces.hh"
 #include "mnt.pb.h"
 
 #include <span>
@@ -30,14 +31,21 @@ enum Flag : uint32_t {
     kStrictAtime = 0x1000000,
 };
 
-/// Entries in the order of CRIU's images: the last mount first.
+/// Entries in the order of CRIU's images: the last mount first. `host`: the caller's mounts, for Externals::automatic.
 /// Errors: Unsupported for a mount that is neither of a file system that can be made again, nor a part of one that is
-/// mounted as a whole, nor external; each with what would help.
-Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mounts, const Externals &externals);
+/// mounted as a whole, nor external, nor a namespace of the tree's root; each with what would help.
+Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mounts,
+                                             const std::vector<parse::Mount> &host, const tree::Namespaces &namespaces,
+                                             const Externals &externals);
 
 /// The tables of several mount namespaces of one tree, the root task's first: what a mount shows may be mounted as a
-/// whole in another one. What is external is so in the first.
+/// whole in another one. Keys are given in the first only.
 Result<std::vector<std::vector<img::mnt_entry>>> describe(std::span<const std::vector<parse::Mount>> tables,
+                                                          const std::vector<parse::Mount> &host,
+                                                          const tree::Namespaces &namespaces,
                                                           const Externals &externals);
+
+/// Mounts that receive from a group outside of the tree and will not any more: of no image and not the caller's.
+std::vector<std::string> lost_masters(const std::vector<std::vector<img::mnt_entry>> &tables);
 
 } // namespace resource::mounts
