@@ -198,18 +198,18 @@ Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segm
         if (!row.fill)
             continue;
         const bool own = has_own(context.checkpoint, row.kind);
-        const resource::NamespaceFillContext fill{.outside = context.outside,
-                                                  .images = context.checkpoint.images(),
-                                                  .log = context.log,
-                                                  .options = context.request.namespaces,
-                                                  .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
-                                                  .below = {},
-                                                  .made = context.namespaces,
-                                                  .segments = segments,
-                                                  .fill_contents = [&](uint64_t id, std::byte *memory, uint64_t size) {
-                                                      return fill_shared(context.checkpoint.chain, id, memory, size);
-                                                  },
-.masters = masters};
+        const resource::NamespaceFillContext fill{
+            .outside = context.outside,
+            .images = context.checkpoint.images(),
+            .log = context.log,
+            .options = context.request.namespaces,
+            .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
+            .below = {},
+            .made = context.namespaces,
+            .segments = segments,
+            .fill_contents = [&](uint64_t id, std::byte *memory,
+                                 uint64_t size) { return fill_shared(context.checkpoint.chain, id, memory, size); },
+            .masters = masters};
         TRY_CTX(fill_kind(context, row, fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
     return {};

@@ -18,7 +18,7 @@ using FillFileSystem = std::function<Result<void>(const img::mnt_entry &entry, i
 /// namespace, a copy of the tool's, of which nothing is left afterwards: on failure it has to end.
 /// `masters` gets those of the terminals that are mounts. Errors: each names the mount.
 Result<std::vector<base::UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                                 const std::vector<img::mnt_entry> &entries,
-                                                 const FillFileSystem &fill, Masters &masters);
+                                                 const std::vector<img::mnt_entry> &entries, const FillFileSystem &fill,
+                                                 Masters &masters);
 
 } // namespace resource::mounts
