@@ -184,6 +184,93 @@ iptables-nft -A OUTPUT -p udp --dport 53 -m comment --comment 'a b' -j DROP
 """)
 
 
+# Prints the tracked connections of its network namespace: both tuples as the kernel says them, whether they are translated.
+TRACKED = """
+import socket, struct
+line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+line.send(struct.pack("IHHIIBBH", 20, 0x0101, 0x301, 1, 0, 0, 0, 0))
+found, more = [], True
+while more:
+    data = line.recv(1 << 20)
+    while len(data) >= 16 and more:
+        size, kind = struct.unpack("IH", data[:6])
+        body, data = data[20:size], data[(size + 3) // 4 * 4:]
+        more = kind != 3
+        entry = {}
+        while more and len(body) >= 4:
+            length, attribute = struct.unpack("HH", body[:4])
+            entry[attribute & 0x3fff] = body[4:length]
+            body = body[(length + 3) // 4 * 4:]
+        if entry:
+            found.append((entry[1].hex(), entry[2].hex(), struct.unpack(">I", entry[3])[0] & 0x3b2))
+print(sorted(found))
+"""
+
+# Talks to itself over a connection whose both addresses are translated, and says how often.
+TALK = """
+import socket, time, sys
+listener = socket.socket()
+listener.bind(("0.0.0.0", 7080))
+listener.listen()
+here = socket.create_connection(("10.4.0.1", 80), timeout=5)
+there, peer = listener.accept()
+assert peer[0] == "10.4.0.9", peer
+rounds = 0
+while True:
+    here.send(b"x")
+    assert there.recv(1) == b"x"
+    rounds += 1
+    open(sys.argv[1], "w").write(str(rounds))
+    time.sleep(0.05)
+"""
+
+
+def tracked():
+    """A connection whose addresses are translated goes on; what the packet filter remembers of it and of others is there."""
+    new = None
+    with tempfile.TemporaryDirectory() as images:
+        talk = pathlib.Path(images, "talk.py")
+        talk.write_text(TALK)
+        counter = pathlib.Path(images, "rounds")
+        tree = Tree(f"""
+ip link set lo up
+ip addr add 10.4.0.1/32 dev lo
+ip addr add 10.4.0.9/32 dev lo
+nft -f - <<'RULES'
+table ip nat {{
+    chain out {{
+        type nat hook output priority -100; policy accept;
+        ip daddr 10.4.0.1 tcp dport 80 dnat to 127.0.0.1:7080
+    }}
+    chain post {{
+        type nat hook postrouting priority 100; policy accept;
+        tcp dport 7080 snat to 10.4.0.9
+    }}
+}}
+RULES
+/usr/bin/python3 {talk} {counter} < /dev/null > {images}/out 2>&1 &
+/usr/bin/python3 -c 'import socket; socket.socket(2, 2).sendto(b"x", ("10.4.0.1", 9))'
+""")
+        rounds = lambda: int((counter.read_text() if counter.exists() else "") or 0)  # noqa: E731
+        listed = lambda pid: inside(pid, "/usr/bin/python3", "-c", TRACKED)  # noqa: E731
+        try:
+            wait_for(lambda: rounds() > 2, "the connection")
+            before = listed(tree.pid)
+            must(CRIU, "dump", "-t", tree.pid, "-D", images, "--tcp-established")
+            tree.starter.wait()
+            tree.alive = False
+            count = rounds()
+            must(CRIU, "restore", "-d", "-D", images, "--pidfile", f"{images}/pid", "--tcp-established")
+            new = pathlib.Path(f"{images}/pid").read_text()
+            check(listed(new) == before, f"tracked before {before}, now {listed(new)}")
+            wait_for(lambda: rounds() > count + 2, "the connection goes on")
+        finally:
+            for pid in filter(None, (tree.alive and tree.pid, new)):
+                children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                run("kill", "-9", *children, pid)
+            tree.end()
+
+
 def outside(way):
     """The other end of a veth is on a bridge of the host's, found by name."""
     def test():
@@ -286,7 +373,7 @@ def unnamed(images):
 
 
 WAYS = {"pair": pair, "moved": moved, "unnamed": unnamed}
-TESTS = {"links": links, "filters": filters, **{f"outside: {way}": outside(way) for way in WAYS}}
+TESTS = {"links": links, "filters": filters, "tracked": tracked, **{f"outside: {way}": outside(way) for way in WAYS}}
 
 
 def main():

@@ -1,14 +1,15 @@
 // nftables: the image is the text of the ruleset, as nft lists it, table by table; libnftables writes and reads it. It
 // is loaded only where a namespace has tables, or an image: that costs 4 ms.
 //
-// The tables of the old iptables are kept only where they hold no rules, that is not at all: they can be translated by
-// `iptables-save | iptables-restore-translate`, and their kernel part is on its way out.
+// The tables of the old iptables are refused by a dump where they hold rules: their kernel part is on its way out.
+// Those of images that CRIU has written come back as rules of nftables (iptables_text.hh).
 #include <netinet/in.h> // has to come before <linux/netfilter.h>
 
 #include "criu/resource/namespace/net/filters.hh"
 
 #include "criu/kernel/io.hh"
 #include "criu/kernel/netlink.hh"
+#include "criu/resource/namespace/net/iptables_text.hh"
 #include "criu/resource/namespace/net/ruleset_text.hh"
 
 #include <algorithm>
@@ -171,6 +172,16 @@ Result<std::string> read_text(NamespaceFillContext &context, image::ImageKind ki
     return text;
 }
 
+/// Those of the old iptables, in the words of nft.
+Result<std::string> read_old_rules(NamespaceFillContext &context, std::string_view others) {
+    std::string commands;
+    for (auto [kind, family] :
+         {std::pair{image::ImageKind::Iptables, IpFamily::V4}, std::pair{image::ImageKind::Ip6tables, IpFamily::V6}})
+        if (const std::string old = TRY(read_text(context, kind)); !is_without_rules(old))
+            commands += TRY_CTX(iptables_to_nftables(old, family, others), image::image_file_name(kind, context.id));
+    return commands.empty() ? commands : "\n" + commands;
+}
+
 } // namespace
 
 Result<void> check_filters() {
@@ -192,12 +203,9 @@ Result<void> dump_filters(NamespaceDumpContext &context, uint32_t id) {
 }
 
 Result<void> fill_filters(NamespaceFillContext &context) {
-    for (image::ImageKind kind : {image::ImageKind::Iptables, image::ImageKind::Ip6tables})
-        if (!is_without_rules(TRY(read_text(context, kind))))
-            return base::unsupported(fmt::format("{}: rules of the old iptables are not restored",
-                                                 image::image_file_name(kind, context.id)));
-    const std::string text = TRY_CTX(ruleset_without_locks(TRY(read_text(context, image::ImageKind::Nftables))),
-                                     image::image_file_name(image::ImageKind::Nftables, context.id));
+    std::string text = TRY_CTX(ruleset_without_locks(TRY(read_text(context, image::ImageKind::Nftables))),
+                               image::image_file_name(image::ImageKind::Nftables, context.id));
+    text += TRY(read_old_rules(context, text));
     if (text.empty())
         return {};
     Nft nft = TRY(Nft::load());

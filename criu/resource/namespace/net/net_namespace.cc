@@ -1,6 +1,7 @@
 // Network namespaces: links, their addresses, routes and rules, packet filters, and settings (sysctl). With --empty-ns
 // net nothing of it is looked at: the caller sets the network up between the creation of the namespace and the sockets
 // (the hook setup-namespaces), as container engines do.
+#include "criu/resource/namespace/net/conntrack.hh"
 #include "criu/resource/namespace/net/filters.hh"
 #include "criu/resource/namespace/net/given_links.hh"
 #include "criu/resource/namespace/net/net.hh"
@@ -44,7 +45,8 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
         TRY(net::dump_settings(context, ns.id));
         TRY(net::dump_links(context, ns.id));
         TRY(net::dump_lists(context, ns.id));
-        return net::dump_filters(context, ns.id);
+        TRY(net::dump_filters(context, ns.id));
+        return net::dump_conntrack(context, ns.id);
     });
 }
 
@@ -61,7 +63,8 @@ Result<void> fill(NamespaceFillContext &context) {
     TRY(net::fill_links(context));
     TRY(net::fill_lists(context));
     TRY(net::finish_links(context));
-    return net::fill_filters(context);
+    TRY(net::fill_filters(context));
+    return net::fill_conntrack(context);
 }
 
 } // namespace resource::net_namespace
