@@ -191,6 +191,8 @@ Result<std::vector<FrozenTree::Unstopped>> FrozenTree::seize_new(Pid root, const
     }
     std::vector<Unstopped> added;
     std::vector<Pid> queue{root};
+    if (options.put_in)
+        std::ranges::copy(options.put_in(), std::back_inserter(queue));
     std::set<Pid> seen;
     ChildFinder finder;
     for (size_t at = 0; at < queue.size(); at++) {

@@ -40,6 +40,8 @@ struct FreezeOptions {
     int timeout_ms = 10'000; ///< for the whole tree
     uint64_t ptrace_options = 0;
     bool suspend_dispatch = true; ///< false: FrozenThread::dispatch is noted only, and no agent may be injected
+    /// Processes that belong to the tree although none of it has made them. Asked at each scan.
+    std::function<std::vector<Pid>()> put_in{};
     /// Called with threads that are seized and still run, right before they are interrupted.
     std::function<void(std::span<const Pid>)> before_stop{};
     /// Called when threads were interrupted, before they are waited for: those that a control group holds still have to

@@ -344,8 +344,6 @@ Result<void> external(Options &options, const Given &given) {
     std::string_view kind = text.substr(0, open), rest = text.substr(close + 1);
     if (kind == "mnt" && close == open + 1)
         return automatic_mounts(options, given, rest);
-    if (std::ranges::find(kLater, kind) != kLater.end())
-        return base::unsupported(fmt::format("{} {} is not supported yet", given.spelling, text));
     if (close == open + 1 || (!rest.empty() && !rest.starts_with(':')))
         return bad_value(given, kAccepted);
     if (std::ranges::find(kLinks, kind) != kLinks.end()) {

@@ -178,10 +178,9 @@ int main(int argc, char **argv) {
     const std::string command = job.words.empty() ? "" : job.words.front();
     if (command != "dump" && command != "pre-dump" && command != "restore" && command != "check") {
         const bool asked = command == "-h" || command == "--help";
-        fmt::print(asked ? stdout : stderr,
-                   "usage: criu-ns [--criu-binary CRIU] dump|pre-dump -t PID [OPTION...]\n"
-                   "       criu-ns [--criu-binary CRIU] restore|check [OPTION...]\n\n"
-                   "Runs criu in a pid namespace of its own: a fresh one, or that of PID.\n");
+        fmt::print(asked ? stdout : stderr, "usage: criu-ns [--criu-binary CRIU] dump|pre-dump -t PID [OPTION...]\n"
+                                            "       criu-ns [--criu-binary CRIU] restore|check [OPTION...]\n\n"
+                                            "Runs criu in a pid namespace of its own: a fresh one, or that of PID.\n");
         return asked ? 0 : kUsage;
     }
     const bool beside = command == "dump" || command == "pre-dump";

@@ -4,6 +4,7 @@
 #include "criu/engine/dump/checks.hh"
 #include "criu/engine/dump/collect.hh"
 #include "criu/kernel/io.hh"
+#include "criu/kernel/put_in.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
 #include "criu/resource/mm/mapping.hh"
@@ -194,6 +195,7 @@ base::Result<TreeReport> examine(const engine::DumpRequest &request) {
     TreeReport report;
     Examination examination(request, report);
     compel::FreezeOptions freeze;
+    freeze.put_in = [&] { return kernel::put_in(request.root); };
     freeze.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
     auto frozen = TRY(compel::FrozenTree::freeze(request.root, freeze));
     auto tasks = dump::collect(frozen);

@@ -282,6 +282,8 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
             known[thread.tid] = thread.vtid;
         if (i == 0)
             continue;
+        if (!known.contains(task.parent)) // put in from outside: it will be a child of the init
+            task.parent = tasks.front().pid;
         task.vparent = known[task.parent];
         if (task.parent_thread.value)
             task.parent_vthread = known[task.parent_thread];

@@ -1,11 +1,14 @@
 #include "criu/engine/dump/stop_tree.hh"
 
+#include "criu/kernel/put_in.hh"
+
 namespace dump {
 
 Result<compel::FrozenTree> stop_tree(const engine::DumpRequest &request, bool guarded, resource::TimedPolls &polls,
                                      std::optional<kernel::FreezerGroup> &group) {
     compel::FreezeOptions how;
     how.suspend_dispatch = guarded;
+    how.put_in = [&] { return kernel::put_in(request.root); };
     how.before_stop = [&](std::span<const base::Pid> threads) { polls.look(threads); };
     if (!request.freezer.empty()) {
         group.emplace(TRY(kernel::FreezerGroup::freeze(

@@ -32,7 +32,7 @@ public:
     /// A path of the image, whose topmost group (or the part that is the root of a cgroup namespace) becomes the root.
     std::string rewrite(const std::string &controllers, const std::string &path, const std::string &head) const {
         const auto root = root_of(controllers);
-        if (!root || !(path + "/").starts_with(head + "/"))
+        if (!root || head.empty() || !(path + "/").starts_with(head == "/" ? head : head + "/"))
             return path;
         return (*root == "/" ? "" : *root) + path.substr(head == "/" ? 0 : head.size());
     }
@@ -147,7 +147,7 @@ Result<Groups> Groups::prepare(const image::ImageDir &images, const Options &opt
         }
     for (const img::cg_set_entry &set : entry->sets())
         for (const img::cg_member_entry &member : set.ctls()) {
-            std::string path = member.path(), head = path;
+            std::string path = member.path(), head; // none: a path that no group of the image is above stays
             if (member.cgns_prefix() && member.cgns_prefix() <= path.size())
                 head = path.substr(0, member.cgns_prefix());
             else

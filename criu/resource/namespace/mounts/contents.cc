@@ -31,7 +31,8 @@ std::string_view file_name(std::string_view path) {
 
 class Dumper {
 public:
-    Dumper(NamespaceDumpContext &context, const std::vector<Entry> &entries) : context_(context), entries_(entries) {
+    Dumper(NamespaceDumpContext &context, const std::vector<Entry> &entries, std::set<uint32_t> &saved)
+        : context_(context), entries_(entries), saved_(saved) {
         std::set<uint32_t> known;
         for (const Entry &entry : entries)
             known.insert(entry.mnt_id());
@@ -111,7 +112,7 @@ private:
                                                            copies | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT)));
         if (!copy)
             return base::fail_sys("open_tree");
-        if (!done_.insert(entry.root_dev()).second)
+        if (!saved_.insert(entry.root_dev()).second)
             return {};
         if (find_file_system(entry)->contents == Contents::Empty)
             return check_empty(copy.get());
@@ -149,14 +150,15 @@ private:
     const std::vector<Entry> &entries_;
     std::map<uint32_t, std::vector<const Entry *>> children_;
     std::vector<const Entry *> roots_;
-    std::set<uint32_t> done_; ///< devices
-    bool alone_ = false;      ///< in a copy of the namespace
+    std::set<uint32_t> &saved_; ///< devices
+    bool alone_ = false;        ///< in a copy of the namespace
 };
 
 } // namespace
 
-Result<void> dump_contents(NamespaceDumpContext &context, const std::vector<Entry> &entries) {
-    return Dumper(context, entries).dump();
+Result<void> dump_contents(NamespaceDumpContext &context, const std::vector<Entry> &entries,
+                           std::set<uint32_t> &saved) {
+    return Dumper(context, entries, saved).dump();
 }
 
 } // namespace resource::mounts

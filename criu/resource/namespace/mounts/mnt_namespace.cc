@@ -133,7 +133,8 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
         }
         TRY(context.images.close_file(image::ImageKind::Mnts, ns.id));
         const base::UniqueFd fd = TRY(kernel::open_namespace(ns.member, ns.kind));
-        TRY(kernel::inside(std::array{fd.get()}, [&] { return mounts::dump_contents(context, tables.entries[i], saved); }));
+        TRY(kernel::inside(std::array{fd.get()},
+                           [&] { return mounts::dump_contents(context, tables.entries[i], saved); }));
     }
     return {};
 }
