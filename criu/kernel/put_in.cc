@@ -33,7 +33,8 @@ std::vector<base::Pid> put_in(base::Pid init) {
     std::vector<base::Pid> found;
     const ino_t inside = namespace_of(init.value);
     struct stat ours {};
-    if (!inside || stat("/proc/self/ns/pid", &ours) < 0 || ours.st_ino == inside || last_number(init.value, "\nNSpid:") != 1)
+    if (!inside || stat("/proc/self/ns/pid", &ours) < 0 || ours.st_ino == inside ||
+        last_number(init.value, "\nNSpid:") != 1)
         return found;
     base::UniqueFd proc(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     auto names = proc ? list_names(proc.get(), DT_DIR) : base::fail_sys("open /proc");

@@ -2,9 +2,9 @@
 //
 //     criu-ns restore ...        in a fresh pid namespace, with a /proc of its own
 //     criu-ns check ...          the same
-//     criu-ns dump -t PID ...    in the pid namespace of PID, which is translated; also pre-dump
+//     criu-ns dump -t PID ...    in the pid and mount namespaces of PID, which is translated; also pre-dump
 //
-// What is dumped so says nothing of a pid namespace: the tool was inside. criu itself is the first process of a fresh
+// What is dumped so says nothing of these namespaces: the tool was inside. criu itself is the first process of a fresh
 // namespace, and ends when the tree does. With --restore-detached it cannot be, for the namespace would end with it:
 // then a process that does nothing but wait is the first, and criu has the last number that there is.
 #include "base/ids.hh"
@@ -153,21 +153,21 @@ Result<int> run_beside(Job job) {
     const base::UniqueFd theirs = TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/ns/pid", pid).c_str(), O_RDONLY));
     const auto status =
         TRY(parse::parse_status(TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/status", pid).c_str()))));
-    if (!status.ns_pid.empty())
-        job.words[job.tree] = std::to_string(status.ns_pid.back());
-    TRY(leave_mounts());
+    if (status.ns_pid.size() <= 1)
+        execute(job); // it is ours
+    job.words[job.tree] = std::to_string(status.ns_pid.back());
+    // Their mounts are those of criu-ns restore, with their /proc. The working directory stays the same one.
+    const base::UniqueFd mounts = TRY(kernel::open_at(AT_FDCWD, fmt::format("/proc/{}/ns/mnt", pid).c_str(), O_RDONLY));
+    const base::UniqueFd here = TRY(kernel::open_at(AT_FDCWD, ".", O_PATH | O_DIRECTORY));
+    if (setns(mounts.get(), CLONE_NEWNS) < 0 || fchdir(here.get()) < 0)
+        return base::fail_sys(fmt::format("enter the mount namespace of {}", pid));
     if (setns(theirs.get(), CLONE_NEWPID) < 0)
         return base::fail_sys(fmt::format("enter the pid namespace of {}", pid));
     const pid_t child = fork();
     if (child < 0)
         return base::fail_sys("fork");
-    if (child == 0) {
-        if (auto mounted = mount_proc(); !mounted) {
-            fmt::print(stderr, "Error: criu-ns: {}\n", mounted.error().message());
-            _exit(1);
-        }
+    if (child == 0)
         execute(job);
-    }
     return wait_for(child);
 }
 
