@@ -9,6 +9,7 @@ with the test, also the network of "the host".
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -75,12 +76,15 @@ def listing(pid):
         time.sleep(0.05)
     questions = {"links": "ip -d -j link", "addresses": "ip -j addr", "routes": "ip -j route show table all",
                  "routes6": "ip -6 -j route show table all", "rules": "ip -j rule", "rules6": "ip -6 -j rule",
-                 "neighbours": "ip -j neigh show nud permanent", "forwarding": "bridge -j fdb"}
+                 "neighbours": "ip -j neigh show nud permanent", "forwarding": "bridge -j fdb", "nexthops": "ip -j nexthop"}
     answers = {name: json.loads(inside(pid, *question.split()) or "[]") for name, question in questions.items()}
     answers["forwarding"] = [entry for entry in answers["forwarding"] if entry["mac"] in FORWARDED]  # not those that are learned
     listed = {name: stable(answer) for name, answer in answers.items()}
     # Rules of iptables come back as the same rules of nftables.
     listed["filters"] = [" ".join(line.split()) for line in inside(pid, "nft", "list", "ruleset").splitlines() if not line.startswith("#")]
+    listed["disciplines"] = [re.sub(r"direct_packets_stat \d+", "", line) for line in inside(pid, "tc", "qdisc").splitlines()]
+    for link in answers["links"]:
+        listed["disciplines"] += inside(pid, "tc", "class", "show", "dev", link["ifname"]).splitlines()
     return listed
 
 
@@ -138,6 +142,45 @@ ip rule add from 10.2.0.0/16 table 100
 ip -6 route add fd01::/64 via fd00::2
 sleep 0.1
 """)
+
+
+def routed():
+    """Nexthop objects with a group, routes by them; queueing disciplines with classes."""
+    through("""
+ip link set lo up
+ip link add va type veth peer name vb
+ip addr add 10.1.0.1/24 dev va
+ip link set va up; ip link set vb up
+ip nexthop add id 10 via 10.1.0.2 dev va
+ip nexthop add id 11 via 10.1.0.3 dev va
+ip nexthop add id 20 group 10/11,3
+ip nexthop add id 30 blackhole
+ip route add 10.50.0.0/16 nhid 20
+ip route add 10.51.0.0/16 nhid 10
+ip route add 10.52.0.0/16 nhid 30
+tc qdisc add dev va root handle 1: htb default 10
+tc class add dev va parent 1: classid 1:1 htb rate 10mbit ceil 10mbit
+tc class add dev va parent 1:1 classid 1:10 htb rate 1mbit ceil 2mbit prio 3
+tc class add dev va parent 1:1 classid 1:11 htb rate 3mbit ceil 4mbit
+tc qdisc add dev va parent 1:10 handle 20: pfifo limit 55
+tc qdisc add dev va parent 1:11 handle 30: tbf rate 1mbit burst 10kb latency 50ms
+tc qdisc add dev vb root handle 5: bfifo limit 70000
+tc qdisc add dev vb ingress
+sleep 0.1
+""")
+
+
+def refused():
+    """A dump names what it cannot make again: filters of traffic control."""
+    tree = Tree("ip link set lo up; ip link add va type veth peer name vb; tc qdisc add dev va ingress; "
+                "tc filter add dev va ingress protocol ip prio 1 u32 match u32 0 0 action drop || touch /dev/null")
+    try:
+        if inside(tree.pid, "tc", "filter", "show", "dev", "va", "ingress"):  # not every kernel has them
+            with tempfile.TemporaryDirectory() as images:
+                status, output = run(CRIU, "dump", "-t", tree.pid, "-D", images)
+                check(status != 0 and "has filters of traffic control" in output, output)
+    finally:
+        tree.end()
 
 
 def filters():
@@ -373,7 +416,7 @@ def unnamed(images):
 
 
 WAYS = {"pair": pair, "moved": moved, "unnamed": unnamed}
-TESTS = {"links": links, "filters": filters, "tracked": tracked, **{f"outside: {way}": outside(way) for way in WAYS}}
+TESTS = {"links": links, "routed": routed, "refused": refused, "filters": filters, "tracked": tracked, **{f"outside: {way}": outside(way) for way in WAYS}}
 
 
 def main():

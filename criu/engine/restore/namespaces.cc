@@ -165,7 +165,7 @@ Result<void> make_below(RestoreContext &context, tree::NamespaceKind kind, std::
 Result<void> fill_kind(RestoreContext &context, const resource::NamespaceKindRow &row,
                        resource::NamespaceFillContext fill) {
     const std::vector<uint32_t> ids = below(context.checkpoint, row.kind);
-    if (row.nesting == resource::Nesting::Each)
+    if (row.nesting == resource::Nesting::Each && !row.make_below)
         TRY(make_below(context, row.kind, ids));
     if (row.kind == tree::NamespaceKind::Net && !ids.empty() && fill.id) // those below may have links to the root's
         context.namespaces[fill.id] = TRY(own_namespace(context, row.kind));
@@ -182,6 +182,10 @@ Result<void> fill_kind(RestoreContext &context, const resource::NamespaceKindRow
         if (context.given_namespaces.below.contains(id))
             continue;
         fill.id = id;
+        if (row.make_below) {
+            context.namespaces[id] = TRY(row.make_below(fill));
+            continue;
+        }
         const int fd = context.namespaces.at(id).get();
         TRY(kernel::inside(std::array{fd}, [&] { return row.fill(fill); }));
     }

@@ -28,6 +28,7 @@ Result<void> fill(NamespaceFillContext &);
 namespace resource::time_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
+Result<base::UniqueFd> make_below(NamespaceFillContext &);
 } // namespace resource::time_namespace
 namespace resource::cgroup_namespace {
 Result<void> fill(NamespaceFillContext &);

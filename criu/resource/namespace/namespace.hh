@@ -87,6 +87,8 @@ struct NamespaceKindRow {
     Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
     Result<void> (*bring)(NamespaceBringContext &) = nullptr;
     Result<void> (*fill)(NamespaceFillContext &) = nullptr;
+    /// Instead of unshare() in a thread, and fill(): in the root task itself, makes and fills one for tasks below.
+    Result<base::UniqueFd> (*make_below)(NamespaceFillContext &) = nullptr;
     /// How tasks below the root come to others than it has.
     Nesting nesting = Nesting::Never;
 };

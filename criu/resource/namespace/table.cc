@@ -16,7 +16,12 @@ namespace {
 constexpr NamespaceKindRow kNamespaceKinds[] = {
     {.kind = tree::NamespaceKind::User, .refuse = user_namespace::refuse, .dump = user_namespace::dump},
     {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
-    {.kind = tree::NamespaceKind::Time, .refuse = nullptr, .dump = time_namespace::dump, .fill = time_namespace::fill},
+    {.kind = tree::NamespaceKind::Time,
+     .refuse = nullptr,
+     .dump = time_namespace::dump,
+     .fill = time_namespace::fill,
+     .make_below = time_namespace::make_below,
+     .nesting = Nesting::Each},
     {.kind = tree::NamespaceKind::Cgroup, .refuse = nullptr, .fill = cgroup_namespace::fill},
     {.kind = tree::NamespaceKind::Uts,
      .refuse = nullptr,

@@ -4,6 +4,7 @@
 //
 // Offsets can be written until the first task is in the namespace, and who calls unshare is not: only its children are,
 // and itself after a setns, which a process of one thread may do.
+#include "criu/kernel/child.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/parse/one_line_files.hh"
 #include "criu/resource/namespace/kinds.hh"
@@ -64,14 +65,31 @@ std::string line(const char *clock, int64_t offset) {
     return fmt::format("{} {} {}\n", clock, seconds, offset - seconds * kSecond);
 }
 
-Result<void> enter_with(const Clocks &offsets) {
+/// What our children are born into from now on.
+Result<base::UniqueFd> of_children() {
+    return kernel::open_at(AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY);
+}
+
+Result<void> enter(const base::UniqueFd &ns) {
+    return setns(ns.get(), 0) < 0 ? base::fail_sys("enter the time namespace") : Result<void>();
+}
+
+Result<base::UniqueFd> make_with(const Clocks &offsets) {
     if (unshare(static_cast<int>(kernel::clone_flag_of(tree::NamespaceKind::Time))) < 0)
         return base::fail_sys("unshare(CLONE_NEWTIME)");
     TRY_CTX(kernel::write_file(AT_FDCWD, "/proc/self/timens_offsets",
                                line("monotonic", offsets.monotonic) + line("boottime", offsets.boottime)),
             "set the clocks");
-    const base::UniqueFd fd = TRY(kernel::open_at(AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY));
-    return setns(fd.get(), 0) < 0 ? base::fail_sys("enter the time namespace") : Result<void>();
+    return of_children();
+}
+
+/// From what the image says and the clocks are now.
+Result<Clocks> offsets_to_be(const NamespaceFillContext &context) {
+    const auto saved = TRY(context.images.read_one<img::timens_entry>(image::ImageKind::Timens, context.id));
+    if (!saved)
+        return base::bad_image(fmt::format("timens-{}.img is missing", context.id));
+    const Clocks now = TRY(initial_clocks());
+    return Clocks{TRY(read(saved->monotonic())) - now.monotonic, TRY(read(saved->boottime())) - now.boottime};
 }
 
 } // namespace
@@ -85,11 +103,17 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &ns) {
 }
 
 Result<void> fill(NamespaceFillContext &context) {
-    const auto saved = TRY(context.images.read_one<img::timens_entry>(image::ImageKind::Timens, context.id));
-    if (!saved)
-        return base::bad_image(fmt::format("timens-{}.img is missing", context.id));
-    const Clocks now = TRY(initial_clocks());
-    return enter_with({TRY(read(saved->monotonic())) - now.monotonic, TRY(read(saved->boottime())) - now.boottime});
+    return enter(TRY(make_with(TRY(offsets_to_be(context)))));
+}
+
+// By somebody else: in a user namespace there is no way back for us.
+Result<base::UniqueFd> make_below(NamespaceFillContext &context) {
+    base::UniqueFd made;
+    TRY(kernel::run_to_end([&]() -> Result<void> {
+        made = TRY(make_with(TRY(offsets_to_be(context))));
+        return {};
+    }));
+    return made;
 }
 
 } // namespace resource::time_namespace

@@ -45,6 +45,7 @@ const std::vector<std::vector<std::string>> kOurFields{
     {"packet_sock_entry", "1000", "ext_packet_sk", "ext"},
     {"tunfile_entry", "1000", "ext_tunfile", "ext"},
     {"net_device_entry", "1000", "ext_net_device", "ext"},
+    {"netns_entry", "1000", "ext_net_namespace", "ext"},
     {"ghost_file_entry", "1000", "uint32", "atim_nsec"},
     {"ghost_file_entry", "1001", "uint32", "mtim_nsec"},
 };

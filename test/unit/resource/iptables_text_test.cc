@@ -2,34 +2,38 @@
 
 #include <catch2/catch.hpp>
 
-using resource::net::iptables_to_nftables;
 using resource::net::IpFamily;
+using resource::net::iptables_to_nftables;
 
 namespace {
 
 /// What becomes of one rule of the table filter.
 std::string rule(const std::string &text, IpFamily family = IpFamily::V4) {
-    auto commands = iptables_to_nftables("*filter\n:INPUT ACCEPT [0:0]\n:own - [0:0]\n" + text + "\nCOMMIT\n", family, {});
+    auto commands =
+        iptables_to_nftables("*filter\n:INPUT ACCEPT [0:0]\n:own - [0:0]\n" + text + "\nCOMMIT\n", family, {});
     if (!commands)
         return commands.error().message();
     const std::string before = family == IpFamily::V4 ? "add rule ip filter " : "add rule ip6 filter ";
     const size_t at = commands->find(before);
-    return at == commands->npos ? "nothing" : commands->substr(at + before.size(), commands->size() - at - before.size() - 1);
+    return at == commands->npos ? "nothing"
+                                : commands->substr(at + before.size(), commands->size() - at - before.size() - 1);
 }
 
 } // namespace
 
 TEST_CASE("iptables: tables, chains and policies", "[iptables]") {
-    auto commands = iptables_to_nftables("# Generated\n*nat\n:PREROUTING ACCEPT [1:2]\n:OUTPUT DROP [0:0]\n:DOCKER - [0:0]\n"
-                                         "[3:180] -A PREROUTING -j DOCKER\nCOMMIT\n",
-                                         IpFamily::V4, {});
+    auto commands =
+        iptables_to_nftables("# Generated\n*nat\n:PREROUTING ACCEPT [1:2]\n:OUTPUT DROP [0:0]\n:DOCKER - [0:0]\n"
+                             "[3:180] -A PREROUTING -j DOCKER\nCOMMIT\n",
+                             IpFamily::V4, {});
     REQUIRE(commands);
     CHECK(*commands == "add table ip nat\n"
                        "add chain ip nat PREROUTING { type nat hook prerouting priority -100; policy accept; }\n"
                        "add chain ip nat OUTPUT { type nat hook output priority -100; policy drop; }\n"
                        "add chain ip nat DOCKER\n"
                        "add rule ip nat PREROUTING counter packets 3 bytes 180 jump DOCKER\n");
-    auto beside = iptables_to_nftables("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", IpFamily::V6, "table ip6 filter {\n}\n");
+    auto beside =
+        iptables_to_nftables("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", IpFamily::V6, "table ip6 filter {\n}\n");
     REQUIRE(beside);
     CHECK(beside->starts_with("add table ip6 legacy-filter\n"));
 }
@@ -65,10 +69,12 @@ TEST_CASE("iptables: the lock of a dump goes", "[iptables]") {
 }
 
 TEST_CASE("iptables: what has no translation is named, what is no rule is refused", "[iptables]") {
-    CHECK(rule("-A INPUT -m string --string abc --algo bm -j DROP").find("--string has no translation") != std::string::npos);
+    CHECK(rule("-A INPUT -m string --string abc --algo bm -j DROP").find("--string has no translation") !=
+          std::string::npos);
     CHECK(rule("-A INPUT -j NFQUEUE").find("the target NFQUEUE") != std::string::npos);
     CHECK(rule("-A INPUT -s 1.2.3.4;flush -j DROP").find("impossible value") != std::string::npos);
-    CHECK(rule("-A INPUT -m comment --comment \"a\\\" ; flush ruleset\" -j DROP").find("impossible text") != std::string::npos);
+    CHECK(rule("-A INPUT -m comment --comment \"a\\\" ; flush ruleset\" -j DROP").find("impossible text") !=
+          std::string::npos);
     CHECK(rule("-A in;put -j DROP").find("no rule") != std::string::npos);
     CHECK(rule("-D INPUT 1").find("no rule") != std::string::npos);
     CHECK_FALSE(iptables_to_nftables("-A INPUT -j DROP\n", IpFamily::V4, {}));

@@ -19,7 +19,7 @@ from . import isolate, kernel, observe
 
 FLAVORS = ("h", "ns", "uns")
 # How many programs of the suite live in each flavor, at least: it may rise with the suite, and never fall.
-FLOOR = {"h": 257, "ns": 252, "uns": 242}
+FLOOR = {"h": 262, "ns": 257, "uns": 248}
 FIRST_ID = 100000  # of the user namespace, as seen from outside: see lib/container.c
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0), "fuse": (10, 229),
            "net/tun": (10, 200)}

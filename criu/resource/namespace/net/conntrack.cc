@@ -1,5 +1,5 @@
-// The images hold the kernel's own messages, as CRIU's do. Not all of what they say can be said back: numbers, counters and
-// times are the kernel's. Where addresses are translated, the kernel wants the tuple of the answers as it would be
+// The images hold the kernel's own messages, as CRIU's do. Not all of what they say can be said back: numbers, counters
+// and times are the kernel's. Where addresses are translated, the kernel wants the tuple of the answers as it would be
 // without that, and the translation beside it; it lists the former with the latter in it.
 #include <netinet/in.h> // has to come before <linux/netfilter.h>
 
@@ -94,11 +94,13 @@ Result<std::string> list(const Kind &kind) {
 // ---- restore
 
 /// Entries that a fresh one can have been told to begin with.
-constexpr int kSettable[] = {CTA_STATUS, CTA_TIMEOUT, CTA_MARK, CTA_ZONE, CTA_LABELS, CTA_HELP, CTA_SEQ_ADJ_ORIG, CTA_SEQ_ADJ_REPLY, CTA_SYNPROXY};
+constexpr int kSettable[] = {CTA_STATUS, CTA_TIMEOUT,      CTA_MARK,          CTA_ZONE,    CTA_LABELS,
+                             CTA_HELP,   CTA_SEQ_ADJ_ORIG, CTA_SEQ_ADJ_REPLY, CTA_SYNPROXY};
 constexpr uint32_t kTranslation = IPS_SRC_NAT | IPS_DST_NAT | IPS_SEQ_ADJUST | IPS_SRC_NAT_DONE | IPS_DST_NAT_DONE;
 
 void append_tuple(kernel::Request &request, int type, const Tuple &tuple, const std::string &number) {
-    const size_t whole = request.begin_nested(type | NLA_F_NESTED), ip = request.begin_nested(CTA_TUPLE_IP | NLA_F_NESTED);
+    const size_t whole = request.begin_nested(type | NLA_F_NESTED),
+                 ip = request.begin_nested(CTA_TUPLE_IP | NLA_F_NESTED);
     request.attribute_bytes(tuple.v6() ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, tuple.source);
     request.attribute_bytes(tuple.v6() ? CTA_IP_V6_DST : CTA_IP_V4_DST, tuple.destination);
     request.end_nested(ip);
@@ -110,7 +112,8 @@ void append_tuple(kernel::Request &request, int type, const Tuple &tuple, const 
     request.end_nested(whole);
 }
 
-void append_translation(kernel::Request &request, int type, bool v6, const std::string &address, const std::string &port) {
+void append_translation(kernel::Request &request, int type, bool v6, const std::string &address,
+                        const std::string &port) {
     const size_t whole = request.begin_nested(type | NLA_F_NESTED);
     for (int end : {v6 ? CTA_NAT_V6_MINIP : CTA_NAT_V4_MINIP, v6 ? CTA_NAT_V6_MAXIP : CTA_NAT_V4_MAXIP})
         request.attribute_bytes(end, address);
@@ -134,7 +137,8 @@ void append_state(kernel::Request &request, const std::string &bytes) {
         }
         const size_t tcp = request.begin_nested(type | NLA_F_NESTED);
         for (auto [field, content] : read_attributes(value)) {
-            if ((field == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL || field == CTA_PROTOINFO_TCP_FLAGS_REPLY) && content.size() >= 2) {
+            if ((field == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL || field == CTA_PROTOINFO_TCP_FLAGS_REPLY) &&
+                content.size() >= 2) {
                 content[0] = static_cast<char>(content[0] | IP_CT_TCP_FLAG_BE_LIBERAL); // and the mask of what is set
                 content[1] = static_cast<char>(content[1] | IP_CT_TCP_FLAG_BE_LIBERAL);
             }
@@ -154,8 +158,8 @@ uint32_t status_of(const Attributes &all) {
     return ntohl(kernel::value_of<uint32_t>(find(all, CTA_STATUS)));
 }
 
-/// The tuple of the answers, and what is translated. That nothing is to be is a decision as well: without it the rules would
-/// be asked again.
+/// The tuple of the answers, and what is translated. That nothing is to be is a decision as well: without it the rules
+/// would be asked again.
 void append_answers(kernel::Request &request, const Attributes &all) {
     const Tuple there = read_tuple(find(all, CTA_TUPLE_ORIG)), back = read_tuple(find(all, CTA_TUPLE_REPLY));
     const bool translated = back.destination != there.source || back.destination_port != there.source_port ||
@@ -212,7 +216,8 @@ Result<void> send_all(NamespaceFillContext &context, const Kind &kind, std::stri
         if (head.nlmsg_len < sizeof head + sizeof(nfgenmsg) || head.nlmsg_len > messages.size())
             return base::bad_image("a message of impossible length");
         const std::string_view body = messages.substr(sizeof head, head.nlmsg_len - sizeof head);
-        const kernel::Request request = kind.image == image::ImageKind::NetnfCt ? connection(kind, body) : expectation(kind, body);
+        const kernel::Request request =
+            kind.image == image::ImageKind::NetnfCt ? connection(kind, body) : expectation(kind, body);
         auto done = kernel::netlink_do(NETLINK_NETFILTER, request);
         if (!done && done.error().code() != EEXIST)
             context.log.warn(fmt::format("network: {} could not be restored: {}", kind.what, done.error().message()));

@@ -1,5 +1,5 @@
-// What the packet filter remembers of connections: without it the packets of a translated (NAT) connection go nowhere, and
-// those of others are none of an established one.
+// What the packet filter remembers of connections: without it the packets of a translated (NAT) connection go nowhere,
+// and those of others are none of an established one.
 #pragma once
 
 #include "criu/resource/namespace/namespace.hh"

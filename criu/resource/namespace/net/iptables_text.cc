@@ -20,14 +20,22 @@ struct Hook {
     int priority;
 };
 constexpr Hook kHooks[] = {
-    {"filter", "INPUT", "filter", "input", 0},        {"filter", "FORWARD", "filter", "forward", 0},
-    {"filter", "OUTPUT", "filter", "output", 0},      {"nat", "PREROUTING", "nat", "prerouting", -100},
-    {"nat", "INPUT", "nat", "input", 100},            {"nat", "OUTPUT", "nat", "output", -100},
-    {"nat", "POSTROUTING", "nat", "postrouting", 100}, {"mangle", "PREROUTING", "filter", "prerouting", -150},
-    {"mangle", "INPUT", "filter", "input", -150},     {"mangle", "FORWARD", "filter", "forward", -150},
-    {"mangle", "OUTPUT", "route", "output", -150},    {"mangle", "POSTROUTING", "filter", "postrouting", -150},
-    {"raw", "PREROUTING", "filter", "prerouting", -300}, {"raw", "OUTPUT", "filter", "output", -300},
-    {"security", "INPUT", "filter", "input", 50},     {"security", "FORWARD", "filter", "forward", 50},
+    {"filter", "INPUT", "filter", "input", 0},
+    {"filter", "FORWARD", "filter", "forward", 0},
+    {"filter", "OUTPUT", "filter", "output", 0},
+    {"nat", "PREROUTING", "nat", "prerouting", -100},
+    {"nat", "INPUT", "nat", "input", 100},
+    {"nat", "OUTPUT", "nat", "output", -100},
+    {"nat", "POSTROUTING", "nat", "postrouting", 100},
+    {"mangle", "PREROUTING", "filter", "prerouting", -150},
+    {"mangle", "INPUT", "filter", "input", -150},
+    {"mangle", "FORWARD", "filter", "forward", -150},
+    {"mangle", "OUTPUT", "route", "output", -150},
+    {"mangle", "POSTROUTING", "filter", "postrouting", -150},
+    {"raw", "PREROUTING", "filter", "prerouting", -300},
+    {"raw", "OUTPUT", "filter", "output", -300},
+    {"security", "INPUT", "filter", "input", 50},
+    {"security", "FORWARD", "filter", "forward", 50},
     {"security", "OUTPUT", "filter", "output", 50},
 };
 
@@ -75,7 +83,8 @@ std::optional<uint64_t> number_of(std::string_view text) {
     text.remove_prefix(hex ? 2 : 0);
     uint64_t value = 0;
     const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value, hex ? 16 : 10);
-    return error == std::errc() && rest == text.data() + text.size() && !text.empty() ? std::optional(value) : std::nullopt;
+    return error == std::errc() && rest == text.data() + text.size() && !text.empty() ? std::optional(value)
+                                                                                      : std::nullopt;
 }
 
 std::string replaced(std::string text, char from, char to) {
@@ -190,7 +199,8 @@ private:
             ports += "65535";
         const bool several = ports.contains(',');
         const char *which = option.starts_with("--d") ? "dport" : "sport";
-        const bool any = protocol_ != "tcp" && protocol_ != "udp" && protocol_ != "sctp" && protocol_ != "dccp" && protocol_ != "udplite";
+        const bool any = protocol_ != "tcp" && protocol_ != "udp" && protocol_ != "sctp" && protocol_ != "dccp" &&
+                         protocol_ != "udplite";
         match(fmt::format("{} {}", any ? "th" : protocol_, which), several ? "{ " + ports + " }" : ports);
         return {};
     }
@@ -209,7 +219,8 @@ private:
         if (slash == text.npos)
             match("meta mark", text);
         else
-            matches_ += fmt::format("meta mark and {} {} {} ", text.substr(slash + 1), negated_ ? "!=" : "==", text.substr(0, slash));
+            matches_ += fmt::format("meta mark and {} {} {} ", text.substr(slash + 1),
+                                    negated_ ? "!=" : "==", text.substr(0, slash));
         return {};
     }
     Result<void> comment(const std::string &) {
@@ -293,7 +304,11 @@ private:
     }
     /// Those that a chain cannot be told from by its name.
     static bool is_target(std::string_view name) {
-        constexpr std::string_view kTargets[] = {"AUDIT", "CHECKSUM", "CLASSIFY", "CONNMARK", "CONNSECMARK", "CT", "DSCP", "ECN", "HL", "HMARK", "IDLETIMER", "LED", "NETMAP", "NFLOG", "NFQUEUE", "NOTRACK", "QUEUE", "RATEEST", "SECMARK", "SET", "SYNPROXY", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS", "TPROXY", "TRACE", "TTL", "ULOG", "DNPT", "SNPT"};
+        constexpr std::string_view kTargets[] = {
+            "AUDIT", "CHECKSUM", "CLASSIFY",  "CONNMARK", "CONNSECMARK", "CT",     "DSCP",        "ECN",
+            "HL",    "HMARK",    "IDLETIMER", "LED",      "NETMAP",      "NFLOG",  "NFQUEUE",     "NOTRACK",
+            "QUEUE", "RATEEST",  "SECMARK",   "SET",      "SYNPROXY",    "TCPMSS", "TCPOPTSTRIP", "TEE",
+            "TOS",   "TPROXY",   "TRACE",     "TTL",      "ULOG",        "DNPT",   "SNPT"};
         return std::ranges::find(kTargets, name) != std::end(kTargets);
     }
     Result<void> reject() {
@@ -349,7 +364,8 @@ private:
         const auto mask = slash == text.npos ? std::optional(kAll) : number_of(text.substr(slash + 1));
         if (!mark || !mask)
             return base::bad_image("a rule with an impossible mark");
-        add(*mask == kAll ? fmt::format("{:#x}", *mark) : fmt::format("meta mark and {:#x} xor {:#x}", ~*mask & kAll, *mark));
+        add(*mask == kAll ? fmt::format("{:#x}", *mark)
+                          : fmt::format("meta mark and {:#x} xor {:#x}", ~*mask & kAll, *mark));
         return {};
     }
 
@@ -446,14 +462,16 @@ private:
             return base::bad_image("no chain");
         if (name == kLockChain)
             return {};
-        const auto hook = std::ranges::find_if(kHooks, [&](const Hook &each) { return each.table == table_ && each.chain == name; });
+        const auto hook =
+            std::ranges::find_if(kHooks, [&](const Hook &each) { return each.table == table_ && each.chain == name; });
         if (hook == std::end(kHooks) || words[1] == "-") {
             chains_ += fmt::format("add chain {} {}\n", place_, name);
             return {};
         }
         if (words[1] != "ACCEPT" && words[1] != "DROP")
             return base::bad_image("an unknown policy");
-        chains_ += fmt::format("add chain {} {} {{ type {} hook {} priority {}; policy {}; }}\n", place_, name, hook->type, hook->name, hook->priority, lower(words[1]));
+        chains_ += fmt::format("add chain {} {} {{ type {} hook {} priority {}; policy {}; }}\n", place_, name,
+                               hook->type, hook->name, hook->priority, lower(words[1]));
         return {};
     }
 

@@ -7,6 +7,7 @@
 //
 // Links whose other end is not in the tree are brought by the coordinator before (given_links.cc), those of CRIU's type
 // EXTLINK by the caller's hook: such a link is there already and is only set up.
+#include "criu/resource/namespace/net/disciplines.hh"
 #include "criu/resource/namespace/net/link.hh"
 #include "criu/resource/namespace/net/net.hh"
 #include "criu/resource/namespace/net/peers.hh"
@@ -221,24 +222,6 @@ Result<void> go_up(const Device &device) {
     return send(change_of(TRY(index_of(device)), device.flags() & kSettable, kSettable));
 }
 
-/// Those that the kernel has chosen itself have no handle.
-Result<void> warn_of_disciplines(base::Log &log) {
-    struct {
-        nlmsghdr head{};
-        tcmsg body{};
-    } question;
-    return kernel::netlink_dump(
-        NETLINK_ROUTE, RTM_GETQDISC, &question, sizeof question, [&](std::string_view message) -> Result<void> {
-            const auto discipline = kernel::value_of<tcmsg>(message);
-            char name[IFNAMSIZ] = "?";
-            if (discipline.tcm_handle)
-                log.warn(
-                    fmt::format("network: the queueing discipline of {} is not saved",
-                                if_indextoname(static_cast<uint32_t>(discipline.tcm_ifindex), name) ? name : "a link"));
-            return {};
-        });
-}
-
 Result<std::vector<Device>> read_devices(NamespaceFillContext &context) {
     auto devices = TRY(context.images.read<Device>(image::ImageKind::Netdev, context.id));
     std::erase_if(devices,
@@ -253,6 +236,7 @@ Result<std::vector<Device>> read_devices(NamespaceFillContext &context) {
 Result<void> check_links(const tree::Namespaces &namespaces, bool nested) {
     const auto known = TRY(known_namespaces(namespaces));
     for (const Link &link : TRY(list_links())) {
+        TRY(check_disciplines(link.index(), link.name));
         const bool leads_out = link.below_ns && !known.contains(*link.below_ns);
         if (leads_out && nested)
             return base::unsupported(fmt::format("its link {} ({}) leads to a network namespace outside of the tree, "
@@ -270,8 +254,6 @@ Result<void> check_links(const tree::Namespaces &namespaces, bool nested) {
 }
 
 Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
-    if (auto told = warn_of_disciplines(context.log); !told && told.error().code() != EOPNOTSUPP)
-        return told; // else there are none in this kernel
     const auto neighbours = TRY(Neighbours::list());
     const auto known = TRY(known_namespaces(context.namespaces));
     for (const Link &link : TRY(list_links())) {
@@ -284,6 +266,7 @@ Result<void> dump_links(NamespaceDumpContext &context, uint32_t id) {
         else if (link.below_ns && known.contains(*link.below_ns))
             device.set_peer_nsid(known.at(*link.below_ns));
         TRY(read_link_settings(link.name, device));
+        TRY(describe_disciplines(link.index(), *device.mutable_ext()));
         if (device.type() != img::LOOPBACK)
             describe_neighbours(neighbours, link, *device.mutable_ext());
         TRY(context.images.add(image::ImageKind::Netdev, id, device));
@@ -311,7 +294,9 @@ Result<void> fill_links(NamespaceFillContext &context) {
         const bool is_port = device.has_master() && bridges.contains(device.master());
         return set_bridging(device, is_port, now[device.name()], context.log);
     }));
-    return each(go_up);
+    TRY(each(go_up));
+    return each(
+        [](const Device &device) -> Result<void> { return fill_disciplines(TRY(index_of(device)), device.ext()); });
 }
 
 Result<void> finish_links(NamespaceFillContext &context) {

@@ -3,6 +3,7 @@
 // networks that an address brings along) is there already.
 #include "criu/kernel/netlink.hh"
 #include "criu/resource/namespace/net/net.hh"
+#include "criu/resource/namespace/net/nexthops.hh"
 
 #include <cerrno>
 #include <fmt/format.h>
@@ -74,10 +75,23 @@ bool has_attribute(std::string_view body, size_t head, int wanted) {
     return found;
 }
 
+/// A route that names a nexthop is listed with what that is, which is not to be said beside it.
+void append_by_nexthop(kernel::Request &request, std::string_view body) {
+    const size_t head = std::min(sizeof(rtmsg), body.size());
+    request.append(body.data(), head);
+    (void)kernel::for_each_attribute(body.substr(head), [&](int type, std::string_view value) {
+        if (type != RTA_OIF && type != RTA_GATEWAY && type != RTA_VIA && type != RTA_MULTIPATH)
+            request.attribute_bytes(type, value);
+    });
+}
+
 /// The message about an entry. A rule's priority is not listed where it is 0; a new rule without one gets another.
 kernel::Request about(const List &list, int type, int flags, std::string_view body) {
     kernel::Request request(type, flags);
-    request.append(body.data(), body.size());
+    if (list.answer == RTM_NEWROUTE && has_attribute(body, sizeof(rtmsg), RTA_NH_ID))
+        append_by_nexthop(request, body);
+    else
+        request.append(body.data(), body.size());
     if (list.answer == RTM_NEWRULE && !has_attribute(body, sizeof(fib_rule_hdr), FRA_PRIORITY))
         request.attribute(FRA_PRIORITY, 0u);
     return request;
@@ -170,6 +184,8 @@ Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id) {
 Result<void> fill_lists(NamespaceFillContext &context) {
     for (const List &list : kLists) {
         const auto bodies = TRY(read_messages(context, list));
+        if (list.kind == image::ImageKind::Route)
+            TRY(fill_nexthops(context));
         if (list.answer == RTM_NEWRULE)
             TRY(drop_rules(list, bodies));
         for (bool at_hand : {true, false})

@@ -1,6 +1,7 @@
 // Settings of a network namespace: sysctls, in the image as lists whose places have fixed meanings (CRIU's).
 #include "criu/kernel/io.hh"
 #include "criu/resource/namespace/net/net.hh"
+#include "criu/resource/namespace/net/nexthops.hh"
 #include "criu/resource/namespace/net/peers.hh"
 
 #include <algorithm>
@@ -167,6 +168,7 @@ Result<void> dump_settings(NamespaceDumpContext &context, uint32_t id) {
     read_all("unix", kUnix, entry.mutable_unix_conf());
     read_all("ipv4", kIpv4, entry.mutable_ipv4_sysctl());
     translate_group_range(*entry.mutable_ipv4_sysctl(0), context.images.owners().groups);
+    TRY(describe_nexthops(entry));
     for (auto [number, other] : TRY(known_namespaces(context.namespaces))) {
         img::netns_id *known = entry.add_nsids();
         known->set_target_ns_id(other);
