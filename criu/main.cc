@@ -4,6 +4,8 @@
 #include "criu/crit/crit.hh"
 #include "criu/engine/check/tree.hh"
 #include "criu/engine/dump/dump.hh"
+#include "criu/engine/images/merge.hh"
+#include "criu/engine/images/verify.hh"
 #include "criu/engine/lazy/lazy_pages.hh"
 #include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
@@ -19,6 +21,8 @@ int main(int argc, char **argv) {
     const cli::Engines engines{.dump = dump::run,
                                .pre_dump = pre_dump::run,
                                .untrack = tracking::untrack,
+                               .merge = images::merge,
+                               .verify = images::verify,
                                .dedup = pages::dedup,
                                .dump_processor = resource::dump_processor,
                                .check_processor = resource::require_processor,

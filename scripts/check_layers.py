@@ -28,6 +28,7 @@ RANK = {
     "criu/engine/dump": 8,  # plans the restore of what it has written
     "criu/engine/page_server": 7,
     "criu/engine/lazy": 8,
+    "criu/engine/images": 8,
     "criu/engine/pre_dump": 9,
     "criu/engine/check": 9,
     "criu/cli": 10,

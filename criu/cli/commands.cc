@@ -1,13 +1,17 @@
 #include "criu/cli/commands.hh"
 
+#include "base/guarded.hh"
+#include "base/unique_fd.hh"
 #include "criu/cli/foreground.hh"
 #include "criu/cli/requests.hh"
 #include "criu/engine/check/check.hh"
 #include "criu/engine/notifier.hh"
 #include "criu/engine/outcome.hh"
+#include "criu/kernel/child.hh"
 #include "criu/kernel/interruption.hh"
 
 #include <cstdio>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -21,6 +25,49 @@ std::unexpected<base::Error> not_built(std::string_view name) {
 /// Whoever reads may stop reading: that is no error (fmt::print would throw).
 void say(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+} // namespace
+
+namespace {
+
+/// Nobody is told of a daemon that the command starts for itself.
+class SilentNotifier final : public engine::Notifier {
+public:
+    base::Result<void> tell(const char *, std::optional<base::Pid>) override { return {}; }
+    base::Result<int> tell_for_status(const char *, std::optional<base::Pid>) override { return 0; }
+    bool has_listeners() const override { return false; }
+};
+
+/// Starts what brings memory to the tree that is about to be restored. It gives up when the descriptor returned is
+/// closed before the restore has connected. Errors: it cannot be had; the log says why.
+base::Result<base::UniqueFd> start_lazy_daemon(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.lazy_pages)
+        return not_built("restore --instant");
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return base::fail_sys("pipe");
+    base::UniqueFd theirs(ends[0]), ours(ends[1]);
+    const pid_t starter = fork();
+    if (starter < 0)
+        return base::fail_sys("fork");
+    if (starter == 0) {
+        ours.reset();
+        engine::LazyPagesRequest request = lazy_pages_request(options);
+        request.daemon = true;
+        request.pidfile.clear();
+        request.status_fd.reset();
+        request.caller = theirs.get();
+        SilentNotifier notifier;
+        // Comes back twice: when somebody can connect, and in the background when all memory is there.
+        const auto done = base::guarded([&] { return engines.lazy_pages(request, notifier, log); });
+        if (!done)
+            log.error(done.error().message());
+        _exit(done ? 0 : 1);
+    }
+    if (TRY(kernel::exit_code(starter)) != 0)
+        return base::fail(base::ErrorKind::System, "restore --instant: nobody can bring the memory: see above");
+    return ours;
 }
 
 } // namespace
@@ -77,6 +124,20 @@ base::Result<int> run_untrack(const Engines &engines, const Options &options) {
     return 0;
 }
 
+base::Result<int> run_merge(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.merge)
+        return not_built("merge");
+    TRY(engines.merge(merge_request(options), log));
+    return 0;
+}
+
+base::Result<int> run_verify(const Engines &engines, const Options &options) {
+    if (!engines.verify)
+        return not_built("verify");
+    say(TRY(engines.verify(options.images_dir_fd, options.shell_job)));
+    return 0;
+}
+
 base::Result<int> run_dedup(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.dedup)
         return not_built("dedup");
@@ -101,8 +162,12 @@ base::Result<int> run_restore(const Engines &engines, const Options &options, ba
         return not_built("restore");
     const bool waits = !options.restore_detached && !options.exec_cmd;
     JobTerminal notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd), options.shell_job && waits);
+    base::UniqueFd daemon; // ends it if we do not come as far as to need it
+    if (options.instant && !options.print_plan)
+        daemon = TRY(start_lazy_daemon(engines, options, log));
     HeldSignals signals;
     const auto outcome = TRY(engines.restore(restore_request(options), notifier, log));
+    daemon.reset();
     say(outcome.plan);
     if (options.print_plan)
         return 0;

@@ -12,6 +12,9 @@ base::Result<int> run_dump(const Engines &engines, const Options &options, base:
 /// Exit code: 0.
 base::Result<int> run_pre_dump(const Engines &engines, const Options &options, base::Log &log);
 base::Result<int> run_untrack(const Engines &engines, const Options &options);
+base::Result<int> run_merge(const Engines &engines, const Options &options, base::Log &log);
+/// Says on standard output what there is.
+base::Result<int> run_verify(const Engines &engines, const Options &options);
 base::Result<int> run_dedup(const Engines &engines, const Options &options, base::Log &log);
 /// Exit code 0; without --restore-detached only when the tree has ended, with --exec-cmd not at all.
 base::Result<int> run_cpuinfo(const Engines &engines, const Options &options, base::Log &log);

@@ -82,15 +82,16 @@ void help_options(std::string &out, Group group, uint16_t where = kAny) {
     }
 }
 
-constexpr std::array<std::pair<Where, std::string_view>, 9> kPlaces{{{kDump, "dump"},
-                                                                     {kPreDump, "pre-dump"},
-                                                                     {kRestore, "restore"},
-                                                                     {kCheck, "check"},
-                                                                     {kPageServer, "page-server"},
-                                                                     {kLazyPages, "lazy-pages"},
-                                                                     {kService, "service"},
-                                                                     {kCpuinfo, "cpuinfo"},
-                                                                     {kDedup, "dedup"}}};
+constexpr std::array<std::pair<Where, std::string_view>, 10> kPlaces{{{kDump, "dump"},
+                                                                      {kPreDump, "pre-dump"},
+                                                                      {kRestore, "restore"},
+                                                                      {kCheck, "check"},
+                                                                      {kPageServer, "page-server"},
+                                                                      {kLazyPages, "lazy-pages"},
+                                                                      {kService, "service"},
+                                                                      {kCpuinfo, "cpuinfo"},
+                                                                      {kDedup, "dedup"},
+                                                                      {kMerge, "merge"}}};
 
 /// Text in roff: a backslash or minus is escaped, a leading dot or quote cannot begin a request.
 std::string roff(std::string_view text) {

@@ -69,6 +69,11 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
         return usage("--snapshot fork is for trees that are left running (-R)");
     if (dumps && o.compression.is_on())
         TRY(check_compression(o));
+    if (restore && o.instant && (o.lazy_pages || o.auto_dedup))
+        return usage(
+            fmt::format("--instant and {} exclude each other", o.lazy_pages ? "--lazy-pages" : "--auto-dedup"));
+    if (o.command == Command::Merge && o.into.empty())
+        return usage("merge needs a directory for the new images: --into DIR");
     if (o.command == Command::PreDump && o.lazy_pages)
         return usage("a pre-dump cannot leave memory to a page server: --lazy-pages is for the dump");
     if (o.ps_socket && (o.port || (!o.address.empty() && o.command != Command::Service)))

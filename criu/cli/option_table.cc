@@ -243,6 +243,9 @@ constexpr std::array kOptions{
               .where = kPreDump | kDump | kPageServer, .set = text<&Options::prev_images_dir>,
               .help = "Build on the images in DIR, relative to the folder of the images: memory that has not changed "
                       "since is not written again."},
+    OptionRow{.name = "into", .extension = true, .arg = kNeeds, .metavar = "DIR", .group = Group::Memory,
+              .where = kMerge, .set = text<&Options::into>,
+              .help = "Where the merged images go: a folder that is made, or empty; relative to the folder of the images."},
     OptionRow{.name = "auto-dedup", .negatable = true, .group = Group::Memory,
               .where = kDump | kPreDump | kRestore, .set = flag<&Options::auto_dedup>,
               .help = "Dump: drop pages of earlier images that were written again. Restore: drop all pages once the tree "
@@ -257,17 +260,17 @@ constexpr std::array kOptions{
               .help = "What such copies may take at worst, if every page is written meanwhile; else as --snapshot off. "
                       "Default: what is available."},
     OptionRow{.name = "compress", .letter = 'c', .extension = true, .arg = kMay,
-              .metavar = "HOW", .group = Group::Memory, .where = kDump | kPreDump, .set = compress,
+              .metavar = "HOW", .group = Group::Memory, .where = kDump | kPreDump | kMerge, .set = compress,
               .help = "Compress memory: lz4 (without HOW), zstd, zstd:LEVEL, or auto: lz4 if that is faster where the "
                       "images go, which is tried in the first tenth of a second."},
     OptionRow{.name = "compress-block", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
-              .where = kDump | kPreDump, .set = compress_block,
+              .where = kDump | kPreDump | kMerge, .set = compress_block,
               .help = "How much is compressed together: a multiple of the page size, up to 4M. Default: 64K."},
     OptionRow{.name = "compress-region", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
-              .where = kDump | kPreDump, .set = compress_block,
+              .where = kDump | kPreDump | kMerge, .set = compress_block,
               .help = "An earlier name of --compress-block."},
     OptionRow{.name = "compress-acceleration", .extension = true, .arg = kNeeds, .metavar = "N",
-              .group = Group::Memory, .where = kDump | kPreDump, .set = compress_acceleration,
+              .group = Group::Memory, .where = kDump | kPreDump | kMerge, .set = compress_acceleration,
               .help = "How much of the ratio LZ4 may give up for speed: 1 (default) to 65537."},
     OptionRow{.name = "decompress-threads", .extension = true, .arg = kNeeds, .metavar = "N", .group = Group::Memory,
               .where = kRestore, .set = number_in<&Options::unpackers, 0, 1024>,
@@ -291,6 +294,10 @@ constexpr std::array kOptions{
     OptionRow{.name = "ps-socket", .arg = kNeeds, .metavar = "FD", .group = Group::Memory,
               .where = kDump | kPreDump | kPageServer | kLazyPages, .set = number_in<&Options::ps_socket, 0, INT32_MAX>,
               .help = "A connected socket instead of address and port."},
+    OptionRow{.name = "instant", .extension = true, .group = Group::Memory, .where = kRestore,
+              .set = flag<&Options::instant>,
+              .help = "Let the tree run before its memory is there: what a task touches comes at once, the rest follows, "
+                      "brought by processes of this command that end when all is there."},
     OptionRow{.name = "lazy-pages", .group = Group::Memory, .where = kDump | kRestore | kPageServer,
               .set = flag<&Options::lazy_pages>,
               .help = "Move memory after the restore, on demand: restore leaves it to criu lazy-pages in the same work "
@@ -385,6 +392,14 @@ constexpr std::array kCommands{
                Support::Now,
                {},
                "Drop pages of earlier images that those in the folder of images hold themselves."},
+    CommandRow{"merge",
+               "--into DIR",
+               Command::Merge,
+               Support::Now,
+               {},
+               "Make one directory of images of one that builds on others."},
+    CommandRow{
+        "verify", "", Command::Verify, Support::Now, {}, "Tell whether images are whole, without restoring them."},
     CommandRow{"cpuinfo",
                "dump|check",
                Command::CpuinfoDump,

@@ -31,7 +31,8 @@ enum Where : uint16_t {
     kCheck = 64,
     kCpuinfo = 128,
     kDedup = 256,
-    kAny = 511,
+    kMerge = 512,
+    kAny = 1023,
 };
 
 /// One use of an option.

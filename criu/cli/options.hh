@@ -22,6 +22,8 @@ enum class Command : uint8_t {
     Check,
     Untrack,
     Dedup,
+    Merge,
+    Verify,
     Service,
     Swrk,
     Crit,
@@ -124,6 +126,7 @@ struct Options {
     bool track_mem = false;
     int pidfd_store = -1; ///< only by RPC
     TrackMethod track_method = TrackMethod::Auto;
+    std::string into;            ///< merge: the new directory
     std::string prev_images_dir; ///< relative to images_dir; empty: none
     bool auto_dedup = false;
     engine::SnapshotMethod snapshot = engine::SnapshotMethod::Auto;
@@ -148,6 +151,7 @@ struct Options {
     int port = 0;             ///< 0: not given
     std::optional<int> ps_socket;
     bool lazy_pages = false;
+    bool instant = false; ///< restore: as lazy_pages, with a daemon of its own
     bool tls = false, tls_no_cn_verify = false;
     std::string tls_cacert, tls_cacrl, tls_cert, tls_key; ///< empty: where CRIU has them
 

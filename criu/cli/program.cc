@@ -81,6 +81,10 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         return run_pre_dump(engines, options, log);
     case Command::Dedup:
         return run_dedup(engines, options, log);
+    case Command::Merge:
+        return run_merge(engines, options, log);
+    case Command::Verify:
+        return run_verify(engines, options);
     case Command::CpuinfoDump:
     case Command::CpuinfoCheck:
         return run_cpuinfo(engines, options, log);

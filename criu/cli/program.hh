@@ -21,6 +21,8 @@ struct Engines {
     base::Result<engine::DumpOutcome> (*pre_dump)(const engine::PreDumpRequest &, engine::Notifier &,
                                                   base::Log &) = nullptr;
     base::Result<void> (*untrack)(base::Pid root) = nullptr;
+    base::Result<void> (*merge)(const engine::MergeRequest &, base::Log &) = nullptr;
+    base::Result<std::string> (*verify)(int images_dir_fd, bool shell_job) = nullptr; ///< returns what there is
     base::Result<uint64_t> (*dedup)(int images_dir_fd) = nullptr; ///< returns the number of pages dropped
     base::Result<void> (*dump_processor)(int images_dir_fd) = nullptr;
     base::Result<void> (*check_processor)(int images_dir_fd, resource::ProcessorCare care) = nullptr;

@@ -143,7 +143,7 @@ engine::RestoreRequest restore_request(const Options &options) {
             .cgroups = cgroup_options(options),
             .allow_uprobes = options.allow_uprobes,
             .lower_limits = options.lower_limits,
-            .lazy_pages = options.lazy_pages,
+            .lazy_pages = options.lazy_pages || options.instant,
             .drop_pages = options.auto_dedup,
             .unpackers = static_cast<unsigned>(options.unpackers),
             .print_plan = options.print_plan,
@@ -171,6 +171,10 @@ engine::PageServerRequest page_server_request(const Options &options) {
             .status_fd = options.status_fd,
             .lazy = options.lazy_pages,
             .previous = options.prev_images_dir};
+}
+
+engine::MergeRequest merge_request(const Options &options) {
+    return {.images_dir_fd = options.images_dir_fd, .into = options.into, .compression = options.compression};
 }
 
 engine::CheckRequest check_request(const Options &options) {

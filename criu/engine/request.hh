@@ -111,6 +111,14 @@ struct LazyPagesRequest {
     bool daemon = false;                    ///< go on in the background once the restore can connect
     std::string pidfile;                    ///< empty: none
     std::optional<int> status_fd;           ///< told when the restore can connect
+    int caller = -1;                        ///< its end means that no restore will connect; -1: somebody will
+};
+
+/// Images that build on others become ones that build on none: see criu/engine/images.
+struct MergeRequest {
+    int images_dir_fd = -1;
+    std::string into; ///< directory that is made, or empty; relative to the images
+    pages::Compression compression;
 };
 
 struct CheckRequest {

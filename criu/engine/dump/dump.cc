@@ -289,6 +289,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     auto &file_settings = request.files;
     auto [tasks, namespaces, groups] = TRY(learn(tree, request, job.own_groups, increments));
     polls.settle(tasks);
+    job.log.debug("dump: the facts are there");
 
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
     const std::string run_id = make_run_id();
@@ -357,8 +358,10 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                  .uptime_us = request.increment.track_memory ? std::optional(uptime) : std::nullopt,
                                  .pre_dump = std::nullopt},
                                 namespaces);
+    job.log.debug("dump: the images are written");
     if (written && request.verify)
         written = verify(request);
+    job.log.debug("dump: the images are verified");
     if (written)
         written = kernel::check_interrupted();
     Result<int> scripted = 0;

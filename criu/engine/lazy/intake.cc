@@ -84,8 +84,17 @@ Intake::~Intake() {
         unlink(pages::kLazySocketName);
 }
 
-Result<void> Intake::accept() {
-    TRY(pages::wait_ready(listener_.get(), POLLIN));
+Result<void> Intake::accept(int caller) {
+    constexpr int kLookMs = 100;
+    for (bool there = false; !there;) {
+        auto ready = pages::wait_ready(listener_.get(), POLLIN, caller < 0 ? -1 : kLookMs);
+        there = ready.has_value();
+        if (!there && ready.error().code() != ETIMEDOUT)
+            return ready;
+        pollfd end{caller, POLLIN, 0};
+        if (!there && poll(&end, 1, 0) == 1)
+            return base::fail(base::ErrorKind::Died, "the restore has ended before it wanted anything");
+    }
     peer_.reset(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!peer_)
         return base::fail_sys("accept the restore");

@@ -26,8 +26,8 @@ public:
     ~Intake();
     /// Another process waits: the socket's name is its.
     void leave_to_other() { listener_.reset(); }
-    /// Waits for the restore.
-    Result<void> accept();
+    /// Waits for the restore. `caller`: a descriptor whose end means that it will not come; -1: none.
+    Result<void> accept(int caller = -1);
     /// The next of its processes. Errors: BadImage for what no restore sends; Died when it has ended.
     Result<NewProcess> next();
     /// Can be read when the tasks are about to run: see take_end().

@@ -183,7 +183,7 @@ void hold_signals() {
 Result<void> serve_tree(const engine::LazyPagesRequest &request, Intake intake, base::Log &log) {
     auto chain = TRY(pages::Chain::open(request.images_dir_fd));
     const size_t count = TRY(count_tasks(chain.newest()));
-    TRY(intake.accept());
+    TRY(intake.accept(request.caller));
     Tree tree{.intake = std::move(intake),
               .saved = TRY(SavedMemory::open(std::move(chain), TRY(connect_remote(request)))),
               .journal = TRY(Journal::create()),
