@@ -107,7 +107,8 @@ Result<base::UniqueFd> make_directory(int images_dir_fd, const std::string &path
     if (!dir)
         return base::fail_sys(path);
     if (!TRY(names_in(dir.get())).empty())
-        return base::fail(base::ErrorKind::Usage, path + " is not empty: the merged images want a directory of their own");
+        return base::fail(base::ErrorKind::Usage,
+                          path + " is not empty: the merged images want a directory of their own");
     return dir;
 }
 

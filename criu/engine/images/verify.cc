@@ -28,7 +28,8 @@ Result<uint64_t> read_all(const pages::OpenMemory &memory) {
 
 Result<std::string> verify(int images_dir_fd, bool shell_job) {
     const auto chain = TRY_CTX(pages::Chain::open(images_dir_fd), "verify");
-    const auto inventory = TRY_CTX(chain.newest().read_one<img::inventory_entry>(image::ImageKind::Inventory), "verify");
+    const auto inventory =
+        TRY_CTX(chain.newest().read_one<img::inventory_entry>(image::ImageKind::Inventory), "verify");
     if (!inventory)
         return base::fail(base::Error(base::ErrorKind::BadImage,
                                       "verify: the directory is not a complete checkpoint: inventory.img is missing")

@@ -1,5 +1,5 @@
-// The image holds the kernel's own messages. Of the kinds here the options that it lists are those that it takes, but for one
-// number of htb.
+// The image holds the kernel's own messages. Of the kinds here the options that it lists are those that it takes, but
+// for one number of htb.
 #include "criu/resource/namespace/net/disciplines.hh"
 
 #include "criu/kernel/netlink.hh"
@@ -14,7 +14,8 @@
 namespace resource::net {
 namespace {
 
-constexpr std::string_view kDisciplines[] = {"pfifo", "bfifo", "htb", "tbf", "fq", "fq_codel", "netem", "ingress", "clsact"};
+constexpr std::string_view kDisciplines[] = {"pfifo",    "bfifo", "htb",     "tbf",   "fq",
+                                             "fq_codel", "netem", "ingress", "clsact"};
 
 std::string attribute_of(std::string_view body, int wanted) {
     std::string found;
@@ -40,12 +41,12 @@ Result<std::vector<std::string>> list(int question_type, uint32_t index, uint32_
     question.body.tcm_ifindex = static_cast<int>(index);
     question.body.tcm_parent = parent;
     std::vector<std::string> bodies;
-    auto listed = kernel::netlink_dump(
-        NETLINK_ROUTE, question_type, &question, sizeof question, [&](std::string_view body) -> Result<void> {
-            if (kernel::value_of<tcmsg>(body).tcm_ifindex == static_cast<int>(index))
-                bodies.emplace_back(body);
-            return {};
-        });
+    auto listed = kernel::netlink_dump(NETLINK_ROUTE, question_type, &question, sizeof question,
+                                       [&](std::string_view body) -> Result<void> {
+                                           if (kernel::value_of<tcmsg>(body).tcm_ifindex == static_cast<int>(index))
+                                               bodies.emplace_back(body);
+                                           return {};
+                                       });
     if (!listed && listed.error().code() != EOPNOTSUPP) // the kernel has none
         return base::fail(std::move(listed).error());
     return bodies;
@@ -105,15 +106,17 @@ Result<void> check_disciplines(uint32_t index, const std::string &name) {
     std::vector<uint32_t> parents;
     for (const std::string &body : TRY(chosen(index))) {
         if (std::ranges::find(kDisciplines, kind_of(body)) == std::end(kDisciplines))
-            return base::unsupported(
-                fmt::format("its link {} has a queueing discipline {}, which cannot be made again", name, kind_of(body)));
+            return base::unsupported(fmt::format("its link {} has a queueing discipline {}, which cannot be made again",
+                                                 name, kind_of(body)));
         parents.push_back(kernel::value_of<tcmsg>(body).tcm_handle);
         if (kind_of(body) == "clsact") // one place for what comes, one for what goes
-            parents.insert(parents.end(), {TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)});
+            parents.insert(parents.end(),
+                           {TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS), TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)});
     }
     for (uint32_t parent : parents)
         if (const auto filters = list(RTM_GETTFILTER, index, parent); filters && !filters->empty())
-            return base::unsupported(fmt::format("its link {} has filters of traffic control ({})", name, kind_of(filters->front())));
+            return base::unsupported(
+                fmt::format("its link {} has filters of traffic control ({})", name, kind_of(filters->front())));
     return {};
 }
 
@@ -141,8 +144,8 @@ bool is_ready(std::string_view message, const std::set<uint32_t> &made) {
 
 } // namespace
 
-// What one is attached to has to be there before it, in whatever order they are listed. A class whose parent is not there
-// would become one of the root's.
+// What one is attached to has to be there before it, in whatever order they are listed. A class whose parent is not
+// there would become one of the root's.
 Result<void> fill_disciplines(uint32_t index, const img::ext_net_device &ext) {
     std::vector<std::string> waiting(ext.disciplines().begin(), ext.disciplines().end());
     std::set<uint32_t> made;

@@ -8,8 +8,8 @@ namespace resource::net {
 
 using base::Result;
 
-/// In a thread that is inside of the namespace: why those of a link cannot be made again. Those that the kernel has chosen
-/// itself are none. Errors: Unsupported.
+/// In a thread that is inside of the namespace: why those of a link cannot be made again. Those that the kernel has
+/// chosen itself are none. Errors: Unsupported.
 Result<void> check_disciplines(uint32_t index, const std::string &name);
 Result<void> describe_disciplines(uint32_t index, img::ext_net_device &ext);
 
