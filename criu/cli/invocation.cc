@@ -127,6 +127,8 @@ Result<void> take_positional(Invocation &out, std::span<const std::string> rest)
         o.exec_argv.assign(rest.begin(), rest.end());
     else if (o.command == Command::Swrk)
         return take_descriptor(o, rest);
+    else if (o.command == Command::Verify && rest.size() == 1)
+        o.images_dir = rest.front();
     else if (o.command == Command::CpuinfoDump)
         return take_cpuinfo_action(o, rest);
     else if (rest.size() == 1 && is_number(rest.front()) && o.tree == 0)

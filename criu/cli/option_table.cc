@@ -399,7 +399,7 @@ constexpr std::array kCommands{
                {},
                "Make one directory of images of one that builds on others."},
     CommandRow{
-        "verify", "", Command::Verify, Support::Now, {}, "Tell whether images are whole, without restoring them."},
+        "verify", "[DIR]", Command::Verify, Support::Now, {}, "Tell whether images are whole, without restoring them."},
     CommandRow{"cpuinfo",
                "dump|check",
                Command::CpuinfoDump,

@@ -65,9 +65,12 @@ Result<void> nothing(Options &, const Given &) {
 }
 
 Result<void> verbosity(Options &options, const Given &given) {
-    constexpr int kHighest = 1000; // CRIU takes any number; more than 4 shows no more
+    constexpr int kHighest = 1000;                  // CRIU takes any number; more than 4 shows no more
+    constexpr std::string_view kRest = "erbosity="; // drivers of CRIU say -verbosity=0
     if (!given.value) {
         ++options.verbosity;
+    } else if (given.value->starts_with(kRest)) {
+        return verbosity(options, {given.spelling, given.value->substr(kRest.size()), given.on});
     } else if (!given.value->empty() && given.value->find_first_not_of('v') == std::string_view::npos) {
         // -vvv: the second and third letter arrive as the value of the first.
         options.verbosity += static_cast<int>(given.value->size()) + 1;

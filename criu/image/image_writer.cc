@@ -7,9 +7,12 @@
 #include "criu/image/payload.hh"
 #include "ghost-file.pb.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <memory>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace image {
 namespace {
@@ -34,6 +37,26 @@ void put_head(std::string &out, const ImageInfo &info) {
 /// Written by other runs than a dump, or into the same directory after it: they say nothing about the checkpoint.
 bool belongs_to_checkpoint(ImageKind kind) {
     return image_info(kind).head != Head::Service && kind != ImageKind::Cpuinfo;
+}
+
+/// For messages.
+std::string path_of(int dir) {
+    char path[4096];
+    const ssize_t length = readlink(fmt::format("/proc/self/fd/{}", dir).c_str(), path, sizeof path);
+    return length > 0 ? std::string(path, static_cast<size_t>(length)) : "the directory of images";
+}
+
+/// Names of files that belong to a checkpoint.
+base::Result<std::vector<std::string>> images_in(int dir) {
+    const int own = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const std::unique_ptr<DIR, int (*)(DIR *)> list(own < 0 ? nullptr : fdopendir(own), closedir);
+    if (!list)
+        return base::fail_sys("list the images that are there");
+    std::vector<std::string> names;
+    while (const dirent *entry = readdir(list.get()))
+        if (auto image = match_image_name(entry->d_name); image && belongs_to_checkpoint(image->kind))
+            names.emplace_back(entry->d_name);
+    return names;
 }
 
 bool accepts(const ImageInfo &info, const Message &message, bool first) {
@@ -201,19 +224,31 @@ base::Result<void> ImageDirWriter::make_room() {
     return {};
 }
 
-base::Result<void> ImageDirWriter::remove_old_inventory(Key key) {
-    if (!belongs_to_checkpoint(key.kind) || old_inventory_gone_)
+// Images of another tree would pass for some of this one. Without an inventory they may be a page server's, which
+// writes into the same directory.
+base::Result<void> ImageDirWriter::remove_old_images(Key key) {
+    if (!belongs_to_checkpoint(key.kind) || old_images_gone_)
         return {};
-    std::string inventory = image_file_name(ImageKind::Inventory, 0);
-    if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0 && errno != ENOENT)
-        return base::fail_sys("removing the old " + inventory);
-    old_inventory_gone_ = true;
+    old_images_gone_ = true;
+    const std::string inventory = image_file_name(ImageKind::Inventory, 0);
+    if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? base::Result<void>()
+                                                   : base::fail_sys("removing the old " + inventory);
+    removed_ = 1;
+    for (const std::string &name : TRY(images_in(dir_.get()))) {
+        if (unlinkat(dir_.get(), name.c_str(), 0) < 0 && errno != ENOENT)
+            return base::fail_sys("removing the old " + name);
+        removed_++;
+    }
     return {};
 }
 
 base::Result<void> ImageDirWriter::create(Key key, File &file) {
-    TRY(remove_old_inventory(key));
-    file.fd = TRY(create_file(dir_.get(), file.name));
+    TRY(remove_old_images(key));
+    auto created = create_file(dir_.get(), file.name);
+    if (!created)
+        return base::fail(std::move(created.error().ctx("images in " + path_of(dir_.get()))));
+    file.fd = std::move(*created);
     file.created = true;
     return {};
 }
@@ -225,7 +260,7 @@ base::Result<void> ImageDirWriter::hand_over(Key key, File &file) {
         scribe_ = std::make_unique<Scribe>(dir_.get());
     if (!scribe_)
         return flush(key, file);
-    TRY(remove_old_inventory(key));
+    TRY(remove_old_images(key));
     file.created = true;
     return scribe_->add(file.name, std::move(file.buffer));
 }

@@ -54,6 +54,8 @@ public:
 
     /// Bytes handed over so far; those of raw() files count when they are closed.
     uint64_t bytes_written() const { return bytes_; }
+    /// Files of an earlier checkpoint that the directory held, and that had to go.
+    size_t removed_images() const { return removed_; }
     size_t open_files() const; ///< descriptors held at the moment
 
 private:
@@ -83,7 +85,7 @@ private:
     base::Result<void> add_split_file(uint64_t id, const google::protobuf::Message &message);
     base::Result<File *> use(Key key);
     base::Result<void> make_room();
-    base::Result<void> remove_old_inventory(Key key);
+    base::Result<void> remove_old_images(Key key);
     base::Result<void> create(Key key, File &file);
     base::Result<void> hand_over(Key key, File &file);
     base::Result<void> await_scribe();
@@ -101,7 +103,8 @@ private:
     uint64_t bytes_ = 0;
     std::unique_ptr<Scribe> scribe_; ///< writes what is complete, once there are many files
     size_t complete_ = 0;            ///< files so far that it could have written
-    bool old_inventory_gone_ = false;
+    bool old_images_gone_ = false;
+    size_t removed_ = 0;
     bool finished_ = false;
 };
 

@@ -42,14 +42,15 @@ FIELDS = {
     "mntns_compat_mode": ("works", True), "weak_sysctls": ("works", True),
     "ps": ("works", {"port": 1}), "parent_img": ("works", "/"), "track_mem": ("works", True),
     "auto_dedup": ("works", True), "veths": ("works", [{"if_in": "a", "if_out": "b"}]),
-    "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("refused", True),
-    "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("refused", ["/"]), "empty_ns": ("works", 0x40000000),
-    "join_ns": ("refused", [{"ns": "net", "ns_file": "/"}]), "cgroup_props": ("refused", "a"),
-    "cgroup_props_file": ("refused", "a"), "cgroup_dump_controller": ("refused", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
+    "ext_mnt": ("works", [{"key": "a", "val": "b"}]), "auto_ext_mnt": ("works", True),
+    "cg_root": ("works", [{"path": "/"}]), "skip_mnt": ("works", ["/nowhere"]), "empty_ns": ("works", 0x40000000),
+    "join_ns": ("works", [{"ns": "net", "ns_file": "/proc/self/ns/net"}]), "cgroup_props": ("works", '"pids":\n - "strategy": "replace"\n - "properties": []\n'),
+    "cgroup_props_file": ("works", "/dev/null"), "cgroup_dump_controller": ("works", ["cpu"]), "freeze_cgroup": ("works", "/sys/fs/cgroup"),
     "lazy_pages": ("works", True), "status_fd": ("works", 1), "lsm_profile": ("refused", "a:b"), "tls": ("works", True),
     "tls_cacert": ("works", "a"), "tls_cacrl": ("works", "a"), "tls_cert": ("works", "a"), "tls_key": ("works", "a"),
-    "tls_no_cn_verify": ("works", True), "cgroup_yard": ("refused", "/"), "pre_dump_mode": ("works", 2),
-    "pidfd_store_sk": ("works", STORE.fileno()), "lsm_mount_context": ("refused", "a"),
+    "tls_no_cn_verify": ("works", True), "cgroup_yard": ("works", "/sys/fs/cgroup"), "pre_dump_mode": ("works", 2),
+    "pidfd_store_sk": ("works", STORE.fileno()), "lsm_mount_context": ("refused", "a"), "compress": ("works", 1), "compress_block_size": ("works", 65536),
+    "compress_acceleration": ("works", 1), "decompress_threads": ("works", 1),
 }
 OFF_MEANS_NOTHING = ["auto_ext_mnt"]
 

@@ -230,6 +230,24 @@ def enrich(image):
     subprocess.run([CRIU, "crit", "encode", "-o", image], input=json.dumps(facts), text=True, check=True)
 
 
+def other_trees_images(work):
+    """A directory holds one checkpoint: images of another tree would pass for some of it."""
+    folder = pathlib.Path(work) / "again"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("not an image")
+    for number in range(2):
+        target = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  start_new_session=True)
+        expect("another tree, the same directory" if number else "a tree", criu("dump", "-t", str(target.pid), "-D", str(folder)), 0,
+               err=r"held \d+ files of an earlier checkpoint" if number else r"\A\Z")
+        target.wait()
+    cores = {path.name for path in folder.glob("core-*")}
+    holds("only its own images are there", cores == {f"core-{target.pid}.img"} and (folder / "notes.txt").exists())
+    expect("a directory that takes no images", criu("dump", "-t", str(os.getppid()), "-D", "/proc"), 1)
+    expect("verify", criu("verify", str(folder)), 0)
+    expect("as drivers of CRIU say it", criu("check", "-verbosity=0"), 0, out=r"Looks good")
+
+
 def processors(work):
     folder = pathlib.Path(work) / "processor"
     folder.mkdir()
@@ -265,6 +283,7 @@ def main():
         trees(work)
         cgroups(work)
         unprivileged(work)
+        other_trees_images(work)
         processors(work)
     checks()
     for failure in failures:

@@ -5,6 +5,7 @@ usage: criu_ns_test.py CRIU CRIU_NS
 
 Prints `ok NAME` or `not ok NAME: why` for each. Needs root.
 """
+import contextlib
 import os
 import pathlib
 import signal
@@ -65,7 +66,8 @@ def taken(folder):
                 raise Failure(f"{why}: {inner.stdout.read().decode()}") from why
         finally:
             for pid in members(inner.pid):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # its sleep, which has ended
+                    os.kill(pid, signal.SIGKILL)
             inner.wait()
             inner.stdout.close()
             process.kill()

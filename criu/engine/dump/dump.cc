@@ -400,6 +400,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         clock.done();
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
+    if (const size_t removed = images.removed_images())
+        job.log.warn(
+            fmt::format("the directory of images held {} files of an earlier checkpoint: they are removed", removed));
     job.log.info("Dumping finished successfully");
     return engine::DumpOutcome{.script_status = 0, .statistics = std::move(written_down)};
 }

@@ -130,7 +130,7 @@ def run(home, name):
     images.edit("files.img", lambda entries: json.loads(json.dumps(entries).replace(old, str(new))))
 
     def inside():
-        done = subprocess.run([CRIU, "restore", "-d", "--tcp-established", "--file-locks", "-D", images.folder], capture_output=True,
+        done = subprocess.run([CRIU, "restore", "-d", "--tcp-established", "--file-locks", "--lower-limits", "-D", images.folder], capture_output=True,
                               text=True, check=False)
         forms = Forms()
         if done.returncode:

@@ -67,7 +67,7 @@ def in_place():
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/srv"], check=True)
     os.mkdir("/srv/golden")
     with tempfile.TemporaryDirectory() as work:
-        done = subprocess.run([CRIU, "restore", "-d", "-D", IMAGES, "-W", work], capture_output=True, text=True, check=False)
+        done = subprocess.run([CRIU, "restore", "-d", "--lower-limits", "-D", IMAGES, "-W", work], capture_output=True, text=True, check=False)
     if "does not have" in done.stderr or "this CPU" in done.stderr:
         print("skipped: " + done.stderr.strip().split("\n")[0])
         return SKIPPED

@@ -86,7 +86,7 @@ class Elsewhere(Exception):
 
 def restore_and_check(home, images, whole, gone):
     """In fresh namespaces, as pid 1 there."""
-    if error := tool("restore", "-d", "--tcp-established", "--file-locks", folder=images.folder):
+    if error := tool("restore", "-d", "--tcp-established", "--file-locks", "--lower-limits", folder=images.folder):
         if lacks := re.search(r"CPU state 0x[0-9a-f]+ \((.*?)\) that this CPU does not have", error):
             raise Elsewhere(f"a processor with {lacks[1]}")
         return [error]

@@ -226,7 +226,28 @@ TEST_CASE("a file that cannot be created is an error that names it", "[image]") 
     std::filesystem::create_directory(dir.path() / "fs-1.img");
     auto closed = writer.close_file(ImageKind::Fs, 1);
     REQUIRE_FALSE(closed);
-    CHECK_THAT(closed.error().message(), Catch::Matchers::StartsWith("fs-1.img: "));
+    CHECK_THAT(closed.error().message(),
+               Catch::Matchers::StartsWith("images in " + dir.path().string() + ": fs-1.img: "));
+}
+
+TEST_CASE("images of an earlier checkpoint go with its inventory, and nothing else does", "[image]") {
+    test::TempDir dir;
+    auto old = must(ImageDirWriter::open(dir.fd()));
+    must(old.add(ImageKind::Fs, 1, fs(1)));
+    must(old.add(ImageKind::Inventory, 0, inventory()));
+    must(old.finish());
+    std::ofstream(dir.path() / "dump.log") << "a log";
+    auto writer = must(ImageDirWriter::open(dir.fd()));
+    must(writer.add(ImageKind::Fs, 2, fs(2)));
+    must(writer.close_file(ImageKind::Fs, 2));
+    CHECK(writer.removed_images() == 2);
+    CHECK_FALSE(std::filesystem::exists(dir.path() / "fs-1.img"));
+    CHECK(std::filesystem::exists(dir.path() / "dump.log"));
+    // Without an inventory they are somebody's who is writing at the same time.
+    auto other = must(ImageDirWriter::open(dir.fd()));
+    must(other.add(ImageKind::Fs, 3, fs(3)));
+    must(other.close_file(ImageKind::Fs, 3));
+    CHECK((other.removed_images() == 0 && std::filesystem::exists(dir.path() / "fs-2.img")));
 }
 
 TEST_CASE("a disk that fills up is an error that names the file", "[image]") {

@@ -10,15 +10,16 @@ namespace {
 
 /// The golden sampler, with another core of its root task.
 plan::Checkpoint load_with(const test::TempDir &dir, const img::core_entry &core) {
-    for (const auto &file : std::filesystem::directory_iterator(test::golden() / "sampler"))
-        if (file.is_regular_file())
-            std::filesystem::copy(file.path(), dir.path() / file.path().filename());
-    auto images = test::must(image::ImageDir::open(dir.fd()));
+    // A new checkpoint removes the images of an old one: the others come in behind it.
+    auto images = test::must(image::ImageDir::open(test::open_dir(test::golden() / "sampler").get()));
     const auto inventory = test::must(images.read_one<img::inventory_entry>(image::ImageKind::Inventory));
     auto writer = test::must(image::ImageDirWriter::open(dir.fd()));
     test::must(writer.add(image::ImageKind::Core, 883, core));
     test::must(writer.add(image::ImageKind::Inventory, 0, *inventory));
     test::must(writer.finish());
+    for (const auto &file : std::filesystem::directory_iterator(test::golden() / "sampler"))
+        if (file.is_regular_file() && !std::filesystem::exists(dir.path() / file.path().filename()))
+            std::filesystem::copy(file.path(), dir.path() / file.path().filename());
     return test::must(plan::load_checkpoint(dir.fd()));
 }
 

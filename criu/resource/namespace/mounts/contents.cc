@@ -92,12 +92,23 @@ private:
         for (const Entry *each : upper)
             TRY(take_away(*each));
         TRY(dump_one(entry));
-        if (entry.mountpoint() != "/" && umount2(entry.mountpoint().c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+        if (entry.mountpoint() == "/" || umount2(entry.mountpoint().c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+            return {};
+        if (errno != EINVAL)
             return base::fail_sys(fmt::format("mount {}: take it away from a copy", entry.mountpoint()));
+        stuck_.push_back(&entry); // locked: it came from the mounts of another user namespace
         return {};
     }
 
+    /// Of a user namespace's mounts a copy of ours has all locked, so that nothing covered comes to light.
+    bool is_hidden(const Entry &entry) const { return !stuck_.empty() && is_covered(entry); }
+
     Result<void> dump_one(const Entry &entry) {
+        if (has_contents(entry) && is_hidden(entry))
+            return base::fail(
+                base::Error(base::ErrorKind::Unsupported,
+                            fmt::format("mount {}: a locked mount covers its contents", entry.mountpoint()))
+                    .hint("--external 'mnt[MOUNTPOINT]:KEY' leaves it to the caller"));
         if (has_contents(entry))
             TRY_CTX(save(entry), fmt::format("mount {}", entry.mountpoint()));
         return {};
@@ -107,7 +118,7 @@ private:
         if (entry.deleted())
             return save_deleted(entry);
         // Alone, nothing lies on it any more; and what is unbindable has no other copies.
-        const unsigned copies = alone_ ? 0 : OPEN_TREE_CLONE;
+        const unsigned copies = alone_ && stuck_.empty() ? 0 : OPEN_TREE_CLONE;
         const base::UniqueFd copy(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, entry.mountpoint().c_str(),
                                                            copies | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT)));
         if (!copy)
@@ -150,8 +161,9 @@ private:
     const std::vector<Entry> &entries_;
     std::map<uint32_t, std::vector<const Entry *>> children_;
     std::vector<const Entry *> roots_;
-    std::set<uint32_t> &saved_; ///< devices
-    bool alone_ = false;        ///< in a copy of the namespace
+    std::set<uint32_t> &saved_;        ///< devices
+    std::vector<const Entry *> stuck_; ///< mounts of the copy that cannot be taken away
+    bool alone_ = false;               ///< in a copy of the namespace
 };
 
 } // namespace

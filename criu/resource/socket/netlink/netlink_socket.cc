@@ -188,7 +188,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const auto protocol = static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL));
     nlsk->set_id(file.id.value);
     nlsk->set_ino(static_cast<uint32_t>(file.stat.st_ino));
-    nlsk->set_ns_id(file.net);
+    if (file.net != context.namespaces.root_id(tree::NamespaceKind::Net)) // CRIU knows of no other
+        nlsk->set_ns_id(file.net);
     nlsk->set_protocol(protocol);
     nlsk->set_flags(file.flags & ~static_cast<uint32_t>(O_CLOEXEC));
     TRY(dump_addresses(context, file, nlsk));
