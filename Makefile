@@ -10,8 +10,9 @@ all: build
 build: deps-build $(BUILD)/build.ninja
 	@$(NINJA) program
 
-# Building everything includes the tests; the configuration notices packages that came later.
+# Building everything includes the tests. A folder that was configured before their packages came has no unit tests yet.
 everything: $(BUILD)/build.ninja
+	@$(NINJA) -t query test/unit/unit >/dev/null 2>&1 || meson setup --reconfigure $(BUILD)
 	@$(NINJA)
 
 $(BUILD)/build.ninja:
