@@ -1,5 +1,6 @@
 #include "criu/image/image_writer.hh"
 
+#include "base/listing.hh"
 #include "core.pb.h"
 #include "criu/image/entry_reader.hh"
 #include "criu/image/file_output.hh"
@@ -7,7 +8,6 @@
 #include "criu/image/payload.hh"
 #include "ghost-file.pb.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
@@ -48,15 +48,10 @@ std::string path_of(int dir) {
 
 /// Names of files that belong to a checkpoint.
 base::Result<std::vector<std::string>> images_in(int dir) {
-    const int own = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const std::unique_ptr<DIR, int (*)(DIR *)> list(own < 0 ? nullptr : fdopendir(own), closedir);
-    if (!list)
-        return base::fail_sys("list the images that are there");
-    std::vector<std::string> names;
-    while (const dirent *entry = readdir(list.get()))
-        if (auto image = match_image_name(entry->d_name); image && belongs_to_checkpoint(image->kind))
-            names.emplace_back(entry->d_name);
-    return names;
+    return base::list_names_if(dir, [](const dirent &entry) {
+        const auto image = match_image_name(entry.d_name);
+        return image && belongs_to_checkpoint(image->kind);
+    });
 }
 
 bool accepts(const ImageInfo &info, const Message &message, bool first) {

@@ -1,6 +1,7 @@
 #include "criu/kernel/freezer_group.hh"
 
-#include "criu/kernel/listing.hh"
+#include "base/listing.hh"
+#include "criu/kernel/io.hh"
 
 #include <chrono>
 #include <csignal>
@@ -37,7 +38,7 @@ bool holds_us(int directory) {
         if (("\n" + read_file(groups[i].get(), "cgroup.procs").value_or("")).find("\n" + wanted + "\n") !=
             std::string::npos)
             return true;
-        for (const std::string &name : list_names(groups[i].get(), DT_DIR).value_or(std::vector<std::string>()))
+        for (const std::string &name : base::list_names(groups[i].get(), DT_DIR).value_or(std::vector<std::string>()))
             groups.emplace_back(openat(groups[i].get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     }
     return false;

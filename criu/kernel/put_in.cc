@@ -1,7 +1,7 @@
 #include "criu/kernel/put_in.hh"
 
+#include "base/listing.hh"
 #include "criu/kernel/io.hh"
-#include "criu/kernel/listing.hh"
 
 #include <charconv>
 #include <fcntl.h>
@@ -37,7 +37,7 @@ std::vector<base::Pid> put_in(base::Pid init) {
         last_number(init.value, "\nNSpid:") != 1)
         return found;
     base::UniqueFd proc(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    auto names = proc ? list_names(proc.get(), DT_DIR) : base::fail_sys("open /proc");
+    auto names = proc ? base::list_names(proc.get(), DT_DIR) : base::fail_sys("open /proc");
     if (!names)
         return found;
     for (const std::string &name : *names) {

@@ -1,9 +1,9 @@
 #include "criu/pages/chain.hh"
 
-#include <dirent.h>
+#include "base/listing.hh"
+
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <memory>
 #include <set>
 #include <sys/stat.h>
 
@@ -37,16 +37,14 @@ Result<Chain> Chain::open(int dirfd) {
     return chain;
 }
 
-std::vector<MemoryImage> memory_images(const image::ImageDir &images) {
+Result<std::vector<MemoryImage>> memory_images(const image::ImageDir &images) {
     std::vector<MemoryImage> found;
-    base::UniqueFd fd(openat(images.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    const std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.release()) : nullptr, closedir);
-    while (const dirent *entry = dir ? readdir(dir.get()) : nullptr)
+    for (const std::string &name : TRY(base::list_names(images.fd())))
         for (auto [kind, form] : {std::pair(image::ImageKind::Pagemap, "pagemap-%llu.img%n"),
                                   std::pair(image::ImageKind::ShmemPagemap, "pagemap-shmem-%llu.img%n")}) {
             unsigned long long id = 0;
             int length = 0;
-            if (sscanf(entry->d_name, form, &id, &length) == 1 && length && entry->d_name[length] == '\0')
+            if (sscanf(name.c_str(), form, &id, &length) == 1 && length && name[length] == '\0')
                 found.push_back({kind, id});
         }
     return found;

@@ -35,7 +35,8 @@ struct MemoryImage {
     image::ImageKind kind; ///< Pagemap or ShmemPagemap
     uint64_t id;
 };
-std::vector<MemoryImage> memory_images(const image::ImageDir &images);
+/// Sorted by file name. Errors: System.
+Result<std::vector<MemoryImage>> memory_images(const image::ImageDir &images);
 
 /// What errors call the file of a level: "parent/parent/pagemap-7.img".
 std::string name_in_chain(size_t level, const std::string &file);

@@ -91,7 +91,7 @@ Result<uint64_t> drop_from_level(const Chain &chain, size_t level, MemoryImage m
 
 Result<uint64_t> drop_superseded(const Chain &chain) {
     uint64_t dropped = 0;
-    for (const MemoryImage &memory : memory_images(chain.newest())) {
+    for (const MemoryImage &memory : TRY(memory_images(chain.newest()))) {
         const auto pagemap = TRY(chain.newest().read_pagemap(memory.kind, memory.id));
         std::vector<Extent> newer;
         for (const img::pagemap_entry &entry : pagemap.entries)
@@ -126,7 +126,7 @@ std::vector<PackedRun> whole_packed_runs(const PageIndex &index, size_t level) {
 
 Result<uint64_t> drop_restored(const Chain &chain) {
     uint64_t dropped = 0;
-    for (const MemoryImage &memory : memory_images(chain.newest())) {
+    for (const MemoryImage &memory : TRY(memory_images(chain.newest()))) {
         const PageIndex index = TRY(index_pages(chain, memory.kind, memory.id));
         for (size_t level = 0; level < index.files.size(); level++) {
             if (!index.files[level])

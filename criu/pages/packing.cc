@@ -3,6 +3,7 @@
 #include "base/clock.hh"
 #include "base/guarded.hh"
 #include "base/ids.hh"
+#include "criu/kernel/io.hh"
 
 #include <algorithm>
 #include <unistd.h>
@@ -19,20 +20,6 @@ struct Piece {
     bool aligned = false; ///< begin at a page boundary
     uint64_t offset = 0;
 };
-
-Result<void> write_piece(int fd, const Piece &piece) {
-    auto left = piece.bytes;
-    for (uint64_t offset = piece.offset; !left.empty();) {
-        const ssize_t n = pwrite(fd, left.data(), left.size(), static_cast<off_t>(offset));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return base::fail_sys(n < 0 ? errno : ENOSPC, "write pages");
-        left = left.subspan(static_cast<size_t>(n));
-        offset += static_cast<uint64_t>(n);
-    }
-    return {};
-}
 
 /// Compresses the contents of a run to the end of `to`, which has room. Nothing where none of it got smaller.
 std::optional<Piece> pack_run(img::pagemap_entry &run, std::span<const std::byte> bytes, const Compression &how,
@@ -178,7 +165,7 @@ Result<void> PackTeam::handle(Order &order, bool compress, Packer &packer, std::
     changed_.notify_all();
     const uint64_t writing = base::now_us(CLOCK_MONOTONIC);
     for (const Piece &piece : pieces)
-        TRY(write_piece(order.file->fd.get(), piece));
+        TRY(kernel::write_at(order.file->fd.get(), piece.bytes, piece.offset));
     const std::lock_guard held(mutex_);
     trial_.took(compress, bytes.size(), compressed + base::now_us(CLOCK_MONOTONIC) - writing);
     return {};

@@ -5,6 +5,7 @@
 #include "base/result.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/image/registry.hh"
+#include "criu/kernel/io.hh"
 
 #include <cstddef>
 #include <memory>
@@ -44,6 +45,11 @@ public:
     virtual Result<void> put(std::span<const std::byte> bytes) = 0;
     /// Nothing comes behind it.
     virtual Result<void> close() = 0;
+
+    /// As has_file() wants it: for a caller whose bytes come in the order of the runs. `offset`: of them all, from 0.
+    Result<void> write(std::span<const std::byte> bytes, uint64_t offset) {
+        return has_file() ? kernel::write_at(TRY(file()), bytes, offset) : put(bytes);
+    }
 };
 
 class PageSink {

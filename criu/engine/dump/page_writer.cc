@@ -181,7 +181,7 @@ private:
     }
 
     Result<void> write(std::span<const std::byte> bytes) {
-        TRY(output_.has_file() ? kernel::write_at(TRY(output_.file()), bytes, offset_) : output_.put(bytes));
+        TRY(output_.write(bytes, offset_));
         offset_ += bytes.size();
         return {};
     }

@@ -72,7 +72,12 @@ Result<void> ParentImages::read_inventory(base::Log &log) {
 }
 
 void ParentImages::read_pagemaps(base::Log &log) {
-    for (const auto &[kind, number] : pages::memory_images(chain_->newest())) {
+    const auto there = pages::memory_images(chain_->newest());
+    if (!there) {
+        log.warn(fmt::format("incremental dump: {}: everything is written again", there.error().message()));
+        return;
+    }
+    for (const auto &[kind, number] : *there) {
         if (kind != image::ImageKind::Pagemap)
             continue;
         auto index = pages::index_pages(*chain_, kind, number);

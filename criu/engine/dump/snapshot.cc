@@ -121,7 +121,7 @@ Result<void> TaskSnapshot::write(MemoryDumpContext &context) {
             TRY(kernel::check_interrupted());
             const auto piece = std::span(buffer).first(std::min<uint64_t>(kPiece, run.extent.end() - at));
             TRY(read(at, piece));
-            TRY(output->has_file() ? kernel::write_at(TRY(output->file()), piece, offset) : output->put(piece));
+            TRY(output->write(piece, offset));
             at += piece.size(), offset += piece.size();
         }
     }

@@ -38,7 +38,7 @@ private:
 
 class Snapshot {
 public:
-    /// Whether this dump can be one, and is worth it; the reason is logged where it was asked for.
+    /// Whether this dump can be one, and is worth it; a reason against it is logged.
     /// `tasks`: the tree, stopped.
     static std::unique_ptr<Snapshot> plan(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks,
                                           bool has_listeners, base::Log &log);

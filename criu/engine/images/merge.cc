@@ -1,5 +1,6 @@
 #include "criu/engine/images/merge.hh"
 
+#include "base/listing.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/kernel/io.hh"
 #include "criu/pages/compressing_sink.hh"
@@ -7,7 +8,6 @@
 #include "images_pb.hh"
 
 #include <algorithm>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
@@ -21,19 +21,6 @@ namespace {
 using image::ImageKind;
 
 constexpr size_t kPiece = 1u << 20;
-
-Result<std::vector<std::string>> names_in(int dir) {
-    const int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const std::unique_ptr<DIR, int (*)(DIR *)> stream(copy < 0 ? nullptr : fdopendir(copy), closedir);
-    if (!stream)
-        return base::fail_sys("list the images");
-    std::vector<std::string> names;
-    while (const dirent *entry = readdir(stream.get()))
-        if (const std::string name = entry->d_name; name != "." && name != "..")
-            names.push_back(name);
-    std::ranges::sort(names);
-    return names;
-}
 
 /// Images that are the same in the new directory: all but what tells where pages are, and the inventory.
 bool stays_as_it_is(const std::string &name) {
@@ -81,7 +68,7 @@ Result<void> write_run(const pages::OpenMemory &memory, const pages::Run &run, p
     for (uint64_t at = run.start; at < run.end;) {
         const auto piece = std::span(buffer).first(std::min<uint64_t>(kPiece, run.end - at));
         TRY(memory.read(at, piece));
-        TRY(output.has_file() ? kernel::write_at(TRY(output.file()), piece, offset) : output.put(piece));
+        TRY(output.write(piece, offset));
         at += piece.size(), offset += piece.size();
     }
     return {};
@@ -106,7 +93,7 @@ Result<base::UniqueFd> make_directory(int images_dir_fd, const std::string &path
     base::UniqueFd dir(openat(images_dir_fd, path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir)
         return base::fail_sys(path);
-    if (!TRY(names_in(dir.get())).empty())
+    if (!TRY(base::list_names(dir.get())).empty())
         return base::fail(base::ErrorKind::Usage,
                           path + " is not empty: the merged images want a directory of their own");
     return dir;
@@ -115,13 +102,13 @@ Result<base::UniqueFd> make_directory(int images_dir_fd, const std::string &path
 /// Everything but the inventory.
 Result<uint64_t> write_all(const pages::Chain &chain, int to, image::ImageDirWriter &writer,
                            const pages::Compression &compression) {
-    for (const std::string &name : TRY(names_in(chain.newest().fd())))
+    for (const std::string &name : TRY(base::list_names(chain.newest().fd())))
         if (stays_as_it_is(name))
             TRY(link_or_copy(chain.newest().fd(), to, name));
     const auto sink =
         compression.is_on() ? pages::compressing_sink(writer, compression) : pages::directory_sink(writer);
     uint64_t bytes = 0;
-    for (const pages::MemoryImage &memory : pages::memory_images(chain.newest()))
+    for (const pages::MemoryImage &memory : TRY(pages::memory_images(chain.newest())))
         bytes += TRY(merge_memory(chain, memory, *sink));
     TRY(sink->finish());
     return bytes;
@@ -147,7 +134,7 @@ Result<void> merge(const engine::MergeRequest &request, base::Log &log) {
             written = base::fail(std::move(done.error()));
     if (!written) {
         writer.discard();
-        if (const auto names = names_in(to.get()))
+        if (const auto names = base::list_names(to.get()))
             for (const std::string &name : *names)
                 unlinkat(to.get(), name.c_str(), 0);
         return base::fail(std::move(written.error().ctx("merge")));

@@ -38,7 +38,7 @@ Result<std::string> verify(int images_dir_fd, bool shell_job) {
     if (whole_tree)
         TRY_CTX(restore::verify_images(images_dir_fd, shell_job), "verify");
     uint64_t bytes = 0;
-    for (const auto &[kind, id] : pages::memory_images(chain.newest())) {
+    for (const auto &[kind, id] : TRY(pages::memory_images(chain.newest()))) {
         const auto context = [&, kind = kind, id = id] { return "verify: " + image::image_file_name(kind, id); };
         const auto memory = TRY_CTX(pages::OpenMemory::open(chain, kind, id), "verify");
         bytes += TRY_CTX(read_all(memory), context());

@@ -1,4 +1,5 @@
-#include "criu/kernel/listing.hh"
+#include "base/listing.hh"
+#include "criu/kernel/io.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/cgroup/properties.hh"
@@ -30,7 +31,7 @@ Result<void> describe(int parent, const std::string &path, const std::string &na
         return base::fail_sys(fmt::format("open the control group {}", path));
     entry.set_dir_name(name);
     TRY(read_group(directory.get(), controllers, lists, entry));
-    for (const std::string &child : TRY(kernel::list_names(directory.get(), DT_DIR)))
+    for (const std::string &child : TRY(base::list_names(directory.get(), DT_DIR)))
         TRY(describe(directory.get(), child, child, controllers, lists, *entry.add_children()));
     return {};
 }

@@ -1,7 +1,8 @@
 #include "criu/resource/cgroup/properties.hh"
 
+#include "base/listing.hh"
 #include "base/unique_fd.hh"
-#include "criu/kernel/listing.hh"
+#include "criu/kernel/io.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -139,7 +140,7 @@ Result<void> read_version2(int directory, const PropertyLists &lists, img::cgrou
         TRY(read_named(directory, list->second, entry));
     if (list != lists.end() && list->second.replaces)
         return {};
-    for (const std::string &name : TRY(kernel::list_names(directory, DT_REG))) {
+    for (const std::string &name : TRY(base::list_names(directory, DT_REG))) {
         struct stat st {};
         const bool set = fstatat(directory, name.c_str(), &st, 0) == 0 && (st.st_mode & 0200) && (st.st_mode & 0400);
         const bool counts = !is_one_of(kOrders, name) || is_one_of(kOwnerOnly, name);

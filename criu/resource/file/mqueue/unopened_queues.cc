@@ -2,7 +2,7 @@
 // dumped with the descriptor. The kernel lists them in a file system; the namespace's own may be mounted nowhere.
 #include "criu/resource/file/mqueue/message_queue.hh"
 
-#include "criu/kernel/listing.hh"
+#include "base/listing.hh"
 #include "criu/kernel/namespaces.hh"
 
 #include <fcntl.h>
@@ -36,7 +36,7 @@ Result<void> dump_unopened_queues(FileDumpContext &context) {
     }));
     if (!directory)
         return {};
-    for (const std::string &name : TRY(kernel::list_names(directory.get(), DT_REG))) {
+    for (const std::string &name : TRY(base::list_names(directory.get(), DT_REG))) {
         base::UniqueFd queue(openat(directory.get(), name.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
         if (!queue)
             return base::fail_sys(fmt::format("open the message queue /{}", name));

@@ -3,13 +3,13 @@
 // away one by one, what lies on top first.
 #include "criu/resource/namespace/mounts/contents.hh"
 
+#include "base/listing.hh"
 #include "criu/resource/namespace/mounts/archive.hh"
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <functional>
@@ -142,14 +142,9 @@ private:
     }
 
     static Result<void> check_empty(int directory) {
-        base::UniqueFd fd(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        std::unique_ptr<DIR, int (*)(DIR *)> listing(fd ? fdopendir(fd.get()) : nullptr, closedir);
-        if (!listing)
-            return base::fail_sys("list it");
-        (void)fd.release();
-        while (const dirent *entry = readdir(listing.get()))
-            // The kernel's own files in a file system of BPF objects end so.
-            if (const std::string_view name = entry->d_name; name != "." && name != ".." && !name.ends_with(".debug"))
+        // The kernel's own files in a file system of BPF objects end so.
+        for (const std::string &name : TRY_CTX(base::list_names(directory), "list it"))
+            if (!name.ends_with(".debug"))
                 return base::fail(
                     base::Error(base::ErrorKind::Unsupported,
                                 fmt::format("it isn't empty ({}), and its contents cannot be saved", name))
