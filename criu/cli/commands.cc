@@ -27,18 +27,6 @@ void say(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
-} // namespace
-
-namespace {
-
-/// Nobody is told of a daemon that the command starts for itself.
-class SilentNotifier final : public engine::Notifier {
-public:
-    base::Result<void> tell(const char *, std::optional<base::Pid>) override { return {}; }
-    base::Result<int> tell_for_status(const char *, std::optional<base::Pid>) override { return 0; }
-    bool has_listeners() const override { return false; }
-};
-
 /// Starts what brings memory to the tree that is about to be restored. It gives up when the descriptor returned is
 /// closed before the restore has connected. Errors: it cannot be had; the log says why.
 base::Result<base::UniqueFd> start_lazy_daemon(const Engines &engines, const Options &options, base::Log &log) {
@@ -58,7 +46,7 @@ base::Result<base::UniqueFd> start_lazy_daemon(const Engines &engines, const Opt
         request.pidfile.clear();
         request.status_fd.reset();
         request.caller = theirs.get();
-        SilentNotifier notifier;
+        engine::ScriptNotifier notifier(kernel::Scripts({}, options.images_dir_fd)); // nobody is told
         // Comes back twice: when somebody can connect, and in the background when all memory is there.
         const auto done = base::guarded([&] { return engines.lazy_pages(request, notifier, log); });
         if (!done)

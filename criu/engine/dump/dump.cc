@@ -32,9 +32,9 @@
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/namespace/user_namespace.hh"
+#include "criu/resource/task/processor.hh"
 #include "criu/resource/task/time_left.hh"
 
-#include "criu/resource/task/processor.hh"
 #include <algorithm>
 #include <charconv>
 #include <fcntl.h>
@@ -358,10 +358,9 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
                                  .uptime_us = request.increment.track_memory ? std::optional(uptime) : std::nullopt,
                                  .pre_dump = std::nullopt},
                                 namespaces);
-    job.log.debug("dump: the images are written");
+    job.log.debug(written ? "dump: the images are written" : "dump: the images could not be written");
     if (written && request.verify)
         written = verify(request);
-    job.log.debug("dump: the images are verified");
     if (written)
         written = kernel::check_interrupted();
     Result<int> scripted = 0;
@@ -400,9 +399,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         clock.done();
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
-    if (const size_t removed = images.removed_images())
-        job.log.warn(
-            fmt::format("the directory of images held {} files of an earlier checkpoint: they are removed", removed));
+    warn_of_removed(images, job.log);
     job.log.info("Dumping finished successfully");
     return engine::DumpOutcome{.script_status = 0, .statistics = std::move(written_down)};
 }

@@ -1,6 +1,7 @@
 #include "criu/engine/dump/files.hh"
 
 #include "criu/kernel/io.hh"
+#include "criu/kernel/mount_of.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/kinds.hh"
 #include "criu/resource/file/locks.hh"
@@ -22,13 +23,6 @@ namespace {
 int compare_files(Pid pid1, int fd1, Pid pid2, int fd2) {
     long r = syscall(SYS_kcmp, pid1.value, pid2.value, KCMP_FILE, fd1, fd2);
     return r == 0 ? 0 : r == 1 ? -1 : 1;
-}
-
-Result<uint32_t> mount_of(int fd) {
-    struct statx now {};
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
-        return base::fail_sys("ask for its mount");
-    return static_cast<uint32_t>(now.stx_mnt_id);
 }
 
 } // namespace
@@ -68,7 +62,7 @@ Result<void> FileTable::look_from(const resource::OpenFile &file) {
         const auto task = std::ranges::find(context_->tasks, file.holder, &tree::TaskFacts::pid);
         context_->mounts.look_from_namespace(task == context_->tasks.end() ? 0 : task->ns[tree::NamespaceKind::Mnt]);
     } else
-        context_->mounts.look_from(TRY(mount_of(file.fd)));
+        context_->mounts.look_from(TRY(kernel::mount_of(file.fd)));
     return {};
 }
 
@@ -193,7 +187,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
     Key key{file.stat.st_dev, file.stat.st_ino, static_cast<uint64_t>(flags)};
     if (context_->mounts.several()) { // the same directory is another one in another namespace
         const base::UniqueFd there(open(path.c_str(), O_PATH | O_CLOEXEC));
-        key.object = there ? TRY(mount_of(there.get())) : 0;
+        key.object = there ? TRY(kernel::mount_of(there.get())) : 0;
     }
     if (auto known = paths_.find(key); known != paths_.end())
         return known->second;

@@ -9,8 +9,7 @@ namespace dump {
 /// CRIU's images). kcmp(2) orders objects, so that n tasks take n log n calls.
 void assign_shared_ids(std::vector<tree::TaskFacts> &tasks);
 
-/// Whether a thread has the descriptors and the working directory of its process, as threads do unless they call
-/// unshare(2).
+/// Whether a thread has the descriptors of its process, as threads do unless they call unshare(2).
 bool shares_descriptors(base::Pid leader, base::Pid thread);
 
 } // namespace dump

@@ -83,4 +83,10 @@ Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &
     return images.finish();
 }
 
+void warn_of_removed(const image::ImageDirWriter &images, base::Log &log) {
+    if (const size_t removed = images.removed_images())
+        log.warn(
+            fmt::format("the directory of images held {} files of an earlier checkpoint: they are removed", removed));
+}
+
 } // namespace dump

@@ -1,6 +1,7 @@
 // Images about the tree as a whole: pstree.img and the inventory.
 #pragma once
 
+#include "base/log.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/tree/facts.hh"
 
@@ -31,5 +32,8 @@ struct InventoryFacts {
 /// Writes the inventory, last of all: the directory is a checkpoint from here on.
 Result<void> finish_images(image::ImageDirWriter &images, const InventoryFacts &facts,
                            const tree::Namespaces &namespaces);
+
+/// Says so if the directory held an earlier checkpoint.
+void warn_of_removed(const image::ImageDirWriter &images, base::Log &log);
 
 } // namespace dump

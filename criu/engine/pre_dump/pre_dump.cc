@@ -89,9 +89,7 @@ Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments 
     increments.keep_pidfds(facts.tasks);
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(dump::write_statistics(clock, statistics, request.work_dir_fd));
-    if (const size_t removed = images.removed_images())
-        job.log.warn(
-            fmt::format("the directory of images held {} files of an earlier checkpoint: they are removed", removed));
+    dump::warn_of_removed(images, job.log);
     job.log.info("Pre-dumping finished successfully");
     return engine::DumpOutcome{.script_status = 0, .statistics = std::move(written_down)};
 }

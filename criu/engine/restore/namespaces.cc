@@ -89,6 +89,11 @@ std::vector<uint32_t> below(const plan::Checkpoint &checkpoint, tree::NamespaceK
     return {ids.begin(), ids.end()};
 }
 
+const plan::TaskImage &member_of(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind, uint32_t id) {
+    return *std::ranges::find_if(
+        checkpoint.tasks, [&](const plan::TaskImage &task) { return !task.dead() && id_of(task.ids, kind) == id; });
+}
+
 bool has_any_below(const plan::Checkpoint &checkpoint) {
     return std::ranges::any_of(tree::kAllNamespaceKinds,
                                [&](tree::NamespaceKind kind) { return !below(checkpoint, kind).empty(); });
@@ -236,13 +241,10 @@ Result<void> enter_namespaces(const RestoreContext &context, const plan::TaskIma
 Result<std::map<uint32_t, std::string>> mounts_below(const RestoreContext &context) {
     std::map<uint32_t, std::string> roots;
     for (uint32_t id : below(context.checkpoint, tree::NamespaceKind::Mnt)) {
-        const auto lives_there = [&](const plan::TaskImage &task) {
-            return !task.dead() && task.ids.mnt_ns_id() == id;
-        };
-        const auto member = std::ranges::find_if(context.checkpoint.tasks, lives_there);
+        const Pid member = context.real_pid(member_of(context.checkpoint, tree::NamespaceKind::Mnt, id).pid);
         for (const img::mnt_entry &mount :
              TRY(context.checkpoint.images().read<img::mnt_entry>(image::ImageKind::Mnts, id)))
-            roots[mount.mnt_id()] = fmt::format("/proc/{}/root", context.real_pid(member->pid).value);
+            roots[mount.mnt_id()] = fmt::format("/proc/{}/root", member.value);
     }
     return roots;
 }

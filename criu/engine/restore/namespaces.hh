@@ -36,6 +36,8 @@ Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segm
 
 /// Image numbers of the namespaces of a kind that only tasks below the root live in, in ascending order.
 std::vector<uint32_t> below(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind);
+/// The first task that lives in one of those.
+const plan::TaskImage &member_of(const plan::Checkpoint &checkpoint, tree::NamespaceKind kind, uint32_t id);
 bool has_any_below(const plan::Checkpoint &checkpoint);
 
 /// In a task below the root, first of all: goes to those of its namespaces that its parent does not live in.

@@ -101,11 +101,8 @@ Result<void> NetworkLock::unlock_below(const RestoreContext &context) const {
     if (!is_wanted(context.checkpoint, context.request.files))
         return {};
     for (uint32_t id : ids) {
-        const auto lives_there = [&](const plan::TaskImage &task) {
-            return !task.dead() && task.ids.net_ns_id() == id;
-        };
-        const auto member = std::ranges::find_if(context.checkpoint.tasks, lives_there);
-        const auto visit = TRY(kernel::NetworkVisit::enter(context.real_pid(member->pid)));
+        const plan::TaskImage &member = member_of(context.checkpoint, tree::NamespaceKind::Net, id);
+        const auto visit = TRY(kernel::NetworkVisit::enter(context.real_pid(member.pid)));
         TRY(kernel::unlock_network(old_table_name(context.checkpoint)));
     }
     return {};

@@ -50,11 +50,15 @@ Result<void> Networks::enter(uint32_t id) {
 }
 
 Result<void> Networks::in_each(const std::function<Result<void>(uint32_t)> &body) {
+    const uint32_t here = current_;
+    Result<void> outcome;
     for (const One &one : all_) {
         TRY(enter(one.id));
-        TRY(body(one.id));
+        if (outcome = body(one.id); !outcome)
+            break;
     }
-    return go_home();
+    TRY(enter(here));
+    return outcome;
 }
 
 base::Pid Networks::member() const {

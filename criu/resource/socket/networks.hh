@@ -24,7 +24,7 @@ public:
     /// The calling thread goes there. Nothing to do where it is already.
     Result<void> enter(uint32_t id);
     Result<void> go_home() { return enter(home_); }
-    /// Runs `body` in each of them, and goes home.
+    /// Runs `body` in each of them, and comes back to where the thread is.
     Result<void> in_each(const std::function<Result<void>(uint32_t id)> &body);
 
     uint32_t current() const { return current_; }

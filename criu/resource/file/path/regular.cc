@@ -2,6 +2,7 @@
 //
 // The contents are not ours: the same file must be there on restore. What can be checked cheaply is: size and mode, and
 // for programs and libraries the build id.
+#include "criu/kernel/mount_of.hh"
 #include "criu/parse/elf.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
@@ -64,10 +65,7 @@ bool is_same_device(const std::string &path, const struct stat &st) {
 /// The mount that it was opened through: one of the tree's own; -1, as the image has it, for a device that is the same
 /// on any.
 Result<int32_t> mount_of(const FileDumpContext &context, const OpenFile &file) {
-    struct statx now {};
-    if (statx(file.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
-        return base::fail_sys("ask for its mount");
-    const auto id = static_cast<uint32_t>(now.stx_mnt_id);
+    const uint32_t id = TRY(kernel::mount_of(file.fd));
     const bool is_found_by_name = is_message_queue(file); // the kernel's own mount of its ipc namespace
     if (!context.mounts.ids.contains(id) && !is_found_by_name &&
         !is_same_device(context.mounts.path(file.link), file.stat))

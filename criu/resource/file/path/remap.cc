@@ -2,6 +2,7 @@
 //
 // Without any name (link count 0) a file's contents go into the image: a ghost. If it has another name somewhere, which
 // nobody can find, --link-remap gives it a new one beside the old, which the restore removes again.
+#include "criu/kernel/mount_of.hh"
 #include "criu/resource/file/path/ghosts.hh"
 #include "criu/resource/file/path/opening.hh"
 
@@ -95,10 +96,9 @@ Result<void> dump_link(FileDumpContext &context, const OpenFile &file, FileId id
         TRY(dump_owner(context, OpenFile{}, reg->mutable_fown()));
         reg->set_name(TRY(make_link(context, file, path, named.value)));
         reg->set_mode(file.stat.st_mode);
-        struct statx now {};
-        if (context.mounts.own() && statx(file.fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) == 0 &&
-            context.mounts.ids.contains(static_cast<uint32_t>(now.stx_mnt_id)))
-            reg->set_mnt_id(static_cast<int32_t>(now.stx_mnt_id));
+        if (context.mounts.own())
+            if (const auto mount = kernel::mount_of(file.fd); mount && context.mounts.ids.contains(*mount))
+                reg->set_mnt_id(static_cast<int32_t>(*mount));
         // Of a tree that lives on the images may be restored at any time, and more than once.
         if (context.options.tree_survives)
             reg->mutable_extension()->set_link_stays(true);

@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/net/conntrack.hh"
 
 #include "criu/kernel/netlink.hh"
+#include "criu/resource/namespace/net/messages.hh"
 
 #include <cerrno>
 #include <fmt/format.h>
@@ -21,7 +22,6 @@ namespace resource::net {
 namespace {
 
 constexpr int kTypeMask = 0x3fff; // NLA_TYPE_MASK
-constexpr size_t kAlign = 4;
 
 struct Kind {
     image::ImageKind image;
@@ -66,16 +66,6 @@ Tuple read_tuple(const std::string &bytes) {
             .destination_port = find(protocol, CTA_PROTO_DST_PORT)};
 }
 
-void append(std::string &out, const Kind &kind, std::string_view body) {
-    nlmsghdr head{};
-    head.nlmsg_len = static_cast<uint32_t>(sizeof head + body.size());
-    head.nlmsg_type = static_cast<uint16_t>(kind.subsystem << 8 | kind.make);
-    head.nlmsg_flags = NLM_F_MULTI;
-    out.append(reinterpret_cast<const char *>(&head), sizeof head);
-    out.append(body);
-    out.resize((out.size() + kAlign - 1) / kAlign * kAlign);
-}
-
 /// Errors: EINTR where the list has changed meanwhile.
 Result<std::string> list(const Kind &kind) {
     struct {
@@ -85,7 +75,7 @@ Result<std::string> list(const Kind &kind) {
     std::string messages;
     TRY(kernel::netlink_dump(NETLINK_NETFILTER, kind.subsystem << 8 | kind.ask, &question, sizeof question,
                              [&](std::string_view body) -> Result<void> {
-                                 append(messages, kind, body);
+                                 append_message(messages, kind.subsystem << 8 | kind.make, body);
                                  return {};
                              }));
     return messages;
@@ -211,19 +201,16 @@ kernel::Request expectation(const Kind &kind, std::string_view body) {
 
 /// Errors: BadImage.
 Result<void> send_all(NamespaceFillContext &context, const Kind &kind, std::string_view messages) {
-    while (messages.size() >= sizeof(nlmsghdr)) {
-        const auto head = kernel::value_of<nlmsghdr>(messages);
-        if (head.nlmsg_len < sizeof head + sizeof(nfgenmsg) || head.nlmsg_len > messages.size())
+    return for_each_message(messages, [&](int, std::string_view body) -> Result<void> {
+        if (body.size() < sizeof(nfgenmsg))
             return base::bad_image("a message of impossible length");
-        const std::string_view body = messages.substr(sizeof head, head.nlmsg_len - sizeof head);
         const kernel::Request request =
             kind.image == image::ImageKind::NetnfCt ? connection(kind, body) : expectation(kind, body);
         auto done = kernel::netlink_do(NETLINK_NETFILTER, request);
         if (!done && done.error().code() != EEXIST)
             context.log.warn(fmt::format("network: {} could not be restored: {}", kind.what, done.error().message()));
-        messages.remove_prefix(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), messages.size()));
-    }
-    return {};
+        return {};
+    });
 }
 
 } // namespace

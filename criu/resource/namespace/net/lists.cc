@@ -2,6 +2,7 @@
 // and a restore sends them back. What the kernel has made by itself meanwhile (the address of the loopback, routes to
 // networks that an address brings along) is there already.
 #include "criu/kernel/netlink.hh"
+#include "criu/resource/namespace/net/messages.hh"
 #include "criu/resource/namespace/net/net.hh"
 #include "criu/resource/namespace/net/nexthops.hh"
 
@@ -37,17 +38,6 @@ bool is_kernels_own(const List &list, std::string_view body) {
                                            (kernel::value_of<rtmsg>(body).rtm_flags & RTM_F_CLONED));
 }
 
-void append(std::string &out, const List &list, std::string_view body) {
-    constexpr size_t kAlign = 4;
-    nlmsghdr head{};
-    head.nlmsg_len = static_cast<uint32_t>(sizeof head + body.size());
-    head.nlmsg_type = static_cast<uint16_t>(list.answer);
-    head.nlmsg_flags = NLM_F_MULTI;
-    out.append(reinterpret_cast<const char *>(&head), sizeof head);
-    out.append(body);
-    out.resize((out.size() + kAlign - 1) / kAlign * kAlign);
-}
-
 Result<std::string> ask(const List &list) {
     std::string messages;
     for (int family : list.families) {
@@ -59,7 +49,7 @@ Result<std::string> ask(const List &list) {
         auto listed = kernel::netlink_dump(NETLINK_ROUTE, list.question, &question, sizeof question,
                                            [&](std::string_view body) -> Result<void> {
                                                if (!is_kernels_own(list, body))
-                                                   append(messages, list, body);
+                                                   append_message(messages, list.answer, body);
                                                return {};
                                            });
         if (!listed && listed.error().code() != EOPNOTSUPP && listed.error().code() != EAFNOSUPPORT) // no IPv6
@@ -126,14 +116,11 @@ Result<void> send(const List &list, const std::string &body) {
 /// Errors: BadImage.
 Result<std::vector<std::string>> bodies_of(std::string_view messages, const List &list) {
     std::vector<std::string> bodies;
-    while (messages.size() >= sizeof(nlmsghdr)) {
-        const auto head = kernel::value_of<nlmsghdr>(messages);
-        if (head.nlmsg_len < sizeof head || head.nlmsg_len > messages.size())
-            return base::bad_image("a message of impossible length");
-        if (head.nlmsg_type == list.answer)
-            bodies.emplace_back(messages.substr(sizeof head, head.nlmsg_len - sizeof head));
-        messages.remove_prefix(std::min<size_t>(NLMSG_ALIGN(head.nlmsg_len), messages.size()));
-    }
+    TRY(for_each_message(messages, [&](int type, std::string_view body) -> Result<void> {
+        if (type == list.answer)
+            bodies.emplace_back(body);
+        return {};
+    }));
     return bodies;
 }
 

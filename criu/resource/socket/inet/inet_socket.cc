@@ -92,14 +92,12 @@ Result<std::reference_wrapper<DatagramFacts>> facts_of(FileDumpContext &context)
     if (facts.asked)
         return std::ref(facts);
     facts.asked = true;
-    const uint32_t here = context.networks.current();
     TRY(context.networks.in_each([&](uint32_t net) -> Result<void> {
         const base::Pid member = context.networks.member();
         facts.groups[net] = TRY(joined_groups(member));
         TRY(find_raw_sockets(member, facts));
         return find_shutdowns(facts);
     }));
-    TRY(context.networks.enter(here));
     return std::ref(facts);
 }
 

@@ -65,15 +65,14 @@ Result<void> list_states(States &states) {
                                 });
 }
 
-Result<const States *> load_states(FileDumpContext &context, uint32_t net) {
+const States &load_states(FileDumpContext &context) {
     States &states = context.states.of<States>();
     if (std::exchange(states.loaded, true))
-        return &states;
+        return states;
     auto listed = context.networks.in_each([&](uint32_t) { return list_states(states); });
-    TRY(context.networks.enter(net));
     if (!listed)
         context.log.debug("netlink sockets cannot be listed: " + listed.error().message());
-    return &states;
+    return states;
 }
 
 /// Queues and logs of the packet filter belong to a port id in a way that cannot be read back.
@@ -115,7 +114,7 @@ Result<void> dump_addresses(FileDumpContext &context, const OpenFile &file, img:
     entry->set_portid(own.nl_pid);
     entry->set_dst_portid(peer.nl_pid);
     entry->set_dst_group(peer.nl_groups ? static_cast<uint32_t>(__builtin_ctz(peer.nl_groups)) + 1 : 0);
-    const auto &known = TRY(load_states(context, file.net))->by_inode;
+    const auto &known = load_states(context).by_inode;
     auto state = known.find(static_cast<uint32_t>(file.stat.st_ino));
     entry->set_state(state != known.end() ? state->second : peer.nl_pid || peer.nl_groups ? kConnected : 0);
     return {};

@@ -45,14 +45,12 @@ struct PacketFacts {
 
 Result<const kernel::PacketSocketFacts *> facts_of(FileDumpContext &context, const OpenFile &file) {
     PacketFacts &facts = context.states.of<PacketFacts>();
-    if (!std::exchange(facts.asked, true)) {
+    if (!std::exchange(facts.asked, true))
         TRY(context.networks.in_each([&](uint32_t) -> Result<void> {
             for (auto &socket : TRY(kernel::list_packet_sockets()))
                 facts.sockets.emplace(socket.inode, std::move(socket));
             return {};
         }));
-        TRY(context.networks.enter(file.net));
-    }
     auto found = facts.sockets.find(static_cast<uint32_t>(file.stat.st_ino));
     if (found == facts.sockets.end())
         return base::unsupported("a packet socket of another network namespace");

@@ -1,6 +1,7 @@
 // Where the file is that a unix socket is bound to. The name is only what the program said when it bound the socket:
 // since then the working directory may have changed, the file may have been renamed, removed, or replaced by another.
 // SIOCUNIXFILE gives the file itself.
+#include "criu/kernel/mount_of.hh"
 #include "criu/resource/socket/unix/unix_socket.hh"
 
 #include <algorithm>
@@ -77,10 +78,7 @@ void write(const UnixPlace &place, img::unix_sk_entry *entry) {
 }
 
 Result<void> look_from_its_mount(FileDumpContext &context, int file, img::unix_sk_entry *entry) {
-    struct statx now {};
-    if (statx(file, "", AT_EMPTY_PATH, STATX_MNT_ID, &now) < 0)
-        return base::fail_sys("ask for the mount of a unix socket");
-    const auto mount = static_cast<uint32_t>(now.stx_mnt_id);
+    const uint32_t mount = TRY_CTX(kernel::mount_of(file), "a unix socket");
     context.mounts.look_from(mount);
     if (context.mounts.ids.contains(mount))
         entry->set_mnt_id(static_cast<int32_t>(mount));

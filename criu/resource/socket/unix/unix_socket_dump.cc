@@ -21,7 +21,6 @@ Result<UnixDumpState *> load(FileDumpContext &context) {
     UnixDumpState &state = context.states.of<UnixDumpState>();
     if (state.loaded)
         return &state;
-    const uint32_t here = context.networks.current();
     TRY(context.networks.in_each([&](uint32_t net) -> Result<void> {
         for (auto &[inode, sk] : TRY(kernel::unix_sockets())) {
             state.networks.emplace(inode, net);
@@ -29,7 +28,6 @@ Result<UnixDumpState *> load(FileDumpContext &context) {
         }
         return {};
     }));
-    TRY(context.networks.enter(here));
     for (auto &[inode, sk] : state.sockets)
         for (uint32_t client : sk.waiting)
             if (client)
