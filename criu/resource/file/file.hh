@@ -10,6 +10,10 @@
 //     matches(file)                is the description of this kind
 //     dump(context, file, entry)   description -> message
 //     finish(context)              all descriptions of the tree were seen (is every peer among them?)
+//     destructive_step(context)    all else is known to be fine, and the tree will end: what changes it for good
+//     before_kill(context)         all images are complete (connections go back into repair mode)
+//     outlive(context)             right before the kill: what we have made outside has to stay without us
+//     take_back(context, failed)   the tree lives on: what we have made outside goes
 //
 //     open(context, entry)         message -> descriptor
 //     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
@@ -125,25 +129,17 @@ struct FileDumpContext {
     uint32_t next_ghost_id = 1;
     std::map<std::pair<uint64_t, uint64_t>, uint32_t> ghosts; ///< device and inode of a deleted file -> ghost id
     std::map<std::pair<uint64_t, uint64_t>, uint32_t>
-        link_remaps;                                 ///< ... that still has a name -> id of the file of that name
-    std::set<uint64_t> pipes_done;                   ///< pipes whose contents are written
-    std::vector<std::function<void()>> undo;         ///< run in reverse order when the dump fails, or the tree lives on
-    std::vector<std::function<void()>> undo_failure; ///< ... when the dump fails only
-    /// Run in order when all images are complete and the tree is about to be killed; a failure keeps it alive.
-    std::vector<std::function<Result<void>()>> before_kill;
-    /// What has to outlive us if the tree is to be killed: run when nothing else is left to be done.
-    std::vector<std::function<Result<void>()>> at_kill;
+        link_remaps;               ///< ... that still has a name -> id of the file of that name
+    std::set<uint64_t> pipes_done; ///< pipes whose contents are written
     /// Dumps a description that no table may hold (SCM_RIGHTS in a queue), unless it is known; returns its id.
     std::function<Result<FileId>(base::UniqueFd)> dump_passed;
     /// Writes the contents of a memory file as pagemap-shmem-ID.
     std::function<Result<void>(uint64_t id, int fd)> dump_contents;
     KindStates states; ///< what a kind remembers from one file to the next
-    /// Set by dump() of a kind that will add the entry itself, in finish() or in a last step.
+    /// Set by dump() of a kind that will add the entry itself, in finish() or destructive_step().
     bool postponed = false;
-    /// What changes the tree for good (accepting connections that wait): run when all else is known to be fine, right
-    /// before the images are completed. Only if the tree is to be killed (FileOptions::tree_survives).
-    std::vector<std::function<Result<void>()>> last_steps;
-    uint64_t last_bytes = 0; ///< how much they may write: there has to be room before they are taken
+    uint64_t destructive_bytes =
+        0; ///< how much destructive steps may write: there has to be room before they are taken
 
     FileId new_id() { return FileId(next_file_id++); }
 };
@@ -244,6 +240,15 @@ struct FileKind {
     bool (*matches)(const OpenFile &);
     Result<void> (*dump)(FileDumpContext &, const OpenFile &, img::file_entry &);
     Result<void> (*finish)(FileDumpContext &) = nullptr;
+    /// Only where the tree is to be killed (FileOptions::tree_survives). Whether there was anything to do: that may
+    /// have brought further descriptors to light, and all kinds are asked again.
+    Result<bool> (*destructive_step)(FileDumpContext &) = nullptr;
+    /// Only where the tree is to be killed; a failure keeps it alive.
+    Result<void> (*before_kill)(FileDumpContext &) = nullptr;
+    /// Only where the tree is to be killed, when nothing else is left to be done.
+    Result<void> (*outlive)(FileDumpContext &) = nullptr;
+    /// `failed`: the dump did. Called once, also where nothing was made.
+    void (*take_back)(FileDumpContext &, bool failed) = nullptr;
     Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
     /// Files that exist only inside of this one (on their way through a socket): opened too, in no particular order.
     Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
@@ -294,6 +299,8 @@ Result<base::UniqueFd> reopen_pipe(const FreshPipe &pipe, uint32_t flags);
 /// Makes sure that a file without a (right) name can be opened again: as a ghost, or under an extra hard link. `entry`
 /// is the reg_file_entry or fifo's path that the remap belongs to.
 Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId id, const std::string &path);
+/// Removes the extra links again. Where the tree lives on by wish, its images need them.
+void take_back_links(FileDumpContext &context, bool failed);
 
 /// A path under which the file of `id` can be opened now: its own, or the one its remap says. The ghost is created if
 /// need be.

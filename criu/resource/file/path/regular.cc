@@ -263,6 +263,7 @@ extern const FileKind kKind{
                   "kernel has no type information (BTF)"},
     .matches = matches,
     .dump = dump,
+    .take_back = take_back_links,
     .open = open_file,
     .inherit_key = inherit_key,
     .settle = settle,

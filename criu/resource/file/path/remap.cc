@@ -27,6 +27,11 @@ std::pair<uint64_t, uint64_t> key_of(const struct stat &st) {
     return {st.st_dev, st.st_ino};
 }
 
+/// Extra names that this dump has made.
+struct MadeLinks {
+    std::vector<std::string> paths;
+};
+
 Result<void> add_remap(FileDumpContext &context, FileId id, uint32_t remap, img::remap_type type) {
     img::remap_file_path_entry entry;
     entry.set_orig_id(id.value);
@@ -69,8 +74,7 @@ Result<std::string> make_link(FileDumpContext &context, const OpenFile &file, co
         struct stat there {};
         if (r < 0 && (lstat(ours.c_str(), &there) < 0 || key_of(there) != key_of(file.stat)))
             continue;
-        auto &undo = context.options.tree_survives ? context.undo_failure : context.undo;
-        undo.push_back([ours] { unlink(ours.c_str()); });
+        context.states.of<MadeLinks>().paths.push_back(ours);
         return name;
     }
     return base::fail_sys(EEXIST, fmt::format("link {} to {}", file.link, stem));
@@ -140,6 +144,12 @@ Result<void> dump_remap(FileDumpContext &context, const OpenFile &file, FileId i
     if (file.stat.st_nlink == 0 || S_ISDIR(file.stat.st_mode) || is_gone_but_counted(file))
         return dump_ghost(context, file, id);
     return dump_link(context, file, id, path);
+}
+
+void take_back_links(FileDumpContext &context, bool failed) {
+    if (failed || !context.options.tree_survives)
+        for (const std::string &path : std::exchange(context.states.of<MadeLinks>().paths, {}))
+            unlink(path.c_str());
 }
 
 Result<std::string> path_to_open(FileOpenContext &context, uint32_t id, const std::string &path) {

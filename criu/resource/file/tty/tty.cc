@@ -99,6 +99,7 @@ extern const FileKind kTty{
     .matches = tty::matches,
     .dump = tty::dump,
     .finish = tty::finish,
+    .destructive_step = tty::destructive_step,
     .open = tty::open,
     .inherit_key = tty::inherit_key,
     .complete = tty::complete,

@@ -71,6 +71,7 @@ Result<base::UniqueFd> open_peer(int master, int flags);
 // The verbs.
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry);
 Result<void> finish(FileDumpContext &context);
+Result<bool> destructive_step(FileDumpContext &context);
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry);
 Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry);
 Result<void> complete(FileOpenContext &context, int fd, const img::file_entry &entry);

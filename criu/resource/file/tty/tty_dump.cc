@@ -25,6 +25,7 @@ struct Pair {
 struct Terminals {
     std::set<uint32_t> infos; ///< written
     std::map<uint32_t, Pair> pairs;
+    std::vector<uint32_t> full; ///< whose queues are taken when all else is known to be fine
 };
 
 bool hangs(int fd) {
@@ -202,12 +203,11 @@ Result<void> finish_pair(FileDumpContext &context, uint32_t index, const Pair &p
     if (pair.master) {
         if (!pair.slave)
             TRY(write_unheld_slave(context, index, pair));
-        auto step = [&context, index, &pair] { return dump_queues(context, index, pair); };
         if (context.options.tree_survives)
-            return step();
+            return dump_queues(context, index, pair);
         constexpr uint64_t kBothQueues = 64u << 10;
-        context.last_bytes += kBothQueues;
-        context.last_steps.emplace_back(step);
+        context.destructive_bytes += kBothQueues;
+        context.states.of<Terminals>().full.push_back(index);
         return {};
     }
     if (pair.hung_up || context.options.shell_job || context.options.orphan_terminals)
@@ -272,6 +272,14 @@ Result<void> finish(FileDumpContext &context) {
     for (auto &[index, pair] : context.states.of<Terminals>().pairs)
         TRY_CTX(finish_pair(context, index, pair), fmt::format("terminal /dev/pts/{}", index));
     return {};
+}
+
+Result<bool> destructive_step(FileDumpContext &context) {
+    Terminals &terminals = context.states.of<Terminals>();
+    const auto full = std::exchange(terminals.full, {});
+    for (uint32_t index : full)
+        TRY_CTX(dump_queues(context, index, terminals.pairs.at(index)), fmt::format("terminal /dev/pts/{}", index));
+    return !full.empty();
 }
 
 } // namespace resource::tty

@@ -70,15 +70,31 @@ Result<void> leave_events(FileDumpContext &context, const OpenFile &file, img::i
     return {};
 }
 
+/// Whose events are taken out when all else is known to be fine.
+struct Unread {
+    struct Queue {
+        base::UniqueFd fd;
+        img::file_entry entry;
+    };
+    std::vector<Queue> queues;
+};
+
 Result<void> plan_queue(FileDumpContext &context, const OpenFile &file, const img::file_entry &entry) {
-    auto kept = std::make_shared<base::UniqueFd>(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
-    if (!*kept)
+    base::UniqueFd kept(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+    if (!kept)
         return base::fail_sys("keep a descriptor");
     constexpr size_t kGrowth = 4; // of an event in the image, at most
     context.postponed = true;
-    context.last_bytes += entry.ByteSizeLong() + unread_bytes(file.fd) * kGrowth + 64;
-    context.last_steps.emplace_back([&context, kept, entry] { return dump_queue(context, kept->get(), entry); });
+    context.destructive_bytes += entry.ByteSizeLong() + unread_bytes(file.fd) * kGrowth + 64;
+    context.states.of<Unread>().queues.push_back({std::move(kept), entry});
     return {};
+}
+
+Result<bool> dump_queues(FileDumpContext &context) {
+    const auto queues = std::exchange(context.states.of<Unread>().queues, {});
+    for (const Unread::Queue &queue : queues)
+        TRY(dump_queue(context, queue.fd.get(), queue.entry));
+    return !queues.empty();
 }
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
@@ -239,6 +255,7 @@ extern const FileKind kKind{
                   "handle nor a path leads to are refused (`--irmap-scan-path`)"},
     .matches = matches,
     .dump = dump,
+    .destructive_step = dump_queues,
     .open = open_file,
     .carries = carries,
     .settle = settle,

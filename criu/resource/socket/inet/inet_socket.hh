@@ -26,6 +26,9 @@ bool is_tcp(const img::inet_sk_entry &entry);
 Result<void> remember_tcp(FileDumpContext &context, const OpenFile &file, const InetIdentity &identity);
 Result<void> examine_tcp(const OpenFile &file, const InetIdentity &identity, const FileOptions &options);
 Result<void> dump_all_tcp(FileDumpContext &context);
+Result<void> prepare_tcp_for_kill(FileDumpContext &context);
+Result<void> make_tcp_locks_lasting(FileDumpContext &context);
+void take_back_tcp(FileDumpContext &context, bool failed);
 
 // tcp_restore.cc
 Result<base::UniqueFd> open_tcp(FileOpenContext &context, const img::inet_sk_entry &entry);

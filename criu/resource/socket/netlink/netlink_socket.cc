@@ -120,6 +120,11 @@ Result<void> dump_addresses(FileDumpContext &context, const OpenFile &file, img:
     return {};
 }
 
+/// Sockets that are read when all else is known to be fine, by the id of their file.
+struct Unread {
+    std::vector<std::pair<uint32_t, base::UniqueFd>> sockets;
+};
+
 /// Reads everything: the tree is about to end.
 Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
     std::vector<std::byte> buffer(1u << 20);
@@ -173,13 +178,19 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
         return base::fail(base::Error(base::ErrorKind::Unsupported,
                                       "messages wait in it, which only a dump that ends the tree can read")
                               .hint("dump without --leave-running and --leave-stopped"));
-    const int fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
+    base::UniqueFd kept(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+    if (!kept)
         return base::fail_sys("keep a netlink socket");
-    context.last_bytes += static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_RCVBUF));
-    auto kept = std::make_shared<base::UniqueFd>(fd);
-    context.last_steps.emplace_back([&context, kept, id = file.id.value] { return drain(context, kept->get(), id); });
+    context.destructive_bytes += static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_RCVBUF));
+    context.states.of<Unread>().sockets.emplace_back(file.id.value, std::move(kept));
     return {};
+}
+
+Result<bool> drain_all(FileDumpContext &context) {
+    const auto sockets = std::exchange(context.states.of<Unread>().sockets, {});
+    for (auto &[id, fd] : sockets)
+        TRY(drain(context, fd.get(), id));
+    return !sockets.empty();
 }
 
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry) {
@@ -378,6 +389,7 @@ extern const FileKind kKind{
                   "tree only"},
     .matches = matches,
     .dump = dump,
+    .destructive_step = drain_all,
     .open = open_socket,
     .complete = complete,
     .settle = settle,

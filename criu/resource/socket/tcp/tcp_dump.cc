@@ -143,8 +143,11 @@ template <class F> Result<void> for_each_connection(TcpDump &dump, F &&body) {
     return {};
 }
 
+} // namespace
+
 /// The connections go on as if nothing had been.
-void take_back(TcpDump &dump, FileDumpContext &context) {
+void take_back_tcp(FileDumpContext &context, bool) {
+    TcpDump &dump = context.states.of<TcpDump>();
     if (dump.in_repair)
         for (TcpSocket &socket : dump.sockets)
             if (socket.connected())
@@ -159,13 +162,27 @@ void take_back(TcpDump &dump, FileDumpContext &context) {
         dump.watchdog->dismiss();
 }
 
-Result<void> make_lasting(TcpDump &dump) {
+/// The ends of the connections go unnoticed.
+Result<void> prepare_tcp_for_kill(FileDumpContext &context) {
+    TcpDump &dump = context.states.of<TcpDump>();
+    if (dump.locked) {
+        dump.in_repair = true;
+        dump.watchdog->killing();
+        TRY(for_each_connection(dump, [](TcpSocket &socket) { return enter_repair(socket.fd.get()); }));
+    }
+    return fetch_pending(context);
+}
+
+Result<void> make_tcp_locks_lasting(FileDumpContext &context) {
+    TcpDump &dump = context.states.of<TcpDump>();
     auto lock = dump.locks.begin();
     for (auto &[net, connections] : dump.connections)
         if (lock != dump.locks.end())
             TRY((lock++)->make_lasting(connections));
     return {};
 }
+
+namespace {
 
 Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     std::vector<WatchedSocket> watched;
@@ -189,15 +206,7 @@ Result<void> lock(TcpDump &dump, FileDumpContext &context) {
     }
     TRY(context.networks.go_home());
     dump.watchdog.emplace(TRY(TcpWatchdog::start(watched, dump.locks, context.tasks.front().pid)));
-    context.undo.push_back([&dump, &context] { take_back(dump, context); });
     dump.locked = true;
-    if (!dump.locks.empty())
-        context.at_kill.push_back([&dump] { return make_lasting(dump); });
-    context.before_kill.push_back([&dump]() -> Result<void> {
-        dump.in_repair = true;
-        dump.watchdog->killing();
-        return for_each_connection(dump, [](TcpSocket &socket) { return enter_repair(socket.fd.get()); });
-    });
     return {};
 }
 

@@ -104,6 +104,11 @@ struct Reserved {
     uint32_t unsent = 0; ///< in the client's queue
 };
 
+/// Listeners whose queues are taken right before the tree is killed.
+struct ToFetch {
+    std::vector<std::pair<int, std::vector<Reserved>>> listeners;
+};
+
 uint32_t queued(int fd, unsigned long request) {
     int bytes = 0;
     return ioctl(fd, request, &bytes) < 0 ? 0 : static_cast<uint32_t>(bytes);
@@ -162,7 +167,7 @@ Result<void> fetch_all(int listener, std::vector<Reserved> &places) {
 
 Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &ends, size_t listener_index,
                           const std::vector<PendingEnd> &waiting, img::inet_sk_entry *entry) {
-    auto places = std::make_shared<std::vector<Reserved>>();
+    std::vector<Reserved> places;
     const TcpEnd &listener = ends[listener_index];
     for (const auto &[client_index, bytes] : waiting) {
         const TcpEnd &client = ends[client_index];
@@ -174,10 +179,16 @@ Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &e
             continue;
         if (context.options.tree_survives)
             return base::fail(cannot_keep(listener, "with data, which only a dump that ends the program can save"));
-        places->push_back(TRY(reserve(context, client, bytes)));
+        places.push_back(TRY(reserve(context, client, bytes)));
     }
-    if (!places->empty())
-        context.before_kill.push_back([places, fd = listener.fd] { return fetch_all(fd, *places); });
+    if (!places.empty())
+        context.states.of<ToFetch>().listeners.emplace_back(listener.fd, std::move(places));
+    return {};
+}
+
+Result<void> fetch_pending(FileDumpContext &context) {
+    for (auto &[listener, places] : std::exchange(context.states.of<ToFetch>().listeners, {}))
+        TRY(fetch_all(listener, places));
     return {};
 }
 

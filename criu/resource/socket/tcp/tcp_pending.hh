@@ -41,6 +41,8 @@ Result<void> find_pending(const std::vector<TcpEnd> &ends, uint32_t net, Pending
 /// Writes what waits at the listener. Data that was received is fetched right before the tree is killed.
 Result<void> dump_pending(FileDumpContext &context, const std::vector<TcpEnd> &ends, size_t listener,
                           const std::vector<PendingEnd> &waiting, img::inet_sk_entry *entry);
+/// Fetches it.
+Result<void> fetch_pending(FileDumpContext &context);
 
 /// The clients of all such connections in a checkpoint, by file id.
 std::set<uint32_t> pending_clients(const std::map<uint32_t, img::file_entry> &files);

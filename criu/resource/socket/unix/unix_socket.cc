@@ -81,6 +81,7 @@ extern const FileKind kUnixSocket{
     .matches = unix_socket::matches,
     .dump = unix_socket::dump,
     .finish = unix_socket::finish,
+    .destructive_step = unix_socket::destructive_step,
     .open = unix_socket::open,
     .carries = unix_socket::carries,
     .inherit_key = unix_socket::inherit_key,

@@ -70,6 +70,7 @@ struct UnixDumpState {
     /// listeners and datagram sockets that they refer to.
     std::vector<img::file_entry> clients;
     std::vector<Kept> busy;              ///< listeners with clients that were not accepted yet
+    std::vector<Kept *> to_accept;       ///< ... whose connections hold data that only accepting them shows
     uint32_t next_queue_id = UINT32_MAX; ///< for queues of sockets that no task has yet
 };
 

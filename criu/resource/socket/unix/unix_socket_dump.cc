@@ -157,9 +157,9 @@ Result<void> finish_listener(FileDumpContext &context, UnixDumpState &state, Uni
     constexpr uint64_t kUnknown = 256u << 10; // a client that is gone may have sent so much by default
     for (uint32_t client : waiting) {
         auto found = state.sockets.find(client);
-        context.last_bytes += (found == state.sockets.end() ? kUnknown : found->second.send_queue) + 4096;
+        context.destructive_bytes += (found == state.sockets.end() ? kUnknown : found->second.send_queue) + 4096;
     }
-    context.last_steps.emplace_back([&] { return accept_waiting(context, state, listener); });
+    state.to_accept.push_back(&listener);
     return {};
 }
 
@@ -371,6 +371,12 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return {};
 }
 
+Result<void> write_clients(FileDumpContext &context, UnixDumpState &state) {
+    for (const img::file_entry &client : std::exchange(state.clients, {}))
+        TRY(context.images.add(image::ImageKind::Files, 0, client));
+    return {};
+}
+
 Result<void> finish(FileDumpContext &context) {
     UnixDumpState &state = context.states.of<UnixDumpState>();
     TRY(ask_plugins(context, state));
@@ -378,15 +384,19 @@ Result<void> finish(FileDumpContext &context) {
     TRY(check_clients(context, state));
     for (UnixDumpState::Kept &listener : state.busy)
         TRY(finish_listener(context, state, listener));
-    auto write_clients = [&context, &state]() -> Result<void> {
-        for (const img::file_entry &client : state.clients)
-            TRY(context.images.add(image::ImageKind::Files, 0, client));
-        return {};
-    };
     if (context.options.tree_survives || state.busy.empty())
-        return write_clients();
-    context.last_steps.emplace_back(write_clients); // behind the listeners, which are completed there
-    return {};
+        return write_clients(context, state);
+    return {}; // behind the listeners, which are completed by the destructive step
+}
+
+Result<bool> destructive_step(FileDumpContext &context) {
+    UnixDumpState &state = context.states.of<UnixDumpState>();
+    const auto listeners = std::exchange(state.to_accept, {});
+    const bool any = !listeners.empty() || !state.clients.empty();
+    for (UnixDumpState::Kept *listener : listeners)
+        TRY(accept_waiting(context, state, *listener));
+    TRY(write_clients(context, state));
+    return any;
 }
 
 } // namespace unix_socket

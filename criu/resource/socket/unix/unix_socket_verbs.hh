@@ -8,6 +8,7 @@ namespace resource::unix_socket {
 bool matches(const OpenFile &file);
 Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entry &entry);
 Result<void> finish(FileDumpContext &context);
+Result<bool> destructive_step(FileDumpContext &context);
 Result<void> examine(const OpenFile &file, const Examined &known);
 Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &entry);
 Result<std::string> inherit_key(FileOpenContext &context, const img::file_entry &entry);
