@@ -206,4 +206,11 @@ Result<uint32_t> Btf::size_of(std::string_view structure) const {
     return type(found->second).size;
 }
 
+Result<uint32_t> Btf::function(std::string_view name) const {
+    for (uint32_t id = 1; id < parts_.front().starts.size(); id++)
+        if (const Type t = type(id); t.kind == BTF_KIND_FUNC && t.name == name)
+            return id;
+    return bad("this kernel has no function " + std::string(name));
+}
+
 } // namespace parse

@@ -28,6 +28,8 @@ public:
     /// Errors: Unsupported if there is no such structure or member.
     Result<BtfMember> member(std::string_view structure, std::string_view path) const;
     Result<uint32_t> size_of(std::string_view structure) const;
+    /// The id of a function of the kernel itself, for programs that hook it. Errors: Unsupported.
+    Result<uint32_t> function(std::string_view name) const;
 
 private:
     struct Type;

@@ -2,6 +2,7 @@
 
 #include "base/unique_fd.hh"
 #include "compel/remote_memory.hh"
+#include "criu/engine/dump/mappings.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/shared_ids.hh"
 #include "criu/engine/dump/thread_facts.hh"
@@ -81,6 +82,8 @@ public:
         return fstatat(dir_.get(), name, &st, 0) == 0 ? static_cast<size_t>(st.st_size) : 0;
     }
 
+    int fd() const { return dir_.get(); }
+
 private:
     explicit ProcDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
     base::UniqueFd dir_;
@@ -96,45 +99,6 @@ template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, 
     if (!value)
         return std::nullopt;
     return static_cast<T>(*value);
-}
-
-/// How much of the text are whole entries of smaps: up to the end of the last line VmFlags.
-size_t whole_entries(std::string_view text) {
-    const size_t last = text.rfind("\nVmFlags:");
-    const size_t end = last == std::string_view::npos ? last : text.find('\n', last + 1);
-    return end == std::string_view::npos ? 0 : end + 1;
-}
-
-// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the
-// first time, would take as long as the parsing.
-Result<std::vector<parse::Vma>> read_mappings(const ProcDir &proc) {
-    constexpr size_t kBuffer = 256 << 10;
-    const base::UniqueFd fd = TRY(proc.open_file("smaps"));
-    std::vector<parse::Vma> vmas;
-    std::string text(kBuffer, '\0');
-    size_t used = 0;
-    auto parse_some = [&](size_t bytes) -> Result<void> {
-        auto some = TRY(parse::parse_smaps(std::string_view(text).substr(0, bytes)));
-        std::ranges::move(some, std::back_inserter(vmas));
-        used -= bytes;
-        std::memmove(text.data(), text.data() + bytes, used);
-        return {};
-    };
-    for (;;) {
-        const ssize_t n = ::read(fd.get(), text.data() + used, text.size() - used);
-        if (n < 0)
-            return base::fail_sys("read /proc/PID/smaps");
-        used += static_cast<size_t>(n);
-        if (n == 0)
-            break;
-        if (used == text.size()) {
-            TRY(parse_some(whole_entries(text)));
-            if (used == text.size()) // no whole entry: a path of many pages
-                text.resize(2 * text.size());
-        }
-    }
-    TRY(parse_some(used));
-    return vmas;
 }
 
 // To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
@@ -159,8 +123,9 @@ Result<void> collect_memory(ProcDir &proc, const parse::Status &leader, tree::Ta
     return {};
 }
 
-Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
-    facts.vmas = TRY(read_mappings(proc));
+Result<void> collect_process(ProcDir &proc, const parse::Status &leader, MappingReader &mappings,
+                             tree::TaskFacts &facts) {
+    facts.vmas = TRY(mappings.read(proc.fd(), Pid(leader.pid), leader.vm_rss_kb << 10));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
     facts.fds = TRY(descriptors(proc, leader));
     // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
@@ -198,8 +163,8 @@ Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat 
 }
 
 /// What /proc tells, of the threads too.
-Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, tree::TaskFacts &facts,
-                       std::vector<parse::Status> &statuses) {
+Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, MappingReader &mappings,
+                       tree::TaskFacts &facts, std::vector<parse::Status> &statuses) {
     const Pid voice = voice_of(process);
     ProcDir proc = TRY(ProcDir::open(voice));
     facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
@@ -217,7 +182,7 @@ Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, tree::
             TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
     }
     return depth == Depth::Memory ? collect_memory(proc, statuses.front(), facts)
-                                  : collect_process(proc, statuses.front(), facts);
+                                  : collect_process(proc, statuses.front(), mappings, facts);
 }
 
 /// What only the tracer can ask.
@@ -313,8 +278,10 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Dep
         threads += process.threads.size();
     const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
     auto reading = std::async(how, [&] {
-        return of_each(
-            [depth](auto &process, Halves &half) { return read_proc(process, depth, half.read, half.statuses); });
+        MappingReader mappings;
+        return of_each([&, depth](auto &process, Halves &half) {
+            return read_proc(process, depth, mappings, half.read, half.statuses);
+        });
     });
     const Result<void> asked =
         of_each([](auto &process, Halves &half) { return ask_task(process, half.asked, half.shared_pending); });

@@ -3,6 +3,7 @@
 #include "criu/kernel/memory/kernel_memory.hh"
 
 #include "criu/kernel/io.hh"
+#include "criu/kernel/memory/bpf_code.hh"
 
 #include <cstring>
 #include <fcntl.h>
@@ -23,46 +24,7 @@ struct Request {
 };
 constexpr int16_t kResult = offsetof(Request, result), kData = offsetof(Request, data);
 
-using Code = std::vector<bpf_insn>;
-
-uint8_t number(int reg) {
-    return static_cast<uint8_t>(reg & 0xf);
-}
-
-bpf_insn instruction(int code, int to, int from, int offset, int32_t value) {
-    bpf_insn insn{};
-    insn.code = static_cast<uint8_t>(code);
-    insn.dst_reg = number(to) & 0xf;
-    insn.src_reg = number(from) & 0xf;
-    insn.off = static_cast<int16_t>(offset);
-    insn.imm = value;
-    return insn;
-}
-bpf_insn copy(int to, int from) {
-    return instruction(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0);
-}
-bpf_insn set(int to, int32_t value) {
-    return instruction(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value);
-}
-bpf_insn add(int to, int32_t value) {
-    return instruction(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value);
-}
-bpf_insn load(int to, int base, int offset) {
-    return instruction(BPF_LDX | BPF_MEM | BPF_DW, to, base, offset, 0);
-}
-bpf_insn store(int base, int offset, int from) {
-    return instruction(BPF_STX | BPF_MEM | BPF_DW, base, from, offset, 0);
-}
-bpf_insn call(int helper) {
-    return instruction(BPF_JMP | BPF_CALL, 0, 0, 0, helper);
-}
-
-constexpr int kContext = BPF_REG_6, kStack = BPF_REG_10;
-
-void append_exit(Code &code) {
-    code.push_back(set(BPF_REG_0, 0));
-    code.push_back(instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
-}
+using namespace bpf;
 
 /// request.result = bpf_probe_read_kernel(request.data, kPiece, request.address)
 Code reader_code() {
@@ -87,10 +49,6 @@ Code current_code() {
     Code code{copy(kContext, BPF_REG_1), call(BPF_FUNC_get_current_task), store(kContext, 0, BPF_REG_0)};
     append_exit(code);
     return code;
-}
-
-uint64_t address(const void *memory) {
-    return reinterpret_cast<uintptr_t>(memory);
 }
 
 Result<base::UniqueFd> load_program(const Code &code) {
