@@ -4,8 +4,8 @@
 #include "base/log.hh"
 #include "base/result.hh"
 
-#include <fmt/format.h>
 #include <cstddef>
+#include <fmt/format.h>
 #include <iterator>
 
 namespace engine {

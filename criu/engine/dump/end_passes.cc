@@ -99,8 +99,7 @@ Result<void> leave_notes(FrozenDump &dump) {
         return dump.increments.tracks() ? dump.increments.notes().leave(dump.run_id) : dump.increments.notes().end();
     });
     if (!noted)
-        dump.job.log.warn(
-            fmt::format("tracking: {}: the next dump will be a full one", noted.error().message()));
+        dump.job.log.warn(fmt::format("tracking: {}: the next dump will be a full one", noted.error().message()));
     return {};
 }
 

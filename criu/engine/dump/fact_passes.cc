@@ -104,8 +104,8 @@ Result<void> refuse(FrozenDump &dump) {
 
 Result<void> learn_groups(FrozenDump &dump) {
     if (dump.request.cgroups.mode != resource::cgroup::Mode::Ignore) {
-        dump.groups = TRY(resource::cgroup::Sets::collect(dump.tasks, dump.namespaces, dump.job.own_groups,
-                                                          dump.request.cgroups));
+        dump.groups = TRY(
+            resource::cgroup::Sets::collect(dump.tasks, dump.namespaces, dump.job.own_groups, dump.request.cgroups));
         for (tree::TaskFacts &task : dump.tasks)
             for (tree::ThreadFacts &thread : task.threads)
                 thread.cgroup_set = dump.groups.of(thread.tid);

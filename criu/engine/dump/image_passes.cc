@@ -47,9 +47,8 @@ Result<void> write_files(FrozenDump &dump) {
 
 Result<void> write_namespaces(FrozenDump &dump) {
     TRY(write_process_tree(*dump.images, dump.tasks));
-    resource::NamespaceDumpContext context{*dump.images,           dump.job.log,     dump.tasks,
-                                           dump.namespaces,        dump.request.namespaces,
-                                           dump.files->dump_contents};
+    resource::NamespaceDumpContext context{
+        *dump.images, dump.job.log, dump.tasks, dump.namespaces, dump.request.namespaces, dump.files->dump_contents};
     return resource::dump_namespaces(context);
 }
 

@@ -70,7 +70,7 @@ Result<std::vector<parse::Vma>> read_smaps(int proc_dir, size_t most, bool &comp
 class Samples {
 public:
     Samples() {
-        constexpr int kAdvice[] = {MADV_NORMAL,     MADV_SEQUENTIAL, MADV_RANDOM,      MADV_DONTFORK,  MADV_DONTDUMP,
+        constexpr int kAdvice[] = {MADV_NORMAL,     MADV_SEQUENTIAL, MADV_RANDOM,     MADV_DONTFORK, MADV_DONTDUMP,
                                    MADV_WIPEONFORK, MADV_HUGEPAGE,   MADV_NOHUGEPAGE, MADV_MERGEABLE};
         for (int advice : kAdvice) // what the kernel lacks is not there to be mistaken for something else
             madvise(add(PROT_READ | PROT_WRITE, MAP_PRIVATE), page_, advice);
@@ -112,8 +112,8 @@ private:
 
     static constexpr size_t kRoom = 64; // pages
     size_t page_ = static_cast<size_t>(sysconf(_SC_PAGESIZE)), count_ = 0;
-    char *base_ = static_cast<char *>(
-        mmap(nullptr, kRoom * page_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    char *base_ =
+        static_cast<char *>(mmap(nullptr, kRoom *page_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     base::UniqueFd watchers_[2]{watcher(), watcher()};
 };
 

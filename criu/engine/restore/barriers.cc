@@ -65,12 +65,12 @@ enum class Who { Root, Processes, Tasks, Threads };
 
 /// Where tasks wait for each other, and for us.
 struct Barrier {
-    Who who;                                             ///< arrives here
-    uint32_t stage;                                      ///< whose opening sends them on their way here; 0: none
-    const char *holds;                                   ///< when all are there
-    bool (*applies)(const RestoreContext &) = nullptr;   ///< null: always
-    Result<void> (*meanwhile)(RestoreRun &) = nullptr;   ///< what we do while they are on their way
-    Result<void> (*then)(RestoreRun &) = nullptr;        ///< ... and while they wait
+    Who who;                                           ///< arrives here
+    uint32_t stage;                                    ///< whose opening sends them on their way here; 0: none
+    const char *holds;                                 ///< when all are there
+    bool (*applies)(const RestoreContext &) = nullptr; ///< null: always
+    Result<void> (*meanwhile)(RestoreRun &) = nullptr; ///< what we do while they are on their way
+    Result<void> (*then)(RestoreRun &) = nullptr;      ///< ... and while they wait
 };
 
 constexpr Barrier kBarriers[] = {

@@ -45,9 +45,9 @@ Result<Code> code_for(const parse::Btf &types) {
         body.push_back(store(kStack, place, BPF_REG_3));
         place += static_cast<int>(sizeof(uint64_t));
     }
-    for (const bpf_insn &insn : {load(BPF_REG_1, kContext, kMeta), load(BPF_REG_1, BPF_REG_1, kSequence),
-                                 copy(BPF_REG_2, kStack), add(BPF_REG_2, -kSize), set(BPF_REG_3, kSize),
-                                 call(BPF_FUNC_seq_write)})
+    for (const bpf_insn &insn :
+         {load(BPF_REG_1, kContext, kMeta), load(BPF_REG_1, BPF_REG_1, kSequence), copy(BPF_REG_2, kStack),
+          add(BPF_REG_2, -kSize), set(BPF_REG_3, kSize), call(BPF_FUNC_seq_write)})
         body.push_back(insn);
     code.push_back(skip_if_zero(BPF_REG_7, static_cast<int>(body.size())));
     code.insert(code.end(), body.begin(), body.end());

@@ -1,6 +1,6 @@
-// The flags of all mappings of a process as the kernel keeps them (vm_area_struct::vm_flags), by a BPF iterator: for 50,000
-// mappings in 20 ms, where smaps takes 140 and another 12 for each GiB of memory, as it counts every page. Starting it
-// takes some milliseconds.
+// The flags of all mappings of a process as the kernel keeps them (vm_area_struct::vm_flags), by a BPF iterator: for
+// 50,000 mappings in 20 ms, where smaps takes 140 and another 12 for each GiB of memory, as it counts every page.
+// Starting it takes some milliseconds.
 #pragma once
 
 #include "base/ids.hh"

@@ -93,4 +93,6 @@ TEST_CASE("type information of the running kernel", "[parse]") {
     REQUIRE(btf);
     CHECK(btf->member("list_head", "prev") == BtfMember{8, 8});
     CHECK(btf->member("sk_buff", "next") == BtfMember{0, 8}); // two levels without names
+    CHECK(btf->function("vfs_read"));
+    CHECK_FALSE(btf->function("list_head")); // a structure
 }
