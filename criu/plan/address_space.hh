@@ -88,6 +88,9 @@ struct Surroundings {
     const pages::Chain *chain = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
 
+/// Whether others may look at the memory: after a change of ids, which resets it.
+void plan_dumpable(ThreadPlan &plan, const TaskImage &task);
+
 /// Files the operations of the stages Unmap and Memory.
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
                              const Surroundings &around);

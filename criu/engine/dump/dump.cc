@@ -56,7 +56,7 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
         if (task.zombie)
             continue;
         TRY_CTX(resource::check_children(task), name_of(task));
-        TRY_CTX(check_threads(task), name_of(task));
+        TRY_CTX(check_threads(task, tasks), name_of(task));
         TRY_CTX(room.check(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, tasks), name_of(task));
@@ -98,6 +98,10 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
         if (task.zombie) {
             TRY_CTX(dump_zombie(context, task), name_of(task));
             continue;
+        }
+        if (writing && task.memory_of.value) { // one agent at a time in an address space
+            TRY(writing->finish(context));
+            writing.reset();
         }
         memory.agent_may_write = may_write_itself(task.voice);
         TaskInDump next = TRY_CTX(TaskInDump::begin(context, task), name_of(task));
@@ -220,9 +224,12 @@ Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &req
     increments.settle(tasks);
     known.namespaces = TRY(number_namespaces(tasks));
     set_external(known.namespaces, request.files);
-    for (tree::TaskFacts &task : tasks)
-        std::erase_if(task.fds,
-                      [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
+    const auto is_skipped = [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); };
+    for (tree::TaskFacts &task : tasks) {
+        std::erase_if(task.fds, is_skipped);
+        for (tree::ThreadFacts &thread : task.threads)
+            std::erase_if(thread.own_fds, is_skipped);
+    }
     TRY(check_tree(tasks, known.namespaces, request));
     TRY(straighten_handlers(tasks));
     if (request.cgroups.mode != resource::cgroup::Mode::Ignore) {

@@ -21,10 +21,6 @@ namespace {
 
 using resource::FileKind;
 
-const std::vector<img::fdinfo_entry> &table_of(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
-    return checkpoint.tables.at(task.ids.files_id());
-}
-
 /// Network devices come first: sockets may be bound to them or to their addresses.
 std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
     std::vector<uint32_t> order(ids.begin(), ids.end());
@@ -234,10 +230,9 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
 namespace {
 
 /// Fills the numbers of a task's table. Late files get a placeholder: see plan/late_files.cc.
-Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const plan::TaskImage &task,
-                                           int placeholder) {
+Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, uint32_t table_id, int placeholder) {
     std::map<int, uint32_t> table;
-    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+    for (const img::fdinfo_entry &entry : context.checkpoint.tables.at(table_id)) {
         const int number = static_cast<int>(entry.fd());
         auto stashed = context.stash.find(entry.id());
         const bool late = stashed == context.stash.end();
@@ -276,23 +271,23 @@ Result<void> lead_session(RestoreContext &context, const plan::Node &node) {
     return {};
 }
 
-Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder) {
+Result<void> place_files(RestoreContext &context, const plan::Node &node, uint32_t table_id, int placeholder) {
     const plan::TaskImage &task = context.task(node);
+    const bool of_task = table_id == task.ids.files_id();
     std::map<int, uint32_t> table;
     auto settle = settle_context(context, task, table);
-    if (task.pid == task.sid)
+    if (of_task && task.pid == task.sid)
         for (const FileKind *kind : resource::file_kinds())
             if (kind->settle_session)
                 TRY_CTX(kind->settle_session(settle, context.checkpoint.images()), kind->name);
-    table = TRY(fill_table(context, task, placeholder));
+    table = TRY(fill_table(context, table_id, placeholder));
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle || context.given.contains(id))
             return {};
         auto first = context.checkpoint.first_holders.find(id);
-        settle.first_holder =
-            first == context.checkpoint.first_holders.end() || first->second.task == static_cast<size_t>(node.task);
+        settle.first_holder = first == context.checkpoint.first_holders.end() || first->second.table == table_id;
         TRY_CTX(kind->settle(settle, fd, file), fmt::format("fd {} ({})", fd, kind->name));
         return {};
     };
@@ -300,7 +295,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
     for (auto [number, id] : table)
         if (context.stash.contains(id) && settled.insert(id).second)
             TRY(settle_file(number, id));
-    if (node.parent < 0)
+    if (of_task && node.parent < 0)
         for (auto [id, fd] : context.stash)
             if (!context.checkpoint.first_holders.contains(id))
                 TRY(settle_file(fd, id));
@@ -330,7 +325,7 @@ Result<void> restore_directories(const RestoreContext &context, const plan::Task
     return {};
 }
 
-void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
+void close_foreign(const RestoreContext &context, uint32_t table_id) {
     unsigned next = 0;
     auto close_up_to = [&](unsigned end) { // [next, end)
         if (end > next)
@@ -343,7 +338,7 @@ void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
         next = static_cast<unsigned>(context.stash_room.end);
         kept = true;
     };
-    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+    for (const img::fdinfo_entry &entry : context.checkpoint.tables.at(table_id)) {
         if (!kept && entry.fd() >= static_cast<unsigned>(context.stash_room.end))
             leave_kept();
         close_up_to(entry.fd());
