@@ -196,7 +196,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
         return leased->second;
     // What is neither readable nor ours to open for writing can still be looked at.
     base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!fd && errno != ESRCH)
+    if (!fd)
         fd.reset(open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!fd)
         return base::fail_sys(fmt::format("open {}", path));

@@ -5,6 +5,7 @@
 #include "criu/engine/restore/whereabouts.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
+#include "criu/resource/file/path/proc_file.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -111,6 +112,24 @@ public:
                 !context_.given_namespaces.keys.contains(given.key))
                 context_.log.warn(
                     fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
+    }
+
+    /// Of files that the caller could have given and has not.
+    void warn_of_missing() const {
+        for (const auto &[id, holder] : context_.checkpoint.first_holders) {
+            const img::file_entry &file = context_.checkpoint.files.at(id);
+            const FileKind *kind = resource::find_file_kind(file.type());
+            const std::string text = kind && kind->missing && !context_.given.contains(id)
+                                         ? kind->missing(file, context_.checkpoint.files)
+                                         : std::string();
+            if (text.empty())
+                continue;
+            const auto key = kind->inherit_key(files_, file);
+            context_.log.warn(fmt::format(
+                "restore: task {}: descriptor {} is {} (--inherit-fd fd[N]:{} puts descriptor N "
+                "of the caller there)",
+                context_.checkpoint.tasks[holder.task].pid, holder.number, text, key.value_or(std::string())));
+        }
     }
 
     /// What waits for other files, until all are open.
@@ -221,8 +240,10 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
         outcome = opener.complete();
     if (outcome)
         outcome = here.go_home();
-    if (outcome)
+    if (outcome) {
         opener.warn_of_unused();
+        opener.warn_of_missing();
+    }
     context.kept_by_files = std::move(files.kept);
     return outcome;
 }
@@ -308,7 +329,24 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
     return {};
 }
 
-Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task) {
+namespace {
+
+/// One below /proc of a task that has ended cannot be changed to by a descriptor.
+Result<void> change_to(RestoreContext &context, uint32_t id) {
+    if (fchdir(context.stash.at(id)) == 0)
+        return {};
+    const int code = errno;
+    for (auto [remap, end] = context.checkpoint.remaps.equal_range(id); code == ESRCH && remap != end; ++remap)
+        if (remap->second.remap_type() == img::PROCFS)
+            return context.rendezvous.in_turn([&, pid = remap->second.remap_id()] {
+                return resource::enter_dead_proc_directory(context.checkpoint.files.at(id).reg(), pid);
+            });
+    return base::fail_sys(code, "change to the working directory");
+}
+
+} // namespace
+
+Result<void> restore_directories(RestoreContext &context, const plan::TaskImage &task) {
     // The root first, by way of its descriptor; then the working directory, which may lie outside of it.
     struct stat ours {
     }, theirs{};
@@ -319,8 +357,7 @@ Result<void> restore_directories(const RestoreContext &context, const plan::Task
         if (fchdir(root) < 0 || chroot(".") < 0)
             return base::fail_sys("change the root directory");
     }
-    if (fchdir(context.stash.at(task.fs.cwd_id())) < 0)
-        return base::fail_sys("change to the working directory");
+    TRY(change_to(context, task.fs.cwd_id()));
     umask(static_cast<mode_t>(task.fs.umask()));
     return {};
 }

@@ -26,7 +26,7 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
 Result<void> release_files(const RestoreContext &context);
 
 /// Working directory, root, umask.
-Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task);
+Result<void> restore_directories(RestoreContext &context, const plan::TaskImage &task);
 
 /// Closes everything below keep_base() that is not in the table.
 void close_foreign(const RestoreContext &context, uint32_t table_id);

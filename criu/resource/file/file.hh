@@ -216,7 +216,7 @@ struct LatePlan {
     const Remaps &remaps;
     const std::map<int, uint32_t> &table; ///< number in this task -> file id
     const img::mm_entry &mm;
-    int number; ///< of the file at hand
+    int number;                                ///< of the file at hand
     bool is_late(uint32_t id) const;
 };
 
@@ -265,6 +265,8 @@ struct FileKind {
     Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
     /// Why a dump would refuse the description, as far as that shows from outside (`check --tree`). Null: it would not.
     Result<void> (*examine)(const OpenFile &, const Examined &) = nullptr;
+    /// What a restored program will miss of a file that no --inherit-fd gives it: said at the restore. Empty: nothing.
+    std::string (*missing)(const img::file_entry &, const ImageFiles &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();
