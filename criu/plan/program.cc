@@ -6,6 +6,7 @@
 #include "criu/resource/file/mqueue/mqueue_notify.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
+#include "criu/resource/task/undo_list.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -181,6 +182,8 @@ private:
     Result<void> plan_process(ThreadPlan &plan) {
         for (const resource::TaskResource *kind : resource::task_resources())
             TRY_CTX(kind->plan(plan, task_.core()), kind->name);
+        const bool own_ipc = checkpoint_.root().ids.ipc_ns_id() != checkpoint_.inventory.root_ids().ipc_ns_id();
+        TRY_CTX(resource::plan_undo(plan, task_.core().tc().ext(), own_ipc), "semaphores");
         return resource::plan_notifications(plan, checkpoint_.files, checkpoint_.tables.at(task_.ids.files_id()),
                                             task_.pid);
     }

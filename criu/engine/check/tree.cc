@@ -9,6 +9,7 @@
 #include "criu/resource/file/file.hh"
 #include "criu/resource/mm/mapping.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/task/hidden_state.hh"
 
 #include <algorithm>
 #include <cstdlib>
@@ -44,6 +45,7 @@ public:
     }
 
     void examine_facts(const std::vector<TaskFacts> &tasks);
+    void examine_hidden(std::vector<TaskFacts> &tasks);
     void examine_all_descriptors(std::span<const TaskFacts> tasks);
 
 private:
@@ -91,6 +93,25 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
         if (auto fine = dump::check_threads(task, tasks); !fine)
             add_error(&task, {}, fine.error());
         examine_mappings(task);
+    }
+}
+
+/// While the tree is traced.
+void Examination::examine_hidden(std::vector<TaskFacts> &tasks) {
+    std::optional<resource::KernelMemory> memory;
+    const auto open = [&]() -> Result<resource::KernelMemory *> {
+        if (!memory)
+            memory = TRY(resource::KernelMemory::open());
+        return &*memory;
+    };
+    const auto found = resource::find_hidden_state(open, tasks);
+    if (!found)
+        return add(Severity::Degrades, nullptr, {}, resource::cannot_look(found.error()), {});
+    for (const resource::HiddenFinding &finding : *found) {
+        const auto task = std::ranges::find(tasks, finding.task, &TaskFacts::pid);
+        const bool allowed = file_options_.allowed_losses.has(finding.loss);
+        add(allowed ? Severity::Degrades : Severity::Prevents, &*task, {}, finding.what,
+            allowed ? "" : resource::refused_loss(finding.loss, finding.what).hint());
     }
 }
 
@@ -215,6 +236,8 @@ base::Result<TreeReport> examine(const engine::DumpRequest &request) {
     freeze.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
     auto frozen = TRY(compel::FrozenTree::freeze(request.root, freeze));
     auto tasks = dump::collect(frozen);
+    if (tasks)
+        examination.examine_hidden(*tasks);
     TRY(frozen.thaw());
     if (!tasks) {
         examination.add_error(nullptr, {}, tasks.error());

@@ -29,9 +29,11 @@
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/readiness.hh"
 #include "criu/resource/cgroup/cgroup.hh"
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
 #include "criu/resource/namespace/user_namespace.hh"
+#include "criu/resource/task/hidden_state.hh"
 #include "criu/resource/task/processor.hh"
 #include "criu/resource/task/time_left.hh"
 
@@ -89,6 +91,8 @@ Result<void> write_images(std::vector<tree::TaskFacts> &tasks, base::Log &log, i
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };
     resource::find_time_left(files, tasks);
+    TRY(resource::settle_hidden_state([&] { return resource::kernel_memory(files); }, tasks,
+                                      files.options.allowed_losses, log));
     TRY(dump_seccomp_filters(images, tasks));
     // While a task writes its memory we are at the next one already.
     std::optional<TaskInDump> writing;

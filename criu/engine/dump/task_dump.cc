@@ -13,6 +13,7 @@
 #include "criu/engine/dump/snapshot.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
+#include "criu/resource/task/undo_list.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -59,6 +60,8 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
     tc->set_flags(task.stat.flags);
     tc->set_blk_sigset(0);
     tc->set_comm(task.stat.comm);
+    if (!task.sem_undo.empty())
+        resource::write_undo(task, tc->mutable_ext());
 }
 
 /// What the engine itself, not a resource, wants to know of the address space.
