@@ -73,7 +73,8 @@ int64_t submit_empty(const SubmitEmptyArgs *args, uint64_t fd) {
     for (uint32_t left = args->count; left;) {
         const uint32_t some = left < args->batch ? left : args->batch;
         __atomic_store_n(sq_tail, *sq_tail + some, __ATOMIC_RELEASE);
-        const int64_t taken = raw_syscall(__NR_io_uring_enter, fd, some, 0, 0, 0, 0);
+        const uint64_t wait_for = args->enter_flags ? some : 0;
+        const int64_t taken = raw_syscall(__NR_io_uring_enter, fd, some, wait_for, args->enter_flags, 0, 0);
         if (taken != some)
             return taken < 0 ? taken : -kEagain;
         __atomic_store_n(cq_head, __atomic_load_n(ptr<uint32_t>(args->cq_tail), __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);

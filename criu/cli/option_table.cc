@@ -65,6 +65,12 @@ constexpr std::array kOptions{
     OptionRow{.name = "skip-fd", .extension = true, .arg = kNeeds, .metavar = "N", .group = Group::Tree, .where = kDump,
               .set = skip_fd,
               .help = "Leave descriptor N out of the dump in every task; repeatable."},
+    OptionRow{.name = "allow-loss", .extension = true, .arg = kNeeds, .metavar = "KIND[,KIND]", .group = Group::Tree,
+              .where = kDump | kCheck, .set = allow_loss,
+              .help = "Go on without state that cannot be kept, and that refuses the dump otherwise: keyrings (keys of a "
+                      "session, process or thread), landlock (rules that a task is under), sem-undo (what the end of a "
+                      "task does to semaphores, where that cannot be kept), netlink-answers (that nobody has read). "
+                      "Repeatable."},
     OptionRow{.name = "allow-uprobes", .negatable = true, .group = Group::Tree, .where = kDump | kRestore,
               .set = flag<&Options::allow_uprobes>,
               .help = "Accept tasks that somebody probes with uprobes. The probes have to be set at the restore as well:"

@@ -86,6 +86,21 @@ Result<void> skip_fd(Options &options, const Given &given) {
     return {};
 }
 
+Result<void> allow_loss(Options &options, const Given &given) {
+    for (std::string_view rest = given.value ? std::string_view(*given.value) : std::string_view();;) {
+        const size_t comma = rest.find(',');
+        const resource::LossRow *row = resource::find_loss(rest.substr(0, comma));
+        if (!row)
+            return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("{}: there is no loss called \"{}\"",
+                                                                              given.spelling, rest.substr(0, comma)))
+                                  .hint("keyrings, landlock, sem-undo, netlink-answers"));
+        options.allowed_losses.allow(row->loss);
+        if (comma == std::string_view::npos)
+            return {};
+        rest.remove_prefix(comma + 1);
+    }
+}
+
 Result<void> timeout(Options &options, const Given &given) {
     options.timeout_seconds = static_cast<unsigned>(TRY(number(given, 0, INT_MAX)));
     return {};

@@ -44,6 +44,7 @@ Result<void> nothing(Options &, const Given &);
 
 Result<void> verbosity(Options &, const Given &);
 Result<void> skip_fd(Options &, const Given &);
+Result<void> allow_loss(Options &, const Given &);
 Result<void> timeout(Options &, const Given &);
 Result<void> ghost_limit(Options &, const Given &);
 Result<void> cpu_cap(Options &, const Given &);

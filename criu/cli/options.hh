@@ -71,6 +71,7 @@ struct Options {
     bool allow_uprobes = false;
     unsigned timeout_seconds = 10; ///< 0 = none
     std::vector<int> skip_fds;     ///< descriptors left out of the dump, in every task
+    resource::AllowedLosses allowed_losses;
 
     // Files and logs.
     std::string images_dir = ".";

@@ -23,6 +23,7 @@ resource::FileOptions file_options(const Options &options) {
             .ext_unix_inodes = options.ext_unix_inodes,
             .externals = options.external,
             .inherit_fds = options.inherit_fds,
+            .allowed_losses = options.allowed_losses,
             .tcp_established = options.tcp_established,
             .tcp_close = options.tcp_close,
             .skip_in_flight = options.skip_in_flight,

@@ -41,7 +41,7 @@ uint32_t segment_flags(uint32_t prot) {
 class Memory {
 public:
     static base::Result<Memory> load(const ImageDir &dir, const CoreTask &task) {
-        Memory memory{TRY(SavedMemory::load(dir, ImageKind::Pagemap, task.pid)), {}};
+        Memory memory{TRY(SavedMemory::load(dir, ImageKind::Pagemap, task.memory)), {}};
         for (const img::vma_entry &vma : task.mm.vmas())
             if ((vma.status() & kOfSharedMemory) && !memory.shared_.contains(vma.shmid()))
                 memory.shared_.emplace(vma.shmid(), TRY(SavedMemory::load(dir, ImageKind::ShmemPagemap, vma.shmid())));
@@ -168,10 +168,28 @@ base::Result<void> write_file(int fd, const std::string &notes, const std::vecto
     return {};
 }
 
+using Tree = std::vector<img::pstree_entry>;
+
+/// The task whose images have the memory of `pid`: the nearest above that has some. 0: none.
+uint32_t memory_of(const ImageDir &dir, const Tree &tree, uint32_t pid) {
+    for (size_t steps = 0; steps <= tree.size(); steps++) { // a damaged tree may go in circles
+        if (dir.exists(ImageKind::Mm, pid))
+            return pid;
+        const auto entry = std::ranges::find(tree, pid, &img::pstree_entry::pid);
+        pid = entry == tree.end() ? 0 : entry->ppid();
+    }
+    return 0;
+}
+
 /// Nothing for a zombie.
-base::Result<std::optional<CoreTask>> read_task(const ImageDir &dir, const img::pstree_entry &entry) {
-    CoreTask task{
-        .pid = entry.pid(), .ppid = entry.ppid(), .pgid = entry.pgid(), .sid = entry.sid(), .threads = {}, .mm = {}};
+base::Result<std::optional<CoreTask>> read_task(const ImageDir &dir, const Tree &tree, const img::pstree_entry &entry) {
+    CoreTask task{.pid = entry.pid(),
+                  .ppid = entry.ppid(),
+                  .pgid = entry.pgid(),
+                  .sid = entry.sid(),
+                  .memory = 0,
+                  .threads = {},
+                  .mm = {}};
     std::vector<uint32_t> tids(entry.threads().begin(), entry.threads().end());
     std::ranges::stable_partition(tids, [&](uint32_t tid) { return tid == entry.pid(); });
     for (uint32_t tid : tids) {
@@ -184,7 +202,8 @@ base::Result<std::optional<CoreTask>> read_task(const ImageDir &dir, const img::
             return base::unsupported(fmt::format("core-{}.img: registers of another architecture", tid));
         task.threads.push_back({tid, std::move(*core)});
     }
-    auto mm = TRY(dir.read_one<img::mm_entry>(ImageKind::Mm, entry.pid()));
+    task.memory = memory_of(dir, tree, entry.pid());
+    auto mm = TRY(dir.read_one<img::mm_entry>(ImageKind::Mm, task.memory));
     if (!mm || task.threads.empty())
         return base::bad_image(fmt::format("mm-{}.img is missing", entry.pid()));
     task.mm = std::move(*mm);
@@ -210,11 +229,12 @@ base::Result<void> write_core(const ImageDir &dir, const CoreTask &task, const s
 
 base::Result<void> write_cores(const ImageDir &dir, std::optional<uint32_t> pid, const std::string &folder) {
     bool found = false;
-    for (const img::pstree_entry &entry : TRY(dir.read<img::pstree_entry>(ImageKind::Pstree))) {
+    const Tree tree = TRY(dir.read<img::pstree_entry>(ImageKind::Pstree));
+    for (const img::pstree_entry &entry : tree) {
         if (pid && entry.pid() != *pid)
             continue;
         found = true;
-        if (auto task = TRY(read_task(dir, entry)))
+        if (auto task = TRY(read_task(dir, tree, entry)))
             TRY_CTX(write_core(dir, *task, fmt::format("{}/core.{}", folder, task->pid)),
                     fmt::format("task {}", task->pid));
     }

@@ -17,6 +17,7 @@ struct CoreThread {
 
 struct CoreTask {
     uint32_t pid = 0, ppid = 0, pgid = 0, sid = 0;
+    uint32_t memory = 0; ///< the task whose images have its memory: itself, or who has made it with CLONE_VM
     std::vector<CoreThread> threads; ///< the leader first
     img::mm_entry mm;
 };

@@ -53,7 +53,7 @@ void scan_value(std::string_view text, IoUringInfo &out) {
     (void)(take_hex(line, "SqMask:", out.sq_mask) || take_hex(line, "CqMask:", out.cq_mask) ||
            take_number(line, "SqTail:", out.sq_tail) || take_number(line, "CachedSqHead:", out.submitted) ||
            take_number(line, "CachedCqTail:", out.completed) || take_number(line, "SqThread:", out.thread) ||
-           take_number(line, "UserFiles:", out.files));
+           take_number(line, "SqThreadCpu:", out.thread_cpu) || take_number(line, "UserFiles:", out.files));
     out.personalities |= text.starts_with("Personalities:");
 }
 

@@ -17,11 +17,12 @@ struct IoUringBuffer {
 };
 
 struct IoUringInfo {
-    uint32_t sq_mask = 0, cq_mask = 0;  ///< entries - 1
-    uint32_t sq_tail = 0;               ///< of the program
-    uint32_t submitted = 0;             ///< the kernel's own count of taken requests
-    uint32_t completed = 0;             ///< ... and of completions given
-    int32_t thread = -1;                ///< of IORING_SETUP_SQPOLL
+    uint32_t sq_mask = 0, cq_mask = 0; ///< entries - 1
+    uint32_t sq_tail = 0;              ///< of the program
+    uint32_t submitted = 0;            ///< the kernel's own count of taken requests
+    uint32_t completed = 0;            ///< ... and of completions given
+    int32_t thread = -1;               ///< of IORING_SETUP_SQPOLL
+    int32_t thread_cpu = -1;
     uint32_t files = 0;                 ///< registered, or places for them
     uint32_t polls = 0, overflows = 0;  ///< requests that wait for readiness; completions without a place
     bool personalities = false;         ///< registered credentials

@@ -37,6 +37,8 @@ Result<Region::Kind> kind_of(const TaskImage &task, const vma_entry &vma) {
         return base::bad_image(fmt::format("{} has too long a set of nodes", name_of(task, vma)));
     if (status & kVmaAioRing)
         return Region::Kind::AioRing;
+    if ((status & kVmaAnonShared) && vma.ext().of_shared())
+        return Region::Kind::CopyOfShared;
     if (status & kVmaSocket) // a ring: mapped like any shared file
         return Region::Kind::SharedFile;
     if (status & kVmaSysvIpc)
@@ -107,6 +109,8 @@ Result<std::vector<Region>> make_regions(const TaskImage &task, bool vdso_as_mem
                       .object = vma.shmid(),
                       .may_write = may_write(vma),
                       .small_pages = wants_small_pages(vma)};
+        if (kind == Region::Kind::CopyOfShared)
+            region.object = (vma.shmid() & ~kOfSegment) | (vma.status() & kVmaSysvIpc ? kOfSegment : 0);
         if (kind == Region::Kind::AioRing) // its contents wait in ordinary memory for the kernel's new ring
             region.flags = MAP_PRIVATE | MAP_ANONYMOUS;
         region.prot = region.holds_pages() ? arena_prot(task, vma) : vma.prot();

@@ -11,6 +11,9 @@
 
 namespace plan {
 
+/// In Region::object of a CopyOfShared: it is the id of a System V segment.
+inline constexpr uint64_t kOfSegment = uint64_t{1} << 63;
+
 /// One stretch of memory that is mapped in the arena and later moved as a whole. Several neighbouring anonymous
 /// mappings that differ in protection and advice only are one region: they are told apart after the move.
 struct Region {
@@ -21,14 +24,15 @@ struct Region {
         SharedAnonymous,
         Memfd,
         AioRing,
-        SysvSegment
+        SysvSegment,
+        CopyOfShared, ///< private, of shared anonymous memory or of a segment (kOfSegment)
     } kind = Kind::Anonymous;
     uint64_t start = 0, end = 0; ///< where it belongs
     uint64_t at = 0;             ///< where it is in the arena
     uint32_t prot = 0;           ///< while it is in the arena
     uint32_t flags = 0;          ///< MAP_*
     uint64_t pgoff = 0;          ///< bytes
-    uint64_t object = 0;         ///< id of the file, or of the shared memory
+    uint64_t object = 0;         ///< id of the file, or of the shared memory, with kOfSegment of a System V segment
     bool may_write = false;      ///< shared: of a file that was open for writing, whatever `prot` is now
     bool inherited = false;      ///< the parent has it at the same address: shared until written
     bool small_pages = false;    ///< MADV_NOHUGEPAGE: has to be known before it is filled
@@ -40,7 +44,9 @@ struct Region {
     /// Userfaultfd can bring its pages while the task runs: plain private memory, which nothing wants to be there.
     bool can_wait() const;
     bool holds_pages() const { return is_private() || kind == Kind::AioRing; }
-    bool is_private() const { return kind == Kind::Anonymous || kind == Kind::PrivateFile; }
+    bool is_private() const {
+        return kind == Kind::Anonymous || kind == Kind::PrivateFile || kind == Kind::CopyOfShared;
+    }
     bool operator==(const Region &) const = default;
 };
 
@@ -87,6 +93,9 @@ struct Surroundings {
     std::map<uint32_t, int> directories; ///< own_directories() of the task: file id -> descriptor, closed by the agent
     const pages::Chain *chain = nullptr; ///< for the state that lies in memory contents (AIO rings)
 };
+
+/// Whether others may look at the memory: after a change of ids, which resets it.
+void plan_dumpable(ThreadPlan &plan, const TaskImage &task);
 
 /// Files the operations of the stages Unmap and Memory.
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,

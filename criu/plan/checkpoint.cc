@@ -1,7 +1,7 @@
 #include "criu/plan/checkpoint.hh"
 
 #include "base/both.hh"
-#include "criu/plan/thread_children.hh"
+#include "criu/plan/waiting_room.hh"
 
 #include "criu/resource/file/file.hh"
 
@@ -15,6 +15,8 @@ namespace plan {
 namespace {
 
 using image::ImageKind;
+
+constexpr uint32_t kUnknown = ~0u;
 
 template <class M> Result<M> required(const image::ImageDir &images, ImageKind kind, uint64_t id, const char *name) {
     auto entry = TRY(images.read_one<M>(kind, id));
@@ -86,8 +88,12 @@ Result<TaskImage> load_task(const pages::Chain &chain, const img::pstree_entry &
     if (!fdinfo_per_id)
         task.ids.set_files_id(task.pid); // fdinfo-N.img were numbered by tasks, not by tables
     share_sandbox(task);
-    task.mm = TRY(required<img::mm_entry>(images, ImageKind::Mm, task.pid, "mm"));
     task.fs = TRY(required<img::fs_entry>(images, ImageKind::Fs, task.pid, "fs"));
+    auto mm = TRY(images.read_one<img::mm_entry>(ImageKind::Mm, task.pid));
+    task.memory_of = mm ? 0 : kUnknown; // see share_memory()
+    if (!mm)
+        return task;
+    task.mm = std::move(*mm);
     task.pages = TRY(pages::index_pages(chain, ImageKind::Pagemap, task.pid));
     return task;
 }
@@ -168,6 +174,13 @@ Result<void> load_table(Checkpoint &checkpoint, uint32_t files_id) {
     return {};
 }
 
+Result<void> load_own_table(Checkpoint &checkpoint, const ThreadImage &thread) {
+    TRY(load_table(checkpoint, own_table(thread)));
+    for (const img::fdinfo_entry &entry : checkpoint.tables.at(own_table(thread)))
+        TRY(need_early_file(checkpoint, entry.id(), fmt::format("thread {}: fd {}", thread.tid, entry.fd())));
+    return {};
+}
+
 constexpr uint32_t kFileStatus = 0x40 | 0x80 | 0x800;
 
 Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task) {
@@ -177,12 +190,12 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
         constexpr uint64_t kGuard = 0x10000, kVsyscall = 0x4;
         if (vma.start() % base::kPageSize || vma.end() % base::kPageSize || vma.start() >= vma.end())
             return base::bad_image(whose + " has no valid bounds");
+        if (vma.status() & kFileStatus)
+            TRY(need_early_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));
         if (vma.status() & kVsyscall)
             continue;
         if (vma.end() > base::kUserEnd)
             return base::bad_image(whose + " lies outside of user space");
-        if (vma.status() & kFileStatus)
-            TRY(need_early_file(checkpoint, static_cast<uint32_t>(vma.shmid()), whose));
         if (vma.status() & kGuard)
             continue;
         if (vma.start() < end)
@@ -194,6 +207,9 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
 
 Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
     TRY(load_table(checkpoint, task.ids.files_id()));
+    for (const ThreadImage &thread : task.threads)
+        if (own_table(thread))
+            TRY(load_own_table(checkpoint, thread));
     TRY(check_mappings(checkpoint, task));
     TRY(need_early_file(checkpoint, task.mm.exe_file_id(), fmt::format("mm-{}.img: program", task.pid)));
     TRY(need_early_file(checkpoint, task.fs.cwd_id(), fmt::format("fs-{}.img: working directory", task.pid)));
@@ -227,8 +243,44 @@ Result<void> order_tasks(std::vector<TaskImage> &tasks) {
     return {};
 }
 
+/// A task without mm-N.img has the memory of the one that has made it. `tasks`: parents first.
+Result<void> share_memory(std::vector<TaskImage> &tasks) {
+    std::map<uint32_t, const TaskImage *> by_pid;
+    for (TaskImage &task : tasks) {
+        by_pid[task.pid] = &task;
+        if (task.memory_of != kUnknown)
+            continue;
+        const auto parent = by_pid.find(task.ppid);
+        const TaskImage *maker = parent == by_pid.end() ? nullptr : parent->second;
+        if (!maker || maker->dead() || !task.ids.vm_id() || maker->ids.vm_id() != task.ids.vm_id())
+            return base::bad_image(fmt::format("mm-{}.img is missing", task.pid));
+        task.memory_of = maker->memory_of ? maker->memory_of : maker->pid;
+        task.mm = maker->mm;
+        task.pages = maker->pages;
+    }
+    return {};
+}
+
+/// Threads whose descriptors are their own: the first of each table comes early, the others are made by it.
+Result<void> find_own_tables(TaskImage &task) {
+    std::map<uint32_t, uint32_t> firsts;
+    for (const ThreadImage &thread : task.threads) {
+        const uint32_t table = own_table(thread);
+        if (!table || table == task.ids.files_id())
+            continue;
+        const bool forks = std::ranges::find(task.early_threads, thread.tid) != task.early_threads.end();
+        const auto [first, fresh] = firsts.emplace(table, thread.tid);
+        if (!fresh && forks)
+            return base::unsupported(fmt::format("task {}: thread {} has children, and descriptors of thread {}",
+                                                 task.pid, thread.tid, first->second));
+        if (fresh && !forks)
+            task.early_threads.push_back(thread.tid);
+    }
+    return {};
+}
+
 /// Errors: BadImage for a child of a thread that its parent does not have.
-Result<void> find_forkers(std::vector<TaskImage> &tasks) {
+Result<void> find_early_threads(std::vector<TaskImage> &tasks) {
     std::map<uint32_t, TaskImage *> by_pid;
     for (TaskImage &task : tasks)
         by_pid[task.pid] = &task;
@@ -240,14 +292,20 @@ Result<void> find_forkers(std::vector<TaskImage> &tasks) {
         if (std::ranges::find(parent.threads, thread, &ThreadImage::tid) == parent.threads.end())
             return base::bad_image(
                 fmt::format("core-{}.img: its parent {} has no thread {}", task.pid, parent.pid, thread));
-        if (std::ranges::find(parent.forkers, thread) == parent.forkers.end())
-            parent.forkers.push_back(thread);
+        if (std::ranges::find(parent.early_threads, thread) == parent.early_threads.end())
+            parent.early_threads.push_back(thread);
     }
+    std::map<uint32_t, size_t> rooms; // taken, by the task whose memory it is
     for (TaskImage &task : tasks) {
-        std::ranges::sort(task.forkers);
-        if (task.forkers.size() > kMostForkers)
+        TRY(find_own_tables(task));
+        std::ranges::sort(task.early_threads);
+        size_t &taken = rooms[task.memory_of ? task.memory_of : task.pid];
+        task.first_room = taken;
+        taken += task.early_threads.size();
+        if (taken > kMostEarlyThreads)
             return base::unsupported(
-                fmt::format("task {}: more than {} of its threads have children", task.pid, kMostForkers));
+                fmt::format("task {}: more than {} of its threads have children or descriptors of their own", task.pid,
+                            kMostEarlyThreads));
     }
     return {};
 }
@@ -256,12 +314,20 @@ void find_holders(Checkpoint &checkpoint) {
     std::set<uint32_t> done;
     for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
         const TaskImage &task = checkpoint.tasks[i];
-        if (task.dead() || !done.insert(task.ids.files_id()).second)
+        auto look_at = [&](uint32_t table, uint32_t tid) {
+            if (!done.insert(table).second)
+                return;
+            for (const img::fdinfo_entry &entry : checkpoint.tables.at(table))
+                if (checkpoint.first_holders.try_emplace(entry.id(), Holder{i, entry.fd(), table, tid}).second)
+                    checkpoint.has_late_files |=
+                        resource::is_late(checkpoint.files.at(entry.id()), checkpoint.files, checkpoint.remaps);
+        };
+        if (task.dead())
             continue;
-        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-            if (checkpoint.first_holders.try_emplace(entry.id(), Holder{i, entry.fd()}).second)
-                checkpoint.has_late_files |=
-                    resource::is_late(checkpoint.files.at(entry.id()), checkpoint.files, checkpoint.remaps);
+        look_at(task.ids.files_id(), task.pid);
+        for (const ThreadImage &thread : task.threads)
+            if (own_table(thread))
+                look_at(own_table(thread), thread.tid);
     }
 }
 
@@ -294,7 +360,8 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
         TRY(tasks());
     }
     TRY(order_tasks(checkpoint.tasks));
-    TRY(find_forkers(checkpoint.tasks));
+    TRY(share_memory(checkpoint.tasks));
+    TRY(find_early_threads(checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY(check_task(checkpoint, task));
@@ -306,6 +373,15 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     if (auto seccomp = TRY(checkpoint.images().read_one<img::seccomp_entry>(ImageKind::Seccomp)))
         checkpoint.seccomp = std::move(*seccomp);
     return checkpoint;
+}
+
+std::vector<uint32_t> memory_group(const std::vector<TaskImage> &tasks, const TaskImage &task) {
+    const uint32_t maker = task.memory_of ? task.memory_of : task.pid;
+    std::vector<uint32_t> group{maker};
+    for (const TaskImage &other : tasks)
+        if (other.memory_of == maker)
+            group.push_back(other.pid);
+    return group;
 }
 
 std::set<uint32_t> own_directories(const TaskImage &task) {

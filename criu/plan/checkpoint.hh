@@ -28,21 +28,36 @@ struct TaskImage {
     img::task_kobj_ids_entry ids;
     img::mm_entry mm;
     img::fs_entry fs;
-    pages::PageIndex pages;        ///< of private memory
-    std::vector<uint32_t> forkers; ///< threads that have forked children, without the leader, ascending
+    pages::PageIndex pages; ///< of private memory
+    /// The task that has made it with its own memory (CLONE_VM), and has no such maker itself; 0: its memory is its
+    /// own. Then `mm` and `pages` are that task's.
+    uint32_t memory_of = 0;
+    std::vector<uint32_t> early_threads; ///< ascending, without the leader: waiting_room.hh
+    size_t first_room = 0;               ///< the place of the first of these among all of the address space
 
     const img::core_entry &core() const { return threads.front().core; }
     bool dead() const { return core().tc().task_state() == 2; }
     bool stopped() const { return core().tc().task_state() == 3; }
 };
 
+/// Pids of all that have the task's memory, its maker first.
+std::vector<uint32_t> memory_group(const std::vector<TaskImage> &tasks, const TaskImage &task);
+
 /// Files that are directories of threads which have their own.
 std::set<uint32_t> own_directories(const TaskImage &task);
 
-/// The first task that has a file open, and under which number.
+/// The descriptors of a thread that does not have those of its process (unshare(CLONE_FILES)): a key of
+/// Checkpoint::tables, or 0.
+inline uint32_t own_table(const ThreadImage &thread) {
+    return thread.core.thread_core().ext().files_id();
+}
+
+/// The first that has a file open, and under which number.
 struct Holder {
     size_t task = 0;
     uint32_t number = 0;
+    uint32_t table = 0; ///< key of Checkpoint::tables
+    uint32_t tid = 0;   ///< of a thread that has the table
 };
 
 struct Checkpoint {

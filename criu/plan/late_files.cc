@@ -42,6 +42,12 @@ private:
 
     Result<void> plan_descriptor(const img::fdinfo_entry &entry) {
         const Holder &holder = checkpoint_.first_holders.at(entry.id());
+        const img::file_entry &file = checkpoint_.files.at(entry.id());
+        const FileKind &kind = *resource::find_file_kind(file.type());
+        const bool with_credentials = kind.keeps_credentials && kind.keeps_credentials(file);
+        if (!is_first(holder) && with_credentials)
+            return base::unsupported(fmt::format("{}: task {} has it as well, with descriptors of its own", kind.name,
+                                                 checkpoint_.tasks[holder.task].pid));
         if (!is_first(holder)) {
             const OpRef pidfd = plan_.call(Stage::LateFetch, "pidfd_open, who has a late file", SYS_pidfd_open,
                                            {checkpoint_.tasks[holder.task].pid, 0});
@@ -53,14 +59,14 @@ private:
             return {};
         }
         if (holder.number != entry.fd()) {
-            place(Stage::LateFetch, holder.number, entry);
+            place(with_credentials ? Stage::Arm : Stage::LateFetch, holder.number, entry);
             return {};
         }
-        const img::file_entry &file = checkpoint_.files.at(entry.id());
         LatePlan late = context(entry);
-        const OpRef fd = TRY(resource::find_file_kind(file.type())->open_late(late, file));
-        place(Stage::LateOpen, fd.result(), entry);
-        plan_.call(Stage::LateOpen, "close", SYS_close, {fd.result()});
+        late.stage = with_credentials ? Stage::Arm : Stage::LateOpen;
+        const OpRef fd = TRY(kind.open_late(late, file));
+        place(late.stage, fd.result(), entry);
+        plan_.call(late.stage, "close", SYS_close, {fd.result()});
         return {};
     }
 

@@ -31,8 +31,17 @@ struct Arena {
 
     static constexpr uint64_t kMemoryAt = 1u << 30;
     static constexpr uint64_t kParkingSize = 512u << 10;
-    static constexpr uint64_t kForkersAt = 640u << 10, kForkersEnd = 1u << 20; ///< forker.hh
+    static constexpr uint64_t kWaitingRoomsAt = 640u << 10, kWaitingRoomsEnd = 1u << 20; ///< waiting_room.hh
 };
+
+/// Of the arena's room for plans, the part of one process: operations and their data from its start upwards, stacks of
+/// its threads from its end downwards. Processes of one address space (CLONE_VM) have it side by side.
+inline Range plan_room(const Arena &arena, size_t place, size_t processes) {
+    constexpr uint64_t kPage = 4096;
+    const uint64_t part = (arena.memory() - arena.data()) / processes & ~(kPage - 1);
+    const uint64_t start = arena.data() + place * part;
+    return {start, place + 1 == processes ? arena.memory() : start + part};
+}
 
 /// Finds room for an arena with `memory` bytes of mappings. `taken`: all ranges in use by anybody, in any order.
 /// Errors: Unsupported when no hole is large enough.

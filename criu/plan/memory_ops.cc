@@ -174,10 +174,7 @@ Result<void> plan_fields(ThreadPlan &plan, const TaskImage &task, const Surround
     if (mm.thp_disabled())
         plan.call(Stage::Reap, "prctl(PR_SET_THP_DISABLE)", SYS_prctl,
                   {PR_SET_THP_DISABLE, 1, task.core().tc().ext().thp_disable_flags() & ~1u, 0, 0});
-    constexpr int kRootDumpable = 2; // cannot be asked for: a change of ids brings it about
-    if (mm.has_dumpable() && mm.dumpable() != kRootDumpable)
-        plan.call(Stage::Arm, "prctl(PR_SET_DUMPABLE)", SYS_prctl,
-                  {PR_SET_DUMPABLE, static_cast<uint64_t>(mm.dumpable()), 0, 0, 0});
+    plan_dumpable(plan, task);
     return {};
 }
 
@@ -207,6 +204,13 @@ void plan_waiting(ThreadPlan &plan, const TaskImage &task, const AddressSpace &s
 }
 
 } // namespace
+
+void plan_dumpable(ThreadPlan &plan, const TaskImage &task) {
+    constexpr int kRootDumpable = 2; // cannot be asked for: a change of ids brings it about
+    if (task.mm.has_dumpable() && task.mm.dumpable() != kRootDumpable)
+        plan.call(Stage::Arm, "prctl(PR_SET_DUMPABLE)", SYS_prctl,
+                  {PR_SET_DUMPABLE, static_cast<uint64_t>(task.mm.dumpable()), 0, 0, 0});
+}
 
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
                              const Surroundings &around) {

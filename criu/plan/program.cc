@@ -1,11 +1,12 @@
 #include "criu/plan/program.hh"
 
 #include "criu/plan/late_files.hh"
-#include "criu/plan/thread_children.hh"
 #include "criu/plan/thread_directories.hh"
+#include "criu/plan/waiting_room.hh"
 #include "criu/resource/file/mqueue/mqueue_notify.hh"
 #include "criu/resource/task/registers.hh"
 #include "criu/resource/task/resources.hh"
+#include "criu/resource/task/undo_list.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -104,42 +105,101 @@ public:
     Compiler(const Checkpoint &checkpoint, const TaskImage &task, const AddressSpace &space, const Surroundings &around,
              uint32_t list_id)
         : checkpoint_(checkpoint), task_(task), space_(space), around_(around), list_id_(list_id),
-          data_(around.arena.data()) {}
+          group_(memory_group(checkpoint.tasks, task)), room_(room_of(task.pid)), data_(room_.start) {}
 
     Result<Program> compile() {
+        if (shares_memory())
+            program_.gate = data_.add_value(agent::Rendezvous{.expected = 1}); // see wait_for_memory()
         start_ = data_.reserve(sizeof(agent::RestoreStart));
+        program_.listings.resize(task_.threads.size());
         // Stacks lie behind the data, whose size is not known yet: addressed from the end of the data's room instead.
         const size_t others = task_.threads.size() - 1;
-        stacks_ = around_.arena.memory() - kLeaderStack - others * kThreadStack;
+        stacks_ = room_.end - kLeaderStack - others * kThreadStack;
         ThreadPlan leader(data_);
-        TRY(plan_memory_ops(leader, task_, space_, around_));
+        TRY(plan_memory(leader));
         TRY(plan_process(leader));
         TRY(plan_late_files(leader, checkpoint_, task_, around_.proc_fd));
         plan_closing_directories(leader, around_.directories);
         for (size_t i = 1; i < task_.threads.size(); i++)
-            TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
+            if (!made_by_thread(task_.threads[i]))
+                TRY_CTX(add_thread(leader, i), fmt::format("thread {}", task_.threads[i].tid));
         TRY(plan_thread(leader, checkpoint_, task_, task_.core(), around_.arena));
         auto ops = arrange(leader.ops());
         write_start(emit(ops, data_));
-        program_.listings.insert(program_.listings.begin(), {task_.pid, std::move(ops)});
+        program_.listings.front() = {task_.pid, std::move(ops)};
         return finish();
     }
 
 private:
+    bool shares_memory() const { return task_.memory_of != 0; }
+    Range room_of(uint32_t pid) const {
+        const auto place = static_cast<size_t>(std::ranges::find(group_, pid) - group_.begin());
+        return plan_room(around_.arena, place, group_.size());
+    }
+
+    Result<void> plan_memory(ThreadPlan &leader) {
+        if (shares_memory()) {
+            wait_for_memory(leader);
+            return {};
+        }
+        TRY(plan_memory_ops(leader, task_, space_, around_));
+        for (const uint32_t pid : std::span(group_).subspan(1))
+            open_gate(leader, room_of(pid).start);
+        return {};
+    }
+
+    /// Of a process that shares it: it does nothing before all is at its place.
+    void wait_for_memory(ThreadPlan &leader) {
+        constexpr uint64_t kOpen = 1;
+        leader.op(Stage::Unmap, "wait for the memory that it shares", agent::OpKind::Barrier, {room_.start, kOpen});
+        plan_dumpable(leader, task_); // whoever changes ids changes it
+    }
+
+    static void open_gate(ThreadPlan &leader, uint64_t address) {
+        constexpr uint32_t kOpen = 1;
+        constexpr uint64_t kWake = 1; // FUTEX_WAKE
+        const uint64_t gate = address + offsetof(agent::Rendezvous, stage);
+        leader.op(Stage::Threads, "open its gate", agent::OpKind::Copy,
+                  {gate, leader.data().add_value(kOpen), sizeof kOpen});
+        leader.call(Stage::Threads, "futex, wake it", SYS_futex, {gate, kWake, 1});
+    }
+
+    /// Whether another thread makes it, whose descriptors it shares.
+    bool made_by_thread(const ThreadImage &thread) const {
+        const uint32_t table = own_table(thread);
+        return table && table != task_.ids.files_id() &&
+               std::ranges::find(task_.early_threads, thread.tid) == task_.early_threads.end();
+    }
+
+    /// Threads that have the descriptors of `maker`, which are not those of the process.
+    Result<void> add_threads_of(ThreadPlan &plan, const ThreadImage &maker) {
+        for (size_t i = 1; i < task_.threads.size(); i++)
+            if (own_table(task_.threads[i]) == own_table(maker) && made_by_thread(task_.threads[i]))
+                TRY_CTX(add_thread(plan, i), fmt::format("thread {}", task_.threads[i].tid));
+        return {};
+    }
+
     Result<void> plan_process(ThreadPlan &plan) {
         for (const resource::TaskResource *kind : resource::task_resources())
             TRY_CTX(kind->plan(plan, task_.core()), kind->name);
+        const bool own_ipc = checkpoint_.root().ids.ipc_ns_id() != checkpoint_.inventory.root_ids().ipc_ns_id();
+        TRY_CTX(resource::plan_undo(plan, task_.core().tc().ext(), own_ipc), "semaphores");
         return resource::plan_notifications(plan, checkpoint_.files, checkpoint_.tables.at(task_.ids.files_id()),
                                             task_.pid);
     }
 
-    Result<void> add_thread(ThreadPlan &leader, size_t index) {
+    /// `maker`: the thread that makes it, or hands it its plan.
+    Result<void> add_thread(ThreadPlan &maker, size_t index) {
         const ThreadImage &image = task_.threads[index];
         ThreadPlan thread(data_);
-        const auto forker = std::ranges::find(task_.forkers, image.tid);
-        const bool exists = forker != task_.forkers.end();
+        const auto early = std::ranges::find(task_.early_threads, image.tid);
+        const bool exists = early != task_.early_threads.end();
         if (exists)
             resource::plan_inherited_attributes(thread, task_.core());
+        if (exists && own_table(image)) {
+            TRY(add_threads_of(thread, image));
+            plan_closing_directories(thread, around_.directories);
+        }
         TRY(plan_thread(thread, checkpoint_, task_, image.core, around_.arena));
         plan_thread_directories(thread, task_, image.core, around_.directories);
         auto ops = arrange(thread.ops());
@@ -157,23 +217,19 @@ private:
         start.list_id = list_id_ + static_cast<uint32_t>(index);
         const uint64_t at = data_.add_value(start);
         if (exists)
-            release_forker(leader, static_cast<size_t>(forker - task_.forkers.begin()), at);
+            release_early(maker, task_.first_room + static_cast<size_t>(early - task_.early_threads.begin()), at);
         else
-            leader.op(Stage::Threads, "clone3, a thread", agent::OpKind::SpawnThread, {at});
-        program_.listings.push_back({image.tid, std::move(ops)});
+            maker.op(Stage::Threads, "clone3, a thread", agent::OpKind::SpawnThread, {at});
+        program_.listings[index] = {image.tid, std::move(ops)};
         return {};
     }
 
     /// One that exists already gets its plan.
-    void release_forker(ThreadPlan &leader, size_t place, uint64_t start) {
-        const uint64_t forker = forker_address(around_.arena, place);
-        const uint64_t gate = forker + offsetof(Forker, gate) + offsetof(agent::Rendezvous, stage);
-        constexpr uint32_t kOpen = 1;
-        constexpr uint64_t kWake = 1; // FUTEX_WAKE
+    void release_early(ThreadPlan &leader, size_t place, uint64_t start) {
+        const uint64_t waiting = waiting_room(around_.arena, place);
         leader.op(Stage::Threads, "hand a thread its plan", agent::OpKind::Copy,
-                  {forker + offsetof(Forker, plan), data_.add_value(start), sizeof start});
-        leader.op(Stage::Threads, "open its gate", agent::OpKind::Copy, {gate, data_.add_value(kOpen), sizeof kOpen});
-        leader.call(Stage::Threads, "futex, wake it", SYS_futex, {gate, kWake, 1});
+                  {waiting + offsetof(WaitingRoom, plan), data_.add_value(start), sizeof start});
+        open_gate(leader, waiting + offsetof(WaitingRoom, gate));
     }
 
     void write_start(agent::OpList list) {
@@ -188,7 +244,7 @@ private:
             return base::unsupported("it has too many threads and mappings: the plan of its restore does not fit");
         program_.start = start_;
         program_.stack = stacks_ + kLeaderStack;
-        program_.stacks = {base::page_down(stacks_), around_.arena.memory()};
+        program_.stacks = {base::page_down(stacks_), room_.end};
         return std::move(program_);
     }
 
@@ -197,6 +253,8 @@ private:
     const AddressSpace &space_;
     const Surroundings &around_;
     uint32_t list_id_;
+    std::vector<uint32_t> group_; ///< all of its address space
+    Range room_;
     Data data_;
     uint64_t start_ = 0, stacks_ = 0;
     Program program_;

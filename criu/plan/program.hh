@@ -40,11 +40,12 @@ struct Listing {
 };
 
 struct Program {
-    uint64_t base = 0;            ///< where `bytes` belong: Arena::data()
+    uint64_t base = 0;            ///< where `bytes` belong: the start of its plan_room()
     std::vector<std::byte> bytes; ///< operations and their data
     Range stacks;                 ///< memory for the threads, far behind
     uint64_t start = 0;           ///< address of the leader's agent::RestoreStart
     uint64_t stack = 0;           ///< the leader's initial stack pointer
+    uint64_t gate = 0;            ///< agent::Rendezvous that a process waits at for memory that it shares; 0 of others
     std::vector<Listing> listings;
 };
 

@@ -37,6 +37,11 @@ private:
         Node node{
             .pid = image.pid, .pgid = image.pgid, .sid = image.sid, .task = static_cast<int>(task), .parent = parent};
         node.leads_session = image.sid == image.pid;
+        node.shares_memory = image.memory_of != 0;
+        if (node.shares_memory && topology_.nodes[static_cast<size_t>(parent)].pid != image.ppid)
+            return base::unsupported(fmt::format("task {} shares the memory of task {}, and is in the session of a "
+                                                 "leader that has ended",
+                                                 image.pid, image.ppid));
         if (!node.leads_session && image.sid != born)
             return base::unsupported(
                 fmt::format("no order of forks puts task {} into session {}", image.pid, image.sid));

@@ -19,7 +19,8 @@ struct Node {
     bool leads_session = false; ///< calls setsid
     uint32_t parent_thread = 0; ///< thread of the parent that forks it, 0 for the leader
     std::vector<int> children;
-    bool adopts = false; ///< subreaper while the tree is made: helpers' children fall to it
+    bool shares_memory = false; ///< with its parent: a process of the same address space
+    bool adopts = false;        ///< subreaper while the tree is made: helpers' children fall to it
 };
 
 struct Topology {

@@ -45,12 +45,20 @@ struct ThreadFacts {
     uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
     uint32_t cgroup_set = 1;                         ///< in cgroup.img; 1: the tool's own
     bool own_directories = false;                    ///< it shares neither them nor the umask with its process
+    uint32_t own_table = 0;                          ///< its descriptors, as SharedIds::files; 0: those of its process
+    std::vector<int> own_fds;                        ///< of that table, where this thread is its first
     std::optional<uint64_t> time_left_ns;            ///< of a call with a time limit that the stop has interrupted
 };
 
 /// Links of one process to kernel objects that it may share with others: equal numbers mean the same object.
 struct SharedIds {
     uint32_t vm = 0, files = 0, fs = 0, sighand = 0;
+};
+
+/// What the end of a task adds to the semaphores of a System V set (SEM_UNDO).
+struct SemaphoreUndo {
+    uint32_t set = 0; ///< its id
+    std::vector<int16_t> adjustments;
 };
 
 /// Of a dump that was killed, with no thread inside of it any more.
@@ -83,6 +91,8 @@ struct TaskFacts {
     std::optional<uint32_t> loginuid;
     std::optional<int32_t> autogroup_nice;
     SharedIds ids;
+    Pid memory_of; ///< the first task with its memory (CLONE_VM without CLONE_THREAD); 0: that is itself
+    std::vector<SemaphoreUndo> sem_undo;
     std::vector<AbandonedAgent> abandoned; ///< not in `vmas`, nor its descriptors in `fds`
     std::vector<ThreadFacts> threads;      ///< `voice` first; empty for a zombie
 

@@ -48,8 +48,10 @@ inline constexpr uint32_t kNoFailure = ~0u;
 struct SubmitEmptyArgs {
     uint64_t sq_tail, cq_head, cq_tail; ///< addresses of the 32-bit words
     uint32_t count, batch;              ///< how many in all, and at once
+    uint32_t enter_flags;               ///< of io_uring_enter: what it takes where a kernel thread submits
+    uint32_t reserved;
 };
-static_assert(sizeof(SubmitEmptyArgs) == 32);
+static_assert(sizeof(SubmitEmptyArgs) == 40);
 
 /// A list of operations and how far it came.
 struct OpList {

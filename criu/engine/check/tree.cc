@@ -9,6 +9,7 @@
 #include "criu/resource/file/file.hh"
 #include "criu/resource/mm/mapping.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/task/hidden_state.hh"
 
 #include <algorithm>
 #include <cstdlib>
@@ -25,6 +26,7 @@ namespace check {
 
 namespace {
 
+using base::Pid;
 using base::Result;
 using tree::TaskFacts;
 
@@ -43,13 +45,15 @@ public:
     }
 
     void examine_facts(const std::vector<TaskFacts> &tasks);
+    void examine_hidden(std::vector<TaskFacts> &tasks);
     void examine_all_descriptors(std::span<const TaskFacts> tasks);
 
 private:
     void examine_descriptors(const TaskFacts &task);
+    void examine_table(const TaskFacts &task, Pid voice, std::span<const int> numbers, uint32_t table);
     void note_sockets(const TaskFacts &task);
     void examine_mappings(const TaskFacts &task);
-    Result<void> examine_descriptor(const TaskFacts &task, int pidfd, int number);
+    Result<void> examine_descriptor(const TaskFacts &task, Pid voice, int pidfd, int number);
     void examine_deleted(const TaskFacts &task, const std::string &object, const resource::OpenFile &file);
 
     const engine::DumpRequest &request_;
@@ -86,9 +90,28 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
             add_error(&task, {}, fine.error());
-        if (auto fine = dump::check_threads(task); !fine)
+        if (auto fine = dump::check_threads(task, tasks); !fine)
             add_error(&task, {}, fine.error());
         examine_mappings(task);
+    }
+}
+
+/// While the tree is traced.
+void Examination::examine_hidden(std::vector<TaskFacts> &tasks) {
+    std::optional<resource::KernelMemory> memory;
+    const auto open = [&]() -> Result<resource::KernelMemory *> {
+        if (!memory)
+            memory = TRY(resource::KernelMemory::open());
+        return &*memory;
+    };
+    const auto found = resource::find_hidden_state(open, tasks);
+    if (!found)
+        return add(Severity::Degrades, nullptr, {}, resource::cannot_look(found.error()), {});
+    for (const resource::HiddenFinding &finding : *found) {
+        const auto task = std::ranges::find(tasks, finding.task, &TaskFacts::pid);
+        const bool allowed = file_options_.allowed_losses.has(finding.loss);
+        add(allowed ? Severity::Degrades : Severity::Prevents, &*task, {}, finding.what,
+            allowed ? "" : resource::refused_loss(finding.loss, finding.what).hint());
     }
 }
 
@@ -108,17 +131,17 @@ void Examination::examine_deleted(const TaskFacts &task, const std::string &obje
         add(Severity::Degrades, &task, object, fmt::format("{}: its {} bytes go into the images", file.link, size), {});
 }
 
-Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, int number) {
+Result<void> Examination::examine_descriptor(const TaskFacts &task, Pid voice, int pidfd, int number) {
     base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
     if (!fd)
         return errno == EBADF || errno == ESRCH ? Result<void>() : base::fail_sys("pidfd_getfd");
     resource::OpenFile file = TRY(resource::look_at(fd.get()));
     file.holder = task.pid;
-    file.voice = task.voice;
+    file.voice = voice;
     file.number = number;
     file.link = TRY(kernel::read_link(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd.get()).c_str()));
     // Not ours: our descriptor shows the locks of the description, but not those of the task.
-    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", task.voice.value, number).c_str());
+    auto text = kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/fdinfo/{}", voice.value, number).c_str());
     if (!text)
         return {}; // closed meanwhile
     file.fdinfo = std::move(*text);
@@ -143,27 +166,41 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, int pidfd, i
 }
 
 void Examination::examine_descriptors(const TaskFacts &task) {
-    if (task.zombie || !tables_done_.insert(task.ids.files).second)
+    if (task.zombie)
         return;
-    const auto pidfd = compel::open_pidfd(task.voice);
+    examine_table(task, task.voice, task.fds, task.ids.files);
+    for (const tree::ThreadFacts &thread : task.threads)
+        if (thread.own_table)
+            examine_table(task, thread.tid, thread.own_fds, thread.own_table);
+}
+
+void Examination::examine_table(const TaskFacts &task, Pid voice, std::span<const int> numbers, uint32_t table) {
+    if (!tables_done_.insert(table).second)
+        return;
+    const auto pidfd = compel::open_pidfd(voice);
     if (!pidfd)
         return; // gone since
-    for (int number : task.fds) {
+    for (int number : numbers) {
         if (std::ranges::find(request_.skip_fds, number) != request_.skip_fds.end())
             continue;
         ++report_.descriptors;
-        if (auto seen = examine_descriptor(task, pidfd->get(), number); !seen)
+        if (auto seen = examine_descriptor(task, voice, pidfd->get(), number); !seen)
             add_error(&task, fmt::format("fd {}", number), seen.error());
     }
 }
 
 void Examination::note_sockets(const TaskFacts &task) {
     constexpr std::string_view kSocket = "socket:[";
-    for (int number : task.fds) {
-        const auto link = kernel::read_link(AT_FDCWD, fmt::format("/proc/{}/fd/{}", task.voice.value, number).c_str());
-        if (link && link->starts_with(kSocket))
-            sockets_.insert(std::strtoull(link->c_str() + kSocket.size(), nullptr, 10));
-    }
+    const auto note = [&](Pid voice, std::span<const int> numbers) {
+        for (const int number : numbers) {
+            const auto link = kernel::read_link(AT_FDCWD, fmt::format("/proc/{}/fd/{}", voice.value, number).c_str());
+            if (link && link->starts_with(kSocket))
+                sockets_.insert(std::strtoull(link->c_str() + kSocket.size(), nullptr, 10));
+        }
+    };
+    note(task.voice, task.fds);
+    for (const tree::ThreadFacts &thread : task.threads)
+        note(thread.tid, thread.own_fds);
 }
 
 void Examination::examine_all_descriptors(std::span<const TaskFacts> tasks) {
@@ -199,6 +236,8 @@ base::Result<TreeReport> examine(const engine::DumpRequest &request) {
     freeze.timeout_ms = request.timeout_seconds ? static_cast<int>(request.timeout_seconds) * 1000 : -1;
     auto frozen = TRY(compel::FrozenTree::freeze(request.root, freeze));
     auto tasks = dump::collect(frozen);
+    if (tasks)
+        examination.examine_hidden(*tasks);
     TRY(frozen.thaw());
     if (!tasks) {
         examination.add_error(nullptr, {}, tasks.error());

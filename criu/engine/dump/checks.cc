@@ -1,6 +1,5 @@
 #include "criu/engine/dump/checks.hh"
 
-#include "criu/engine/dump/shared_ids.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/stat.hh"
 #include "criu/parse/status.hh"
@@ -76,24 +75,37 @@ Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shel
     return {};
 }
 
-Result<void> check_threads(const tree::TaskFacts &task) {
-    for (const tree::ThreadFacts &thread : task.threads)
-        if (thread.tid != task.voice && !shares_descriptors(task.voice, thread.tid))
-            return base::unsupported(
-                fmt::format("thread {} has descriptors of its own (it has called unshare)", thread.tid.value));
+Result<void> check_threads(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks) {
+    for (const tree::ThreadFacts &thread : task.threads) {
+        if (!thread.own_table)
+            continue;
+        for (const tree::TaskFacts &other : tasks) {
+            const bool has_it = std::ranges::any_of(other.threads, [&](const tree::ThreadFacts &each) {
+                return thread.own_table == (each.own_table ? each.own_table : other.ids.files);
+            });
+            if (other.pid != task.pid && has_it)
+                return base::unsupported(fmt::format("thread {} has left the descriptors of its process, and shares "
+                                                     "others with task {} ({})",
+                                                     thread.tid.value, other.pid.value, other.stat.comm));
+        }
+    }
     return {};
 }
 
 Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks) {
-    auto other = std::find_if(tasks.begin(), tasks.end(), [&](const tree::TaskFacts &t) {
-        return !t.zombie && t.pid != task.pid && t.ids.vm == task.ids.vm;
-    });
-    if (other != tasks.end())
-        return base::fail(
-            base::Error(base::ErrorKind::Unsupported,
-                        fmt::format("it shares its memory with task {} ({})", other->pid.value, other->stat.comm))
-                .hint("one of them is probably in vfork: try again when it has called exec"));
-    return {};
+    if (!task.memory_of.value)
+        return {};
+    const auto parent = std::ranges::find(tasks, task.parent, &tree::TaskFacts::pid);
+    if (parent != tasks.end() && !parent->zombie && parent->ids.vm == task.ids.vm)
+        return {};
+    const auto other = std::ranges::find(tasks, task.memory_of, &tree::TaskFacts::pid);
+    return base::fail(
+        base::Error(base::ErrorKind::Unsupported,
+                    fmt::format("it shares its memory with task {} ({}), which is not its "
+                                "parent: only a parent's memory can be shared again",
+                                other->pid.value, other->stat.comm))
+            .hint(
+                "such processes are made by clone(CLONE_VM | CLONE_PARENT), or are orphans of one that has made them"));
 }
 
 } // namespace dump

@@ -15,10 +15,10 @@ Result<void> check_target(base::Pid root, bool may_hold_us);
 /// Sessions and process groups must be led from inside the tree, or by the shell that started it with --shell-job.
 Result<void> check_sessions(const std::vector<tree::TaskFacts> &tasks, bool shell_job);
 
-/// Every thread must share descriptors and working directory with its process.
-Result<void> check_threads(const tree::TaskFacts &task);
+/// Descriptors of a thread's own must not be those of another process, too.
+Result<void> check_threads(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks);
 
-/// Sharing between processes that a restore cannot make again.
+/// Memory can be shared with a parent only.
 Result<void> check_sharing(const tree::TaskFacts &task, const std::vector<tree::TaskFacts> &tasks);
 
 } // namespace dump

@@ -16,6 +16,7 @@
 #include <future>
 #include <linux/kcmp.h>
 #include <memory>
+#include <set>
 #include <span>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -256,6 +257,18 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
     return {};
 }
 
+/// Of threads that have left the descriptors of their process: the first of each table knows what is in it.
+Result<void> list_own_tables(std::vector<tree::TaskFacts> &tasks) {
+    std::set<uint32_t> known;
+    for (tree::TaskFacts &task : tasks)
+        for (tree::ThreadFacts &thread : task.threads)
+            if (thread.own_table && known.insert(thread.own_table).second) {
+                ProcDir proc = TRY(ProcDir::open(thread.tid));
+                thread.own_fds = TRY(descriptors(proc, thread.status));
+            }
+    return {};
+}
+
 } // namespace
 
 std::string name_of(const tree::TaskFacts &task) {
@@ -293,6 +306,7 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Dep
         tasks.push_back(TRY_CTX(join(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value)));
     TRY(translate_pids(tasks, halves));
     assign_shared_ids(tasks);
+    TRY(list_own_tables(tasks));
     return tasks;
 }
 

@@ -69,12 +69,14 @@ Result<void> ask_for_names(FrozenDump &dump) {
 
 Result<void> learn(FrozenDump &dump) {
     const engine::DumpRequest &request = dump.request;
+    const auto is_skipped = [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); };
     dump.tasks = TRY(collect(dump.tree));
     for (tree::TaskFacts &task : dump.tasks) {
         if (request.allow_uprobes)
             std::erase_if(task.vmas, resource::is_of_probes);
-        std::erase_if(task.fds,
-                      [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); });
+        std::erase_if(task.fds, is_skipped);
+        for (tree::ThreadFacts &thread : task.threads)
+            std::erase_if(thread.own_fds, is_skipped);
     }
     dump.increments.settle(dump.tasks);
     dump.namespaces = TRY(number_namespaces(dump.tasks));
@@ -93,7 +95,7 @@ Result<void> refuse(FrozenDump &dump) {
         if (task.zombie)
             continue;
         TRY_CTX(resource::check_children(task), name_of(task));
-        TRY_CTX(check_threads(task), name_of(task));
+        TRY_CTX(check_threads(task, dump.tasks), name_of(task));
         TRY_CTX(room.check(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));
         TRY_CTX(check_sharing(task, dump.tasks), name_of(task));

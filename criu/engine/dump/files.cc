@@ -142,10 +142,10 @@ Result<FileId> FileTable::add_passed(base::UniqueFd fd) {
     return known.id;
 }
 
-Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec) {
-    const FileReader reader = TRY(FileReader::open(task.pid, task.voice));
-    TableReader table(reader, task.fds);
-    for (size_t i = 0; i < task.fds.size();)
+Result<void> FileTable::add_table(const TableOwner &owner, const std::vector<bool> &close_on_exec) {
+    const FileReader reader = TRY(FileReader::open(owner.holder, owner.voice));
+    TableReader table(reader, owner.fds);
+    for (size_t i = 0; i < owner.fds.size();)
         for (BorrowedFile &borrowed : TRY(table.next())) {
             const int number = borrowed.file.number;
             const Known known = TRY_CTX(find_or_dump(reader, std::move(borrowed.file)), fmt::format("fd {}", number));
@@ -154,9 +154,9 @@ Result<void> FileTable::add_table(const tree::TaskFacts &task, const std::vector
             entry.set_flags(close_on_exec[i++] ? FD_CLOEXEC : 0);
             entry.set_type(known.type);
             entry.set_fd(static_cast<uint32_t>(number));
-            TRY(context_->images.add(image::ImageKind::Fdinfo, task.ids.files, entry));
+            TRY(context_->images.add(image::ImageKind::Fdinfo, owner.id, entry));
         }
-    return context_->images.close_file(image::ImageKind::Fdinfo, task.ids.files);
+    return context_->images.close_file(image::ImageKind::Fdinfo, owner.id);
 }
 
 std::optional<FileId> FileTable::find_open(uint64_t device, uint64_t inode) const {
@@ -196,7 +196,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
         return leased->second;
     // What is neither readable nor ours to open for writing can still be looked at.
     base::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (!fd && errno != ESRCH)
+    if (!fd)
         fd.reset(open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!fd)
         return base::fail_sys(fmt::format("open {}", path));

@@ -11,15 +11,22 @@ using base::FileId;
 using base::Pid;
 using base::Result;
 
+/// A table of descriptors (SharedIds::files), through any task or thread that has it.
+struct TableOwner {
+    Pid holder; ///< the process
+    Pid voice;  ///< a thread of it that has the table
+    std::span<const int> fds;
+    uint32_t id;
+};
+
 /// Collects descriptions as tasks are visited, and writes files.img and fdinfo-N.img.
 class FileTable {
 public:
     /// Lends `context` the way to dump what is found inside of other files: it must not outlive the table.
     explicit FileTable(resource::FileDumpContext &context);
 
-    /// The descriptors of one table (ids.files), through any task that has it.
-    /// `close_on_exec` tells the flag of each descriptor, in the order of task.fds.
-    Result<void> add_table(const tree::TaskFacts &task, const std::vector<bool> &close_on_exec);
+    /// `close_on_exec` tells the flag of each descriptor, in the order of owner.fds.
+    Result<void> add_table(const TableOwner &owner, const std::vector<bool> &close_on_exec);
     /// A file that is open in no descriptor: a mapping, the program, the working directory. `path` opens it, through
     /// /proc; the same file in the same mode is written once for the whole tree.
     Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags);

@@ -7,7 +7,9 @@
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/engine/restore/draft.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/resource/file/hidden_state.hh"
 #include "criu/resource/namespace/namespace.hh"
+#include "criu/resource/task/hidden_state.hh"
 #include "criu/resource/task/processor.hh"
 #include "criu/resource/task/time_left.hh"
 
@@ -21,6 +23,8 @@ Result<void> link_parent(FrozenDump &dump) {
 
 Result<void> write_tasks(FrozenDump &dump) {
     resource::find_time_left(*dump.files, dump.tasks);
+    TRY(resource::settle_hidden_state([&] { return resource::kernel_memory(*dump.files); }, dump.tasks,
+                                      dump.request.files.allowed_losses, dump.job.log));
     TRY(dump_seccomp_filters(*dump.images, dump.tasks));
     TaskDumpContext context{*dump.images, dump.namespaces, *dump.table, *dump.memory, {}};
     // While a task writes its memory we are at the next one already.
@@ -31,6 +35,10 @@ Result<void> write_tasks(FrozenDump &dump) {
         if (task.zombie) {
             TRY_CTX(dump_zombie(context, task), name_of(task));
             continue;
+        }
+        if (writing && task.memory_of.value) { // one agent at a time in an address space
+            TRY(writing->finish(context));
+            writing.reset();
         }
         dump.memory->agent_may_write = may_write_itself(task.voice);
         TaskInDump next = TRY_CTX(TaskInDump::begin(context, task), name_of(task));

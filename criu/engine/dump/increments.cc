@@ -4,6 +4,7 @@
 #include "criu/kernel/io.hh"
 #include "criu/pages/dedup.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -71,7 +72,10 @@ void Increments::prune(const std::vector<tree::TaskFacts> &tasks) {
 void Increments::settle(std::vector<tree::TaskFacts> &tasks) {
     prune(tasks);
     for (tree::TaskFacts &task : tasks) {
-        const int uffd = task.zombie ? -1 : notes_.uffd_of(tracking::identity_of(task));
+        // Of processes that share memory one has the notes.
+        const tree::TaskFacts &holder =
+            task.memory_of.value ? *std::ranges::find(tasks, task.memory_of, &tree::TaskFacts::pid) : task;
+        const int uffd = task.zombie ? -1 : notes_.uffd_of(tracking::identity_of(holder));
         if (uffd < 0)
             continue; // as in most dumps: of none
         auto scanner = pages::PageScanner::open(task.voice);

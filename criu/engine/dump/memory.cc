@@ -106,11 +106,12 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
         entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
     if (kind == MappingClass::IoUringTwice)
         TRY(dump_queues(context, task, vma));
-    if (kind == MappingClass::SysvSegment)
+    if (kind == MappingClass::SysvSegment || kind == MappingClass::CopyOfSegment)
         TRY(dump_segment(context, task, vma));
-    if (kind == MappingClass::SharedAnonymous && context.segments_done.contains(vma.inode))
+    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::CopyOfShared;
+    if (of_shared && context.segments_done.contains(vma.inode))
         return base::unsupported("its number is the id of a System V segment of the tree");
-    if (kind == MappingClass::SharedAnonymous)
+    if (of_shared)
         TRY(dump_shared_memory(context, task, vma));
     // Newer kernels split the vvar area in two; images have one, as CRIU writes it.
     if (kind == MappingClass::Vvar && mm.vmas_size()) {
@@ -164,7 +165,8 @@ void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
 
 bool has_own_pages(MappingClass kind) {
     return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
-           kind == MappingClass::Memfd || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
+           kind == MappingClass::Memfd || kind == MappingClass::AioRing || kind == MappingClass::IoUring ||
+           kind == MappingClass::CopyOfShared || kind == MappingClass::CopyOfSegment;
 }
 
 /// What the program and the kernel share is saved whole: no page table tells what matters.

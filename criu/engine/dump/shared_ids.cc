@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <linux/kcmp.h>
+#include <map>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,18 +39,23 @@ private:
 
 } // namespace
 
-bool shares_descriptors(base::Pid leader, base::Pid thread) {
-    return compare(leader, thread, KCMP_FILES) == 0;
-}
-
 void assign_shared_ids(std::vector<tree::TaskFacts> &tasks) {
     Numbers vm(KCMP_VM), files(KCMP_FILES), fs(KCMP_FS), sighand(KCMP_SIGHAND);
+    std::map<uint32_t, base::Pid> memories;
     for (tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        for (tree::ThreadFacts &thread : task.threads)
-            thread.own_directories = thread.tid != task.voice && compare(task.voice, thread.tid, KCMP_FS) != 0;
         task.ids = {vm.number(task.voice), files.number(task.voice), fs.number(task.voice), sighand.number(task.voice)};
+        const auto [first, fresh] = memories.emplace(task.ids.vm, task.pid);
+        if (!fresh)
+            task.memory_of = first->second;
+        for (tree::ThreadFacts &thread : task.threads) {
+            if (thread.tid == task.voice)
+                continue;
+            thread.own_directories = compare(task.voice, thread.tid, KCMP_FS) != 0;
+            if (compare(task.voice, thread.tid, KCMP_FILES) != 0)
+                thread.own_table = files.number(thread.tid);
+        }
     }
 }
 

@@ -39,7 +39,7 @@ uint64_t available_memory() {
 std::string obstacle(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks) {
     uint64_t needed = 0, room = available_memory();
     for (const tree::TaskFacts &task : tasks) {
-        if (task.zombie)
+        if (task.zombie || task.memory_of.value)
             continue;
         if (task.vpid.value == 1)
             return "the tree holds the first process of a pid namespace, which would be told of the copies' end";

@@ -7,11 +7,13 @@
 #include "criu/engine/dump/increments.hh"
 #include "criu/engine/dump/injection_site.hh"
 #include "criu/engine/dump/left_memory.hh"
+#include "criu/engine/dump/own_tables.hh"
 #include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/dump/snapshot.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
+#include "criu/resource/task/undo_list.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -58,6 +60,8 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
     tc->set_flags(task.stat.flags);
     tc->set_blk_sigset(0);
     tc->set_comm(task.stat.comm);
+    if (!task.sem_undo.empty())
+        resource::write_undo(task, tc->mutable_ext());
 }
 
 /// What the engine itself, not a resource, wants to know of the address space.
@@ -189,6 +193,8 @@ Result<void> dump_threads(TaskDumpContext &context, const tree::TaskFacts &task,
         auto context_text = [&] { return fmt::format("thread {}", thread.tid.value); };
         TRY_CTX(resource::write_registers(thread, questions[i].core), context_text());
         TRY_CTX(complete(questions[i], runs[i].batch, thread), context_text());
+        if (thread.own_table)
+            questions[i].core.mutable_thread_core()->mutable_ext()->set_files_id(thread.own_table);
         if (thread.own_directories)
             TRY_CTX(dump_directories(context, task, thread, &questions[i].core), context_text());
         TRY(write_core(context, thread.vtid, questions[i].core));
@@ -265,7 +271,11 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
     TRY(dump_ids(context, task));
     TRY(dump_fs(context, task));
     if (new_table)
-        TRY(context.files.add_table(task, TRY(flags.take(agent, batch, task.fds))));
+        TRY(context.files.add_table({task.pid, task.voice, task.fds, task.ids.files},
+                                    TRY(flags.take(agent, batch, task.fds))));
+    TRY(dump_own_tables(context.files, context.tables.files, task));
+    if (task.memory_of.value)
+        return PageRuns();
     PageRuns runs = TRY(scan(context, task, classes, agent));
     TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
     return runs;
@@ -330,6 +340,8 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
     PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    if (task.memory_of.value)
+        return TaskInDump(std::move(visit));
     if (context.memory.left) {
         for (PageRun &run : runs.data)
             run.left = run.lazy && !run.in_parent;

@@ -44,6 +44,8 @@ Result<void> learn(const Job &job, const compel::FrozenTree &tree, dump::Increme
             job.log.info(fmt::format("pre-dump: {} has no memory", dump::name_of(task)));
             continue;
         }
+        if (task.memory_of.value) // it is that of another
+            continue;
         facts.rounds.push_back(TRY_CTX(Round::open(task), dump::name_of(task)));
         TRY_CTX(facts.rounds.back().arm(increments), dump::name_of(task));
         TRY(kernel::check_interrupted());

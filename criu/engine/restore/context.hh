@@ -7,6 +7,7 @@
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/given_namespaces.hh"
 #include "criu/engine/restore/rendezvous.hh"
+#include "criu/engine/restore/strand.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 #include "criu/resource/file/file.hh"
@@ -80,6 +81,13 @@ struct RestoreContext {
     bool root_is_child() const { return !request.sibling && !root_is_orphan(); }
 
     LazyLink *lazy = nullptr; ///< with lazy_pages
+
+    /// Others of this address space that take turns with the main thread: early threads, and processes that share it.
+    std::vector<std::unique_ptr<Strand>> strands;
+    std::map<int, Strand *> processes_here;    ///< of those, the processes, by node
+    std::map<uint32_t, Strand *> threads_here; ///< and the threads, by number, until they are in the agent
+    std::map<uint32_t, int> directories;       ///< Surroundings::directories of the task that is about to end here
+    bool agent_is_mapped = false;              ///< in this address space
 
     bool root_waits = false; ///< at the beginning, for what is done before it does anything
     bool has_own_namespaces() const { return namespace_flags || needs_own_clocks; }

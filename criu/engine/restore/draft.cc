@@ -5,6 +5,7 @@
 
 #include "base/both.hh"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace restore {
@@ -19,6 +20,10 @@ Result<std::vector<plan::AddressSpace>> plan_spaces(const plan::Checkpoint &chec
         index[task.pid] = i;
         if (task.dead())
             continue;
+        if (task.memory_of) { // children inherit from whoever has filled it
+            index[task.pid] = index.at(task.memory_of);
+            continue;
+        }
         auto parent = i ? index.find(task.ppid) : index.end();
         plan::AddressSpace *above = parent == index.end() ? nullptr : &spaces[parent->second];
         spaces[i] =
@@ -51,6 +56,10 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
     }
     for (plan::AddressSpace &space : spaces)
         plan::rebase(space, around.arena);
+    for (size_t i = 0; i < spaces.size(); i++)
+        if (const uint32_t maker = checkpoint.tasks[i].memory_of)
+            spaces[i] = spaces[static_cast<size_t>(std::ranges::find(checkpoint.tasks, maker, &plan::TaskImage::pid) -
+                                                   checkpoint.tasks.begin())];
     return around;
 }
 

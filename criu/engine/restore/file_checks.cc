@@ -71,6 +71,10 @@ std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
             continue;
         for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
             ids.insert(entry.id());
+        for (const plan::ThreadImage &thread : task.threads)
+            if (plan::own_table(thread))
+                for (const img::fdinfo_entry &entry : checkpoint.tables.at(plan::own_table(thread)))
+                    ids.insert(entry.id());
         for (const img::vma_entry &vma : task.mm.vmas())
             if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
                 ids.insert(static_cast<uint32_t>(vma.shmid()));

@@ -5,6 +5,7 @@
 #include "criu/engine/restore/whereabouts.hh"
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/locks.hh"
+#include "criu/resource/file/path/proc_file.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -20,10 +21,6 @@ namespace restore {
 namespace {
 
 using resource::FileKind;
-
-const std::vector<img::fdinfo_entry> &table_of(const plan::Checkpoint &checkpoint, const plan::TaskImage &task) {
-    return checkpoint.tables.at(task.ids.files_id());
-}
 
 /// Network devices come first: sockets may be bound to them or to their addresses.
 std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
@@ -115,6 +112,24 @@ public:
                 !context_.given_namespaces.keys.contains(given.key))
                 context_.log.warn(
                     fmt::format("--inherit-fd fd[{}]:{}: nothing in the images is called that", given.fd, given.key));
+    }
+
+    /// Of files that the caller could have given and has not.
+    void warn_of_missing() const {
+        for (const auto &[id, holder] : context_.checkpoint.first_holders) {
+            const img::file_entry &file = context_.checkpoint.files.at(id);
+            const FileKind *kind = resource::find_file_kind(file.type());
+            const std::string text = kind && kind->missing && !context_.given.contains(id)
+                                         ? kind->missing(file, context_.checkpoint.files)
+                                         : std::string();
+            if (text.empty())
+                continue;
+            const auto key = kind->inherit_key(files_, file);
+            context_.log.warn(fmt::format(
+                "restore: task {}: descriptor {} is {} (--inherit-fd fd[N]:{} puts descriptor N "
+                "of the caller there)",
+                context_.checkpoint.tasks[holder.task].pid, holder.number, text, key.value_or(std::string())));
+        }
     }
 
     /// What waits for other files, until all are open.
@@ -225,8 +240,10 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
         outcome = opener.complete();
     if (outcome)
         outcome = here.go_home();
-    if (outcome)
+    if (outcome) {
         opener.warn_of_unused();
+        opener.warn_of_missing();
+    }
     context.kept_by_files = std::move(files.kept);
     return outcome;
 }
@@ -234,10 +251,9 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
 namespace {
 
 /// Fills the numbers of a task's table. Late files get a placeholder: see plan/late_files.cc.
-Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, const plan::TaskImage &task,
-                                           int placeholder) {
+Result<std::map<int, uint32_t>> fill_table(const RestoreContext &context, uint32_t table_id, int placeholder) {
     std::map<int, uint32_t> table;
-    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+    for (const img::fdinfo_entry &entry : context.checkpoint.tables.at(table_id)) {
         const int number = static_cast<int>(entry.fd());
         auto stashed = context.stash.find(entry.id());
         const bool late = stashed == context.stash.end();
@@ -276,23 +292,23 @@ Result<void> lead_session(RestoreContext &context, const plan::Node &node) {
     return {};
 }
 
-Result<void> place_files(RestoreContext &context, const plan::Node &node, int placeholder) {
+Result<void> place_files(RestoreContext &context, const plan::Node &node, uint32_t table_id, int placeholder) {
     const plan::TaskImage &task = context.task(node);
+    const bool of_task = table_id == task.ids.files_id();
     std::map<int, uint32_t> table;
     auto settle = settle_context(context, task, table);
-    if (task.pid == task.sid)
+    if (of_task && task.pid == task.sid)
         for (const FileKind *kind : resource::file_kinds())
             if (kind->settle_session)
                 TRY_CTX(kind->settle_session(settle, context.checkpoint.images()), kind->name);
-    table = TRY(fill_table(context, task, placeholder));
+    table = TRY(fill_table(context, table_id, placeholder));
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
         const FileKind *kind = TRY(kind_of(file));
         if (!kind->settle || context.given.contains(id))
             return {};
         auto first = context.checkpoint.first_holders.find(id);
-        settle.first_holder =
-            first == context.checkpoint.first_holders.end() || first->second.task == static_cast<size_t>(node.task);
+        settle.first_holder = first == context.checkpoint.first_holders.end() || first->second.table == table_id;
         TRY_CTX(kind->settle(settle, fd, file), fmt::format("fd {} ({})", fd, kind->name));
         return {};
     };
@@ -300,7 +316,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, int pl
     for (auto [number, id] : table)
         if (context.stash.contains(id) && settled.insert(id).second)
             TRY(settle_file(number, id));
-    if (node.parent < 0)
+    if (of_task && node.parent < 0)
         for (auto [id, fd] : context.stash)
             if (!context.checkpoint.first_holders.contains(id))
                 TRY(settle_file(fd, id));
@@ -313,7 +329,24 @@ Result<void> restore_locks(const RestoreContext &context, const plan::TaskImage 
     return {};
 }
 
-Result<void> restore_directories(const RestoreContext &context, const plan::TaskImage &task) {
+namespace {
+
+/// One below /proc of a task that has ended cannot be changed to by a descriptor.
+Result<void> change_to(RestoreContext &context, uint32_t id) {
+    if (fchdir(context.stash.at(id)) == 0)
+        return {};
+    const int code = errno;
+    for (auto [remap, end] = context.checkpoint.remaps.equal_range(id); code == ESRCH && remap != end; ++remap)
+        if (remap->second.remap_type() == img::PROCFS)
+            return context.rendezvous.in_turn([&, pid = remap->second.remap_id()] {
+                return resource::enter_dead_proc_directory(context.checkpoint.files.at(id).reg(), pid);
+            });
+    return base::fail_sys(code, "change to the working directory");
+}
+
+} // namespace
+
+Result<void> restore_directories(RestoreContext &context, const plan::TaskImage &task) {
     // The root first, by way of its descriptor; then the working directory, which may lie outside of it.
     struct stat ours {
     }, theirs{};
@@ -324,13 +357,12 @@ Result<void> restore_directories(const RestoreContext &context, const plan::Task
         if (fchdir(root) < 0 || chroot(".") < 0)
             return base::fail_sys("change the root directory");
     }
-    if (fchdir(context.stash.at(task.fs.cwd_id())) < 0)
-        return base::fail_sys("change to the working directory");
+    TRY(change_to(context, task.fs.cwd_id()));
     umask(static_cast<mode_t>(task.fs.umask()));
     return {};
 }
 
-void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
+void close_foreign(const RestoreContext &context, uint32_t table_id) {
     unsigned next = 0;
     auto close_up_to = [&](unsigned end) { // [next, end)
         if (end > next)
@@ -343,7 +375,7 @@ void close_foreign(const RestoreContext &context, const plan::TaskImage &task) {
         next = static_cast<unsigned>(context.stash_room.end);
         kept = true;
     };
-    for (const img::fdinfo_entry &entry : table_of(context.checkpoint, task)) {
+    for (const img::fdinfo_entry &entry : context.checkpoint.tables.at(table_id)) {
         if (!kept && entry.fd() >= static_cast<unsigned>(context.stash_room.end))
             leave_kept();
         close_up_to(entry.fd());

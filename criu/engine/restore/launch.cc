@@ -66,18 +66,12 @@ Result<int> keep_open(const RestoreContext &context, const char *path) {
     return kept;
 }
 
-[[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
-    asm volatile("mov %2, %%rsp\n\t"
-                 "jmp *%0"
-                 :
-                 : "r"(entry), "D"(start), "r"(stack)
-                 : "memory");
-    __builtin_unreachable();
-}
-
 } // namespace
 
-Result<void> map_agent(const plan::Arena &arena) {
+Result<void> map_agent(RestoreContext &context) {
+    if (context.agent_is_mapped)
+        return {};
+    const plan::Arena &arena = context.around.arena;
     auto blob = compel::agent_blob();
     const uint64_t code_size = base::page_up(blob.size());
     void *code = map_at(arena.code(), code_size);
@@ -86,19 +80,34 @@ Result<void> map_agent(const plan::Arena &arena) {
     std::memcpy(code, blob.data(), blob.size());
     if (mprotect(code, code_size, PROT_READ | PROT_EXEC) < 0)
         return base::fail_sys("make the agent executable");
+    context.agent_is_mapped = true;
     return {};
 }
 
-Result<void> launch(RestoreContext &context, const plan::Node &node) {
-    const plan::TaskImage &task = context.task(node);
-    TRY(restore_proc_files(task));
-    plan::Surroundings around = context.around;
+namespace {
+
+/// For the operations on memory, which are done once for all that share it.
+Result<void> keep_for_memory(RestoreContext &context, const plan::TaskImage &task, plan::Surroundings &around) {
+    if (task.memory_of)
+        return {};
     // Above all stashed descriptors: nobody closes it but the agent.
     around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
     if (around.exe_fd < 0)
         return base::fail_sys("keep the program's descriptor");
     if (task.mm.aios_size())
         around.null_fd = TRY(keep_open(context, "/dev/null"));
+    if (context.lazy)
+        around.lazy_fd = TRY(context.lazy->hand_over(task.pid, context.keep_base(), context.rendezvous));
+    return {};
+}
+
+} // namespace
+
+Result<Launch> prepare_launch(RestoreContext &context, const plan::Node &node) {
+    const plan::TaskImage &task = context.task(node);
+    TRY(restore_proc_files(task));
+    plan::Surroundings around = context.around;
+    TRY(keep_for_memory(context, task, around));
     if (context.checkpoint.has_late_files && !borrows_table(context, node))
         around.proc_fd = TRY(keep_open(context, "/proc"));
     for (const uint32_t id : plan::own_directories(task)) {
@@ -107,8 +116,6 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
             return base::fail_sys("keep the directory of a thread");
         around.directories.emplace(id, kept);
     }
-    if (context.lazy)
-        around.lazy_fd = TRY(context.lazy->hand_over(task.pid, context.keep_base(), context.rendezvous));
     TRY(restore_directories(context, task)); // a chroot may have no /proc
     auto program = TRY(
         plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
@@ -116,29 +123,45 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         TRY(plan::validate(listing, around.arena));
     // From here on our own low descriptors, the log among them, may be replaced by the task's.
     context.log.set_level(base::LogLevel::None);
-    TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
+    return Launch{std::move(around), std::move(program)};
+}
+
+Result<AgentStart> finish_launch(RestoreContext &context, const plan::Node &node, const Launch &launch) {
+    const plan::TaskImage &task = context.task(node);
     if (context.rendezvous.watches_coordinator()) {
         // The child of a helper has its lasting parent now: it has collected the helper.
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (context.rendezvous.coordinator_has_died())
             _exit(1); // perhaps the parent has as well, before it could end us
     }
+    context.directories = launch.around.directories;
+    for (const uint32_t tid : task.early_threads) // those with descriptors of their own put them in place
+        if (const auto thread = context.threads_here.find(tid); thread != context.threads_here.end())
+            TRY(thread->second->resume(context.rendezvous));
     if (!borrows_table(context, node)) {
         context.namespaces.clear(); // everybody is where he belongs
         context.own_proc.reset();
-        TRY(place_files(context, node, around.proc_fd));
-        close_foreign(context, task);
+        TRY(place_files(context, node, task.ids.files_id(), launch.around.proc_fd));
+        close_foreign(context, task.ids.files_id());
         TRY(restore_locks(context, task));
     }
-    if (task.forkers.empty()) { // who has forked waits in the agent already
-        TRY(map_agent(around.arena));
-        // Our own threads have left a list of semaphore adjustments, empty, where the task had none.
-        if (unshare(CLONE_SYSVSEM) < 0)
-            return base::fail_sys("unshare(CLONE_SYSVSEM)");
-    }
-    TRY(map_program(program));
+    TRY(map_agent(context));
+    // Our own threads have left a list of semaphore adjustments, empty, where the task had none.
+    if (task.early_threads.empty() && unshare(CLONE_SYSVSEM) < 0)
+        return base::fail_sys("unshare(CLONE_SYSVSEM)");
+    TRY(map_program(launch.program));
     forget_libc_registrations();
-    jump(around.arena.code() + compel::agent_header().restore, program.start, program.stack);
+    return AgentStart{launch.around.arena.code() + compel::agent_header().restore, launch.program.start,
+                      launch.program.stack, launch.program.gate};
+}
+
+Result<void> place_own_table(RestoreContext &context, const plan::Node &node, uint32_t table) {
+    for (const auto &[id, number] : context.directories) // at the numbers that its plan knows
+        if (dup3(context.stash.at(id), number, O_CLOEXEC) < 0)
+            return base::fail_sys("keep the directory of a thread");
+    TRY(place_files(context, node, table, -1));
+    close_foreign(context, table);
+    return {};
 }
 
 } // namespace restore

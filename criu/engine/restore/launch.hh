@@ -5,10 +5,22 @@
 
 namespace restore {
 
-/// Puts the files in place, compiles the plan, maps the agent and jumps into it. Returns only on failure.
-Result<void> launch(RestoreContext &context, const plan::Node &node);
+/// What the agent will find, and its plan.
+struct Launch {
+    plan::Surroundings around;
+    plan::Program program;
+};
 
-/// Maps the agent's code into this process.
-Result<void> map_agent(const plan::Arena &arena);
+/// Compiles the plan: the last that opens files of our own. The next is to pass plan::kOpened.
+Result<Launch> prepare_launch(RestoreContext &context, const plan::Node &node);
+
+/// Puts the files in place, and maps the agent and its plan.
+Result<AgentStart> finish_launch(RestoreContext &context, const plan::Node &node, const Launch &launch);
+
+/// In an early thread, when files may be put to their numbers: the descriptors that it does not share with its process.
+Result<void> place_own_table(RestoreContext &context, const plan::Node &node, uint32_t table);
+
+/// Maps the agent's code into this address space, once.
+Result<void> map_agent(RestoreContext &context);
 
 } // namespace restore

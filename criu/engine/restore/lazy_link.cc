@@ -84,7 +84,7 @@ Result<int> LazyLink::hand_over(uint32_t pid, int from, Rendezvous &rendezvous) 
 
 Result<void> LazyLink::tell_of_dead(const plan::Checkpoint &checkpoint, Rendezvous &rendezvous) const {
     for (const plan::TaskImage &task : checkpoint.tasks)
-        if (task.dead())
+        if (task.dead() || task.memory_of)
             TRY(rendezvous.in_turn([&]() -> Result<void> {
                 const int32_t number = -static_cast<int32_t>(task.pid);
                 return send(&number, sizeof number);

@@ -93,6 +93,10 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     case Region::Kind::SysvSegment:
         return resource::attach_segment(static_cast<int>(region.object), region.pgoff, region.size(), region.at,
                                         static_cast<int>(region.prot), region.may_write);
+    case Region::Kind::CopyOfShared:
+        flags |= MAP_PRIVATE;
+        fd = context.shared_memory.at(region.object);
+        break;
     case Region::Kind::SharedAnonymous:
         if (!context.shared_memory.contains(region.object))
             return map_unshared(context, region);
@@ -107,6 +111,13 @@ Result<void> map_region(const RestoreContext &context, const Region &region) {
     if (region.small_pages)
         madvise(pointer(region.at), region.size(), MADV_NOHUGEPAGE);
     return {};
+}
+
+Result<int> keep_number(const RestoreContext &context, int fd) {
+    const int number = fcntl(fd, F_DUPFD_CLOEXEC, context.stash_room.from);
+    if (number < 0)
+        return base::fail_sys("keep a descriptor of shared memory");
+    return number;
 }
 
 /// Where pages of the image go: regions of this part that have contents of their own, ascending by final address.
@@ -187,20 +198,26 @@ Result<void> create_shared_memory(RestoreContext &context) {
     struct Use {
         uint64_t size = 0;
         unsigned mappings = 0;
-        bool partial = false; // of the beginning there is no mapping
+        bool by_descriptor = false; // of the beginning there is no mapping, or it is a private one
     };
     std::map<uint64_t, Use> uses; // by id
     for (const plan::AddressSpace &space : context.spaces)
         for (const Region &region : space.regions)
-            if (region.kind == Region::Kind::SharedAnonymous) {
+            if (region.kind == Region::Kind::SharedAnonymous || region.kind == Region::Kind::CopyOfShared) {
                 Use &use = uses[region.object];
                 use.size = std::max(use.size, region.pgoff + region.size());
                 use.mappings++;
-                use.partial |= region.pgoff != 0;
+                use.by_descriptor |= region.pgoff != 0 || region.kind == Region::Kind::CopyOfShared;
             }
     for (auto [id, use] : uses) {
-        if (use.mappings == 1 && !use.partial)
+        if (use.mappings == 1 && !use.by_descriptor)
             continue; // see map_unshared()
+        if (id & plan::kOfSegment) {
+            const auto open_own = [&](uint64_t from, uint64_t to) { return context.outside.open_mapping(from, to); };
+            const auto file = TRY(resource::open_segment(static_cast<int>(id & ~plan::kOfSegment), open_own));
+            context.shared_memory[id] = TRY(keep_number(context, file.get()));
+            continue;
+        }
         const auto pages = TRY(pages::index_pages(context.checkpoint.chain, image::ImageKind::ShmemPagemap, id));
         const uint64_t size = std::max(use.size, pages.object_size());
         // A mapping of anonymous shared memory, and a descriptor of the file behind it: the tasks' own mappings are
@@ -213,11 +230,8 @@ Result<void> create_shared_memory(RestoreContext &context) {
         const base::UniqueFd fd = context.outside.open_mapping(start, start + base::page_up(size));
         if (!fd)
             return base::fail_sys("open shared memory (needs CAP_CHECKPOINT_RESTORE)");
-        int number = fcntl(fd.get(), F_DUPFD_CLOEXEC, context.stash_room.from);
-        if (number < 0)
-            return base::fail_sys("keep a descriptor of shared memory");
+        context.shared_memory[id] = TRY(keep_number(context, fd.get()));
         munmap(at, size);
-        context.shared_memory[id] = number;
     }
     return {};
 }

@@ -69,7 +69,7 @@ Result<void> check_memory(const plan::Checkpoint &checkpoint, const std::vector<
                           bool lazily) {
     for (size_t i = 0; i < checkpoint.tasks.size(); i++) {
         const plan::TaskImage &task = checkpoint.tasks[i];
-        if (task.dead())
+        if (task.dead() || task.memory_of)
             continue;
         if (!checkpoint.images().exists(image::ImageKind::Pagemap, task.pid))
             return base::fail(base::Error(base::ErrorKind::BadImage, fmt::format("pagemap-{}.img is missing", task.pid))

@@ -22,6 +22,8 @@ const char *kind_name(plan::Region::Kind kind) {
         return "AIO ring";
     case plan::Region::Kind::SysvSegment:
         return "System V segment";
+    case plan::Region::Kind::CopyOfShared:
+        return "private, of shared memory";
     case plan::Region::Kind::Memfd:
         return "memfd";
     }

@@ -1,4 +1,5 @@
 // What the coordinator does to files right before the tree runs, by way of the first task that has each.
+#include "compel/ptrace.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/resource/socket/unix/unix_late_queue.hh"
 
@@ -25,7 +26,7 @@ public:
         const pid_t pid = pid_of(holder->second);
         base::UniqueFd &pidfd = pidfds_[pid];
         if (!pidfd)
-            pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+            pidfd = TRY(compel::open_pidfd(base::Pid(pid)));
         base::UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), holder->second.number, 0)));
         if (!fd)
             return base::fail_sys(fmt::format("{}: pidfd_getfd", text(id)));
@@ -46,9 +47,7 @@ public:
     }
 
 private:
-    pid_t pid_of(const plan::Holder &holder) const {
-        return context_.real_pid(checkpoint_.tasks[holder.task].pid).value;
-    }
+    pid_t pid_of(const plan::Holder &holder) const { return context_.real_pid(holder.tid).value; }
     const RestoreContext &context_;
     const plan::Checkpoint &checkpoint_;
     std::map<pid_t, base::UniqueFd> pidfds_;

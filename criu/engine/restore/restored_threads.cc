@@ -128,21 +128,31 @@ Result<void> RestoredThreads::prepare() {
         TRY(compel::interrupt(tid));
     for (base::Pid tid : seized_)
         TRY(compel::wait_interrupted(tid, kTimeoutMs));
+    for (const plan::TaskImage &task : context_->checkpoint.tasks)
+        if (!task.dead() && !task.memory_of)
+            TRY(finish_group(task));
+    return {};
+}
+
+/// All tasks of one address space: the agent goes when none of them needs it any more.
+Result<void> RestoredThreads::finish_group(const plan::TaskImage &maker) {
+    const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
+    std::vector<plan::ThreadFinish> all;
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
-        if (task.dead())
+        if (&task != &maker && task.memory_of != maker.pid)
             continue;
         auto finishes = TRY(plan::finishes(task));
-        const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
         TRY_CTX(enter_limited_calls(finishes, context_->pids, instruction), fmt::format("task {}", task.pid));
-        TRY_CTX(unmap_arena(compel::StoppedThread(context_->real_pid(task.pid))), fmt::format("task {}", task.pid));
-        for (const plan::ThreadFinish &finish : finishes) {
-            compel::StoppedThread thread(context_->real_pid(finish.tid));
-            TRY(thread.set_registers(finish.registers));
-            TRY(thread.set_xstate(finish.xstate));
-            TRY(thread.set_signal_mask(finish.signal_mask));
-            if (finish.dispatch)
-                TRY(compel::set_syscall_dispatch(thread.tid(), *finish.dispatch));
-        }
+        std::ranges::move(finishes, std::back_inserter(all));
+    }
+    TRY_CTX(unmap_arena(compel::StoppedThread(context_->real_pid(maker.pid))), fmt::format("task {}", maker.pid));
+    for (const plan::ThreadFinish &finish : all) {
+        compel::StoppedThread thread(context_->real_pid(finish.tid));
+        TRY(thread.set_registers(finish.registers));
+        TRY(thread.set_xstate(finish.xstate));
+        TRY(thread.set_signal_mask(finish.signal_mask));
+        if (finish.dispatch)
+            TRY(compel::set_syscall_dispatch(thread.tid(), *finish.dispatch));
     }
     return {};
 }

@@ -23,6 +23,7 @@ public:
     Result<void> release(bool leave_stopped);
 
 private:
+    Result<void> finish_group(const plan::TaskImage &maker);
     Result<void> unmap_arena(compel::StoppedThread leader);
 
     const RestoreContext *context_;

@@ -56,10 +56,42 @@ uint64_t sharing_flags(const RestoreContext &context, const Node &node) {
         return 0;
     const auto &mine = context.task(node).ids, &parents = context.task(above).ids;
     return (mine.files_id() == parents.files_id() ? static_cast<uint64_t>(CLONE_FILES) : 0) |
-           (mine.fs_id() == parents.fs_id() ? static_cast<uint64_t>(CLONE_FS) : 0);
+           (mine.fs_id() == parents.fs_id() ? static_cast<uint64_t>(CLONE_FS) : 0) |
+           (node.shares_memory ? static_cast<uint64_t>(CLONE_VM) : 0) |
+           (node.shares_memory && mine.sighand_id() == parents.sighand_id() ? static_cast<uint64_t>(CLONE_SIGHAND) : 0);
 }
 
-[[noreturn]] void live(RestoreContext &context, int index);
+AgentStart live(RestoreContext &context, int index);
+
+/// The processes that share its memory come to their next stop: the stage that it arrives at next, or the agent.
+Result<void> let_others_run(RestoreContext &context, const Node &node) {
+    for (int child : node.children)
+        if (const auto other = context.processes_here.find(child); other != context.processes_here.end())
+            TRY(other->second->resume(context.rendezvous));
+    return {};
+}
+
+Result<void> pass(RestoreContext &context, const Node &node, plan::RendezvousStage stage) {
+    if (stage != plan::kAllForked) // to which they come when they are made
+        TRY(let_others_run(context, node));
+    const auto index = static_cast<int>(&node - context.topology.nodes.data());
+    const auto own = node.shares_memory ? context.processes_here.find(index) : context.processes_here.end();
+    if (own == context.processes_here.end())
+        return context.rendezvous.pass(stage);
+    context.rendezvous.arrive();
+    own->second->yield(); // its parent goes on when the stage is open
+    return {};
+}
+
+/// A process of this address space. It has come to its first stop when this returns.
+Result<void> spawn_here(RestoreContext &context, int index, const clone_args &args) {
+    auto body = [&context, index](Strand &self) {
+        context.processes_here[index] = &self;
+        return live(context, index);
+    };
+    TRY(Strand::start(args, body, context.rendezvous, context.strands));
+    return {};
+}
 
 Result<void> spawn(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
@@ -84,9 +116,16 @@ Result<void> spawn(RestoreContext &context, int index) {
         if (!own || setns(born_in->second.get(), CLONE_NEWPID) < 0)
             return base::fail_sys("go to the pid namespace that was given");
     }
-    long pid = syscall(SYS_clone3, &args, sizeof args);
+    Result<void> shared{};
+    long pid = 0;
+    if (node.shares_memory) {
+        shared = spawn_here(context, index, args);
+        pid = shared ? static_cast<long>(node.pid) : -1;
+        errno = shared ? 0 : shared.error().code();
+    } else
+        pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid == 0)
-        live(context, index);
+        jump(live(context, index));
     const int code = errno;
     if (own && setns(own.get(), CLONE_NEWPID) < 0)
         return base::fail_sys("come back from the pid namespace that was given");
@@ -142,18 +181,6 @@ Result<void> fork_children_of(RestoreContext &context, const Node &node, uint32_
     return {};
 }
 
-/// The threads stay.
-Result<void> fork_children_of_threads(RestoreContext &context, const Node &node) {
-    if (!is_task(context, node) || context.task(node).forkers.empty())
-        return {};
-    TRY(map_agent(context.around.arena));
-    const std::vector<uint32_t> &forkers = context.task(node).forkers;
-    for (size_t i = 0; i < forkers.size(); i++)
-        TRY(fork_in_thread(context.around.arena, forkers[i], i,
-                           [&] { return fork_children_of(context, node, forkers[i]); }));
-    return {};
-}
-
 Result<void> join_group(const Node &node) {
     if (!node.pgid || getpgid(0) == static_cast<pid_t>(node.pgid))
         return {};
@@ -171,7 +198,9 @@ Result<void> make_tree(RestoreContext &context, const Node &node) {
     if (node.leads_session && is_task(context, node))
         TRY(lead_session(context, node));
     TRY(fork_children(context, node, false));
-    TRY(fork_children_of_threads(context, node));
+    if (is_task(context, node))
+        TRY(make_early_threads(context, node,
+                               [&](uint32_t thread) { return fork_children_of(context, node, thread); }));
     // Leaders make their groups before anybody joins one: all have done so when all are forked.
     return node.pgid == node.pid ? join_group(node) : Result<void>{};
 }
@@ -233,9 +262,9 @@ Result<void> settle_in_namespaces(const RestoreContext &context, const Node &nod
                             context.task(context.topology.nodes[static_cast<size_t>(parent)]));
 }
 
-Result<void> live_on(RestoreContext &context, const Node &node) {
+Result<AgentStart> live_on(RestoreContext &context, const Node &node) {
     MemoryCounters counters;
-    const bool task = is_task(context, node);
+    const bool task = is_task(context, node), has_memory = task && !node.shares_memory;
     if (task && !context.namespaces.empty())
         TRY(settle_in_namespaces(context, node));
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
@@ -251,20 +280,26 @@ Result<void> live_on(RestoreContext &context, const Node &node) {
         TRY(open_files(context, std::move(masters)));
         TRY(create_shared_memory(context));
     }
-    if (task)
+    if (has_memory)
         TRY(restore_memory(context, node, Part::PassedOn, counters));
     TRY(make_tree(context, node));
-    TRY(context.rendezvous.pass(plan::kAllForked));
+    TRY(pass(context, node, plan::kAllForked));
     TRY(join_group(node));
-    TRY(context.rendezvous.pass(plan::kGrouped));
+    TRY(pass(context, node, plan::kGrouped));
     if (node.task < 0)
         _exit(0);
     TRY(collect_children(context, node));
     if (!task)
         die_like(context.task(node));
-    TRY(restore_memory(context, node, Part::Own, counters));
+    if (has_memory)
+        TRY(restore_memory(context, node, Part::Own, counters));
     context.rendezvous.count(counters.compared, counters.skipped_cow, counters.restored);
-    return launch(context, node);
+    const Launch launch = TRY(prepare_launch(context, node));
+    TRY(pass(context, node, plan::kOpened)); // who shares a table has opened and closed its last file of our own
+    if (!context.task(node).early_threads.empty() || !context.processes_here.empty())
+        TRY(map_agent(context));
+    TRY(let_others_run(context, node));
+    return finish_launch(context, node, launch);
 }
 
 /// RestoreRequest::process_logs. A log that cannot be made is no reason to fail: what there is to say goes to the
@@ -280,16 +315,19 @@ void begin_own_log(const RestoreContext &context, const Node &node) {
     context.log.info(fmt::format("restore: process {}", node.pid));
 }
 
-[[noreturn]] void live(RestoreContext &context, int index) {
+AgentStart live(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
-    begin_own_log(context, node);
+    if (!node.shares_memory) // the log is its parent's, too
+        begin_own_log(context, node);
     if (node.parent < 0)
         wait_for_hold(context);
     tie_to_parent(context, node);
     auto outcome = base::guarded([&] { return live_on(context, node); });
-    if (!outcome && !context.request.process_logs.empty())
+    if (outcome)
+        return *outcome;
+    if (!context.request.process_logs.empty())
         context.log.error("restore: " + outcome.error().message());
-    if (!outcome && !context.rendezvous.given_up())
+    if (!context.rendezvous.given_up())
         context.rendezvous.report(std::move(outcome).error().ctx(fmt::format("task {}", node.pid)));
     _exit(1);
 }

@@ -1,18 +1,13 @@
-// Children that a thread other than the leader has forked: plan/forker.hh.
+// Threads that come before the agent runs: plan/waiting_room.hh.
 #pragma once
 
-#include "base/result.hh"
-#include "criu/plan/layout.hh"
-
-#include <functional>
+#include "criu/engine/restore/context.hh"
 
 namespace restore {
 
-using base::Result;
-
-/// Makes the thread `tid` of this process, runs `fork` in it, and has it wait in the agent, whose code must be mapped.
-/// Children of `fork` return from it in a process of their own, on a stack of their own.
-Result<void> fork_in_thread(const plan::Arena &arena, uint32_t tid, size_t place,
-                            const std::function<Result<void>()> &fork);
+/// Makes the early threads of a task, which stay. Each forks its children (`fork`, by its number), and waits in the
+/// agent; one with descriptors of its own comes there only when files may be put to their numbers.
+Result<void> make_early_threads(RestoreContext &context, const plan::Node &node,
+                                const std::function<Result<void>(uint32_t thread)> &fork);
 
 } // namespace restore

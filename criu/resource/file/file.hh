@@ -212,7 +212,8 @@ struct LatePlan {
     const Remaps &remaps;
     const std::map<int, uint32_t> &table; ///< number in this task -> file id
     const img::mm_entry &mm;
-    int number; ///< of the file at hand
+    int number;                                ///< of the file at hand
+    plan::Stage stage = plan::Stage::LateOpen; ///< in which it is opened
     bool is_late(uint32_t id) const;
 };
 
@@ -267,9 +268,14 @@ struct FileKind {
     /// The operation whose result is the new descriptor.
     Result<plan::OpRef> (*open_late)(LatePlan &, const img::file_entry &) = nullptr;
     Result<void> (*settle_late)(LatePlan &, const img::file_entry &) = nullptr;
+    /// Of a late file: whether it keeps the credentials of who opens it. Such a one is opened when these are the
+    /// task's, and only tasks that share their descriptors can have it.
+    bool (*keeps_credentials)(const img::file_entry &) = nullptr;
     Result<void> (*release)(FileReleaseContext &, int fd, const img::file_entry &) = nullptr;
     /// Why a dump would refuse the description, as far as that shows from outside (`check --tree`). Null: it would not.
     Result<void> (*examine)(const OpenFile &, const Examined &) = nullptr;
+    /// What a restored program will miss of a file that no --inherit-fd gives it: said at the restore. Empty: nothing.
+    std::string (*missing)(const img::file_entry &, const ImageFiles &) = nullptr;
 };
 
 std::span<const FileKind *const> file_kinds();

@@ -1,6 +1,8 @@
 // What users may ask for that concerns files.
 #pragma once
 
+#include "criu/resource/losses.hh"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -33,6 +35,7 @@ struct FileOptions {
     std::vector<uint64_t> ext_unix_inodes; ///< empty with ext_unix_sk: any
     std::vector<External> externals;
     std::vector<InheritFd> inherit_fds;
+    AllowedLosses allowed_losses;
     bool tcp_established = false;
     bool tcp_close = false;
     bool skip_in_flight = false;

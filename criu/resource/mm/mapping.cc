@@ -48,7 +48,7 @@ Result<MappingClass> classify_file(const Vma &vma) {
     if (vma.name.starts_with("/[aio]"))
         return MappingClass::AioRing;
     if (vma.name.starts_with("/SYSV"))
-        return MappingClass::SysvSegment;
+        return vma.shared ? MappingClass::SysvSegment : MappingClass::CopyOfSegment;
     if (vma.name == "anon_inode:[io_uring]")
         return MappingClass::IoUring;
     if (vma.name.starts_with("anon_inode:") || vma.name.starts_with("/anon_inode:"))
@@ -61,8 +61,8 @@ Result<MappingClass> classify_file(const Vma &vma) {
         return MappingClass::Memfd;
     if (vma.name.starts_with("/anon_hugepage")) // shared: in images a memfd of that name, as CRIU writes it
         return vma.shared ? MappingClass::Memfd : MappingClass::PrivateAnonymous;
-    if (vma.shared && vma.name.starts_with("/dev/zero") && vma.deleted)
-        return MappingClass::SharedAnonymous;
+    if (vma.name.starts_with("/dev/zero") && vma.deleted)
+        return vma.shared ? MappingClass::SharedAnonymous : MappingClass::CopyOfShared;
     if (vma.flags.has(VmFlag::Io) || vma.flags.has(VmFlag::Pf))
         return refuse(vma, "a device's memory");
     return vma.shared ? MappingClass::SharedFile : MappingClass::PrivateFile;
@@ -118,8 +118,10 @@ uint32_t status_of(const Vma &vma, MappingClass kind) {
         return kVmaRegular | kVmaFileShared;
     case MappingClass::SharedAnonymous:
     case MappingClass::IoUringTwice:
+    case MappingClass::CopyOfShared:
         return kVmaRegular | kVmaAnonShared;
     case MappingClass::SysvSegment:
+    case MappingClass::CopyOfSegment: // apart by its extension: see describe()
         return kVmaRegular | kVmaAnonShared | kVmaSysvIpc;
     case MappingClass::Memfd:
         return kVmaRegular | kVmaMemfd | (vma.shared ? kVmaFileShared : kVmaFilePrivate);
@@ -169,7 +171,8 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
     img::vma_entry entry;
     entry.set_start(vma.start);
     entry.set_end(vma.end);
-    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment;
+    const bool copies = kind == MappingClass::CopyOfShared || kind == MappingClass::CopyOfSegment;
+    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment || copies;
     const bool of_file = needs_file(kind) || of_shared;
     entry.set_pgoff(of_file ? vma.pgoff : 0);
     entry.set_shmid(of_shared ? vma.inode : kind == MappingClass::IoUringTwice ? shared_id_of_queues(vma) : 0);
@@ -182,6 +185,8 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
     if (needs_file(kind) || kind == MappingClass::SysvSegment)
         entry.set_fdflags(vma.shared && vma.flags.has(VmFlag::Mw) ? O_RDWR : O_RDONLY);
     describe_extension(vma, entry);
+    if (copies)
+        entry.mutable_ext()->set_of_shared(true);
     return entry;
 }
 

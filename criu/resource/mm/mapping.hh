@@ -15,7 +15,9 @@ enum class MappingClass {
     SharedAnonymous, ///< MAP_SHARED | MAP_ANONYMOUS, /dev/zero
     Memfd,
     SysvSegment,
-    SocketRing, ///< of a packet socket
+    CopyOfShared,  ///< a private mapping of shared anonymous memory, by way of /proc/PID/map_files
+    CopyOfSegment, ///< ... of a System V segment
+    SocketRing,    ///< of a packet socket
     Vdso,
     Vvar,
     Vsyscall,

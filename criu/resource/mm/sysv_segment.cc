@@ -222,4 +222,18 @@ Result<void> attach_segment(int id, uint64_t offset, uint64_t size, uint64_t at,
     return {};
 }
 
+Result<base::UniqueFd> open_segment(int id, const std::function<base::UniqueFd(uint64_t, uint64_t)> &open_mapping) {
+    shmid_ds now{};
+    void *at = stat_segment(id, now) ? shmat(id, nullptr, 0) : reinterpret_cast<void *>(-1);
+    if (at == reinterpret_cast<void *>(-1))
+        return base::fail_sys(fmt::format("attach System V segment {}", id));
+    const auto start = reinterpret_cast<uint64_t>(at);
+    base::UniqueFd file = open_mapping(start, start + attached_size(at, now.shm_segsz));
+    const int code = errno;
+    shmdt(at);
+    if (!file)
+        return base::fail_sys(code, fmt::format("open System V segment {} (needs CAP_CHECKPOINT_RESTORE)", id));
+    return file;
+}
+
 } // namespace resource

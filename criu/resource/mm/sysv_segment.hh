@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/result.hh"
+#include "base/unique_fd.hh"
 #include "criu/parse/maps.hh"
 #include "ipc-shm.pb.h"
 
@@ -44,5 +45,8 @@ private:
 
 /// Attaches [offset, offset + size) of a segment at `at`. The mapping counts as an attachment of its own.
 Result<void> attach_segment(int id, uint64_t offset, uint64_t size, uint64_t at, int prot, bool may_write);
+
+/// A descriptor of the file behind a segment; `open_mapping` opens the one behind a mapping of our own.
+Result<base::UniqueFd> open_segment(int id, const std::function<base::UniqueFd(uint64_t, uint64_t)> &open_mapping);
 
 } // namespace resource

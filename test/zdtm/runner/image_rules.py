@@ -62,6 +62,11 @@ class Rules:
         core = self.one("core", pid)
         return core[0]["tc"]["task_state"] if core else 0
 
+    def shares_memory(self, pid, other):
+        """Processes of one address space, which are no threads of each other (CLONE_VM)."""
+        numbers = [self.one("ids", each)[0]["vm_id"] for each in (pid, other) if self.one("ids", each)]
+        return len(numbers) == 2 and numbers[0] == numbers[1]
+
     def table_of(self, pid):
         """Descriptors of a process."""
         ids = self.one("ids", pid)
@@ -85,7 +90,8 @@ class Rules:
                 self.need(self.one("core", tid), f"core-{tid}.img is missing")
                 threads.add(tid)
             for kind in ("ids", "mm", "fs", "pagemap"):
-                self.need((kind, pid) in self.images, f"{kind}-{pid}.img is missing")
+                of_parent = kind in ("mm", "pagemap") and self.shares_memory(pid, task["ppid"])
+                self.need(((kind, pid) in self.images) != of_parent, f"{kind}-{pid}.img is missing, or of memory that is its parent's")
         self.need(len(seen) == len(self.tree), "pstree: a pid twice")
 
     def check_cores(self):

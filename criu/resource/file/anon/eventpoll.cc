@@ -4,7 +4,8 @@
 // number of the holder that leads to the file, if there is one, and the old one beside it.
 //
 // Numbers mean something in one task only, the first that holds the set: it fills the set once its descriptors are in
-// place, the other holders leave it alone. What is opened late is added late.
+// place, the other holders leave it alone. What is opened late is added late. A set on its way through a socket has no
+// holder: all its numbers are old ones, looked for when all tables are known, and the root task fills it.
 #include "compel/ptrace.hh"
 #include "criu/parse/fdinfo.hh"
 #include "criu/resource/file/file.hh"
@@ -72,7 +73,7 @@ Result<void> find_target(FileDumpContext &context, const OpenFile &file, uint32_
         for (int number : task.fds)
             if (is_watched(file, task.voice, number, lost.tfd(), nth)) {
                 lost.set_target(TRY(id_of(context, task.voice, number)).value);
-                if (task.pid == file.holder) {
+                if (task.pid == file.holder) { // never of a set on its way
                     lost.set_added(lost.tfd());
                     lost.set_tfd(static_cast<uint32_t>(number));
                 }
@@ -83,11 +84,20 @@ Result<void> find_target(FileDumpContext &context, const OpenFile &file, uint32_
                                          lost.tfd()));
 }
 
+/// On its way through a socket: the descriptor is ours.
+bool is_on_its_way(const OpenFile &file) {
+    return file.holder == Pid(getpid());
+}
+
+struct SetsOnTheirWay {
+    std::vector<std::pair<OpenFile, img::file_entry>> sets;
+};
+
 Result<void> check_numbers(FileDumpContext &context, const OpenFile &file, img::eventpoll_file_entry &poll) {
     std::map<uint32_t, uint32_t> seen;
     for (img::eventpoll_tfd_entry &entry : *poll.mutable_tfd()) {
         const uint32_t nth = seen[entry.tfd()]++;
-        if (!is_watched(file, file.voice, static_cast<int>(entry.tfd()), entry.tfd(), nth))
+        if (is_on_its_way(file) || !is_watched(file, file.voice, static_cast<int>(entry.tfd()), entry.tfd(), nth))
             TRY(find_target(context, file, nth, entry));
     }
     return {};
@@ -110,9 +120,21 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         watched->set_pos(static_cast<uint64_t>(target.pos));
     }
     dump_busy_poll(file.fd, poll);
-    if (file.holder == Pid(getpid()) && poll->tfd_size())
-        return base::unsupported("an epoll set that is on its way through a socket: its numbers lead nowhere");
-    return check_numbers(context, file, *poll);
+    if (!is_on_its_way(file) || !poll->tfd_size())
+        return check_numbers(context, file, *poll);
+    context.postponed = true;
+    context.states.of<SetsOnTheirWay>().sets.emplace_back(file, entry);
+    return {};
+}
+
+Result<void> finish(FileDumpContext &context) {
+    auto &sets = context.states.of<SetsOnTheirWay>().sets;
+    for (auto &[file, entry] : sets) {
+        TRY_CTX(check_numbers(context, file, *entry.mutable_epfd()), "an epoll set on its way through a socket");
+        TRY(context.images.add(image::ImageKind::Files, 0, entry));
+    }
+    sets.clear();
+    return {};
 }
 
 Result<base::UniqueFd> open_file(FileOpenContext &, const img::file_entry &entry) {
@@ -146,9 +168,9 @@ Result<void> add_under_old_number(FileSettleContext &context, int fd, const img:
     const int number = static_cast<int>(number_of(watched));
     base::UniqueFd kept(fcntl(number, F_DUPFD_CLOEXEC, 0));
     const int flags = fcntl(number, F_GETFD);
-    if (number == fd || dup2(target->second, number) < 0)
+    if (dup2(target->second, number) < 0)
         return base::fail_sys(fmt::format("put a watched file to descriptor {}", number));
-    const Result<void> added = add(fd, watched);
+    const Result<void> added = add(number == fd ? kept.get() : fd, watched);
     if (kept)
         dup3(kept.get(), number, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
     else
@@ -216,15 +238,15 @@ Result<void> settle_late(LatePlan &late, const img::file_entry &entry) {
 extern const FileKind kKind{
     .name = "epoll",
     .type = img::EVENTPOLL,
-    .about =
-        {.saved = "targets with events and data, edge-triggered and one-shot entries, nesting, busy-poll "
-                  "parameters, targets that were closed under their number",
-         .restored = "filled in the first task that holds it, or by its agent where a target is opened late",
-         .limits =
-             "a set on its way through a socket, and a target that no task has open any more, are refused; a one-shot "
-             "entry that has fired can report errors again where its file is ready for nothing at the restore"},
+    .about = {.saved = "targets with events and data, edge-triggered and one-shot entries, nesting, busy-poll "
+                       "parameters, targets that were closed under their number, sets on their way through a socket",
+              .restored = "filled in the first task that holds it, or by its agent where a target is opened late",
+              .limits =
+                  "a target that no task has open any more is refused; a one-shot "
+                  "entry that has fired can report errors again where its file is ready for nothing at the restore"},
     .matches = matches,
     .dump = dump,
+    .finish = finish,
     .open = open_file,
     .settle = settle,
     .settle_late = settle_late};

@@ -10,17 +10,16 @@
 //    where the difference comes from requests with no completion or with several;
 //  - flags of io_uring_setup(2): sizes tell those for large entries, contents whether there is an array of indices;
 //    what only tunes (SINGLE_ISSUER, DEFER_TASKRUN, ...) is not set again;
+//  - registered files, the eventfd and what SQPOLL was asked for: read in the kernel's memory;
 //  - where a restored instance has its memory: the 16 unused bytes behind the queues' heads say so, for the next dump.
-#include "criu/parse/io_uring.hh"
+#include "criu/resource/file/anon/io_uring.hh"
+
 #include "criu/pages/scan.hh"
 #include "criu/parse/fdinfo.hh"
-#include "criu/resource/file/file.hh"
 #include "criu/resource/file/plugin_file.hh"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/io_uring.h>
 #include <set>
@@ -32,36 +31,6 @@
 
 namespace resource::io_uring {
 namespace {
-
-constexpr uint32_t kSqe128 = 1u << 10, kCqe32 = 1u << 11, kNoMmap = 1u << 14, kNoSqArray = 1u << 16;
-constexpr uint32_t kKnownFlags = kSqe128 | kCqe32 | kNoSqArray;
-constexpr uint32_t kMostEntries = 32768, kMostCompletions = 2 * kMostEntries;
-
-/// The beginning of the queues' memory, the same since Linux 5.4.
-struct Head {
-    uint32_t sq_head, sq_tail, cq_head, cq_tail;
-    uint32_t sq_mask, cq_mask, sq_entries, cq_entries;
-    uint32_t sq_dropped, sq_flags, cq_flags, cq_overflow;
-    uint64_t mark;     ///< not used by the kernel: kMark, and
-    uint64_t requests; ///< where the requests of a restored instance are
-};
-static_assert(sizeof(Head) == 64);
-constexpr uint64_t kMark = 0x676e6972'75697263; // "criuring"
-
-/// Sizes of the parts, in bytes.
-struct Layout {
-    uint64_t array = 0; ///< where the array of indices begins: behind the completions
-    uint64_t rings = 0, requests = 0;
-
-    static Layout of(uint32_t entries, uint32_t completions, uint32_t flags) {
-        Layout layout;
-        const uint64_t behind = sizeof(Head) + uint64_t{completions} * (flags & kCqe32 ? 32 : 16);
-        layout.array = (behind + 63) & ~uint64_t{63};
-        layout.rings = flags & kNoSqArray ? behind : layout.array + uint64_t{entries} * sizeof(uint32_t);
-        layout.requests = uint64_t{entries} * (flags & kSqe128 ? 128 : 64);
-        return layout;
-    }
-};
 
 bool matches(const OpenFile &file) {
     return file.link == "anon_inode:[io_uring]";
@@ -75,10 +44,8 @@ base::Error busy(std::string what) {
 }
 
 Result<void> check_idle(const parse::IoUringInfo &info) {
-    if (info.thread != -1)
-        return base::unsupported("it has a kernel thread that submits (IORING_SETUP_SQPOLL)");
-    if (info.files)
-        return base::unsupported("it has registered files");
+    if (info.thread != -1 && info.sq_tail != info.submitted)
+        return base::fail(busy("requests wait for the kernel thread that submits (IORING_SETUP_SQPOLL)"));
     if (info.personalities)
         return base::unsupported("it has registered credentials");
     if (info.polls || info.overflows)
@@ -107,10 +74,14 @@ Result<void> check_kernel() {
 Result<void> check_by_calls(int fd) {
     if (syscall(SYS_io_uring_enter, fd, 0, 0, 0, nullptr, 0) < 0 && errno == EBADFD)
         return base::unsupported("it is disabled still (IORING_SETUP_R_DISABLED)");
-    // Whether there is one is looked at before the pointer is.
-    if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_EVENTFD, nullptr, 1) < 0 && errno == EBUSY)
-        return base::unsupported("it tells its completions to an eventfd");
     return {};
+}
+
+/// Whether it tells its completions to an eventfd: that is looked at before the pointer is.
+/// Where only one thread may ask (SINGLE_ISSUER) there can be.
+bool may_have_eventfd(int fd) {
+    return syscall(SYS_io_uring_register, fd, IORING_REGISTER_EVENTFD, nullptr, 1) < 0 &&
+           (errno == EBUSY || errno == EEXIST);
 }
 
 const tree::TaskFacts *find_task(const FileDumpContext &context, Pid pid) {
@@ -267,110 +238,11 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         registered->set_address(buffer.address);
         registered->set_length(buffer.length);
     }
+    if (const bool eventfd = may_have_eventfd(file.fd); eventfd || info.files || info.thread != -1) {
+        context.postponed = true;
+        remember_rest(context, file, entry, info, eventfd);
+    }
     return {};
-}
-
-// ---- restore -------------------------------------------------------------------------------------------------------
-
-/// Nothing of what is written to lies outside of the task's own anonymous memory.
-bool is_plain_memory(const img::mm_entry &mm, uint64_t start, uint64_t size) {
-    uint64_t at = start;
-    for (const img::vma_entry &vma : mm.vmas())
-        if (vma.start() <= at && at < vma.end() && (vma.flags() & MAP_ANONYMOUS) && (vma.prot() & PROT_WRITE))
-            at = vma.end();
-    return at >= start + size;
-}
-
-Result<Layout> check(const img::ext_io_uring &uring, const img::mm_entry &mm) {
-    const bool sizes = std::has_single_bit(uring.entries()) && uring.entries() <= kMostEntries &&
-                       std::has_single_bit(uring.completions()) && uring.completions() <= kMostCompletions &&
-                       uring.completions() >= uring.entries() && !(uring.flags() & ~kKnownFlags);
-    const Layout layout = Layout::of(uring.entries(), uring.completions(), uring.flags());
-    if (!sizes || uring.rings() % base::kPageSize || uring.requests() % base::kPageSize ||
-        !is_plain_memory(mm, uring.rings(), base::page_up(layout.rings)) ||
-        !is_plain_memory(mm, uring.requests(), base::page_up(layout.requests)))
-        return base::bad_image("an io_uring instance of impossible size or place");
-    return layout;
-}
-
-/// Contents of the task's memory, put aside and back.
-class Aside {
-public:
-    Aside(plan::ThreadPlan &plan, uint64_t address, uint64_t size)
-        : plan_(plan), address_(address), size_(base::page_up(size)),
-          copy_(plan.call(plan::Stage::LateOpen, "mmap, contents of io_uring", SYS_mmap,
-                          {0, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0})) {
-        plan_.op(plan::Stage::LateOpen, "put contents of io_uring aside", agent::OpKind::Copy,
-                 {copy_.result(), address_, size_});
-    }
-    /// Empty requests are zeros. A copy onto bytes that overlap it from behind repeats them.
-    void clear(uint64_t zeros) {
-        constexpr uint64_t kPattern = 64;
-        plan_.op(plan::Stage::LateOpen, "clear memory of io_uring", agent::OpKind::Copy, {address_, zeros, kPattern});
-        plan_.op(plan::Stage::LateOpen, "clear memory of io_uring", agent::OpKind::Copy,
-                 {address_ + kPattern, address_, size_ - kPattern});
-    }
-    void put_back() {
-        plan_.op(plan::Stage::LateOpen, "put contents of io_uring back", agent::OpKind::Copy,
-                 {address_, copy_.result(), size_});
-        plan_.call(plan::Stage::LateOpen, "munmap, contents of io_uring", SYS_munmap, {copy_.result(), size_});
-    }
-
-private:
-    plan::ThreadPlan &plan_;
-    uint64_t address_, size_;
-    plan::OpRef copy_;
-};
-
-plan::OpRef plan_setup(plan::ThreadPlan &plan, const img::ext_io_uring &uring) {
-    io_uring_params params{};
-    params.flags = kNoMmap | IORING_SETUP_CQSIZE | uring.flags();
-    params.cq_entries = uring.completions();
-    params.sq_off.resv2 = uring.requests(); // user_addr in newer headers
-    params.cq_off.resv2 = uring.rings();
-    return plan.call(plan::Stage::LateOpen, "io_uring_setup", SYS_io_uring_setup,
-                     {uring.entries(), plan.data().add_value(params)});
-}
-
-void plan_counters(plan::ThreadPlan &plan, const plan::OpRef &fd, const img::ext_io_uring &uring) {
-    const agent::SubmitEmptyArgs args{.sq_tail = uring.rings() + offsetof(Head, sq_tail),
-                                      .cq_head = uring.rings() + offsetof(Head, cq_head),
-                                      .cq_tail = uring.rings() + offsetof(Head, cq_tail),
-                                      .count = uring.count(),
-                                      .batch = uring.entries()};
-    plan.op(plan::Stage::LateOpen, "submit empty requests to io_uring", agent::OpKind::SubmitEmpty,
-            {plan.data().add_value(args), fd.result()});
-}
-
-void plan_buffers(plan::ThreadPlan &plan, const plan::OpRef &fd, const img::ext_io_uring &uring) {
-    std::vector<iovec> buffers;
-    for (const img::ext_io_uring_buffer &buffer : uring.buffers())
-        buffers.push_back({reinterpret_cast<void *>(buffer.address()), buffer.length()});
-    if (!buffers.empty())
-        plan.call(
-            plan::Stage::LateOpen, "io_uring_register of buffers", SYS_io_uring_register,
-            {fd.result(), IORING_REGISTER_BUFFERS, plan.data().add(std::as_bytes(std::span(buffers))), buffers.size()});
-}
-
-Result<plan::OpRef> open_late(LatePlan &late, const img::file_entry &entry) {
-    const img::ext_io_uring &uring = entry.ext().io_uring();
-    const Layout layout = TRY(check(uring, late.mm));
-    plan::ThreadPlan &plan = late.plan;
-    Aside rings(plan, uring.rings(), layout.rings), requests(plan, uring.requests(), layout.requests);
-    const uint64_t zeros = plan.data().add_value(Head{});
-    rings.clear(zeros);
-    requests.clear(zeros);
-    const plan::OpRef fd = plan_setup(plan, uring);
-    plan_counters(plan, fd, uring);
-    plan_buffers(plan, fd, uring);
-    rings.put_back();
-    requests.put_back();
-    const uint64_t mark[] = {kMark, uring.requests()};
-    plan.op(plan::Stage::LateOpen, "mark memory of io_uring", agent::OpKind::Copy,
-            {uring.rings() + offsetof(Head, mark), plan.data().add(std::as_bytes(std::span(mark))), sizeof mark});
-    if (has_owner(entry.ext().fown()))
-        return base::unsupported("the owner of an io_uring instance (F_SETOWN)");
-    return fd;
 }
 
 // Of the same type in the images is what plugins have saved.
@@ -384,17 +256,21 @@ extern const FileKind kKind{
     .name = "io_uring",
     .type = img::EXT,
     .about = {.saved = "instances without requests under way: both queues with completions that were not seen and "
-                       "requests that were not submitted, counters, registered buffers",
+                       "requests that were not submitted, counters, registered buffers and files, an eventfd, the "
+                       "kernel thread of SQPOLL (the last three where the kernel's memory can be read)",
               .restored = "an instance in memory of the program (Linux 6.5), at the same addresses; flags of "
                           "io_uring_setup that only tune are not set again",
-              .limits = "refused: requests under way or without a completion of their own, SQPOLL, registered files, "
-                        "eventfds and credentials, queues that several processes have mapped"},
+              .limits = "refused: requests under way or without a completion of their own, registered credentials, "
+                        "registered files that the task has no descriptor of any more, queues that several processes "
+                        "have mapped; tags of registered files and buffers are lost"},
     .matches = matches,
     .dump = dump,
+    .finish = finish,
     .open = open_file_of_plugin,
     .settle = settle_file_of_plugin,
     .late = is_uring,
     .open_late = open_late,
+    .keeps_credentials = keeps_credentials,
     .examine = examine};
 
 } // namespace resource::io_uring

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
@@ -63,20 +64,13 @@ bool is_proc_file(const OpenFile &file) {
 
 namespace {
 
-std::unexpected<base::Error> refuse_foreign(const ProcTarget &target) {
-    return base::unsupported(fmt::format("it is a file of task {}, which is outside of the tree", target.pid));
+/// By its path: whoever has the pid at the restore is meant, if anybody.
+std::string about_foreign(const std::string &path, const ProcTarget &target) {
+    return fmt::format("{} is a file of task {}, which is outside of the tree: a restore opens what has that path then",
+                       path, target.pid);
 }
 
 } // namespace
-
-Result<void> examine_proc_file(const OpenFile &file, std::span<const tree::TaskFacts> tasks) {
-    const auto target = proc_target(file.link);
-    struct stat now {};
-    const bool gone = lstat(file.link.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
-    if (!target || gone || is_in_tree(tasks, Pid(static_cast<pid_t>(target->pid)), false))
-        return {};
-    return refuse_foreign(*target);
-}
 
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
     const ProcTarget target = *proc_target(path);
@@ -87,15 +81,17 @@ Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, cons
     // The kernel only notices that the task is gone when somebody looks the path up.
     struct stat now {};
     const bool gone = lstat(context.mounts.path(path).c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
-    if (file.number < 0)
-        return base::unsupported("a task's directory in /proc cannot be the working directory or the root");
-    if (!gone && task == context.tasks.end())
-        return refuse_foreign(target);
+    if (!gone && task == context.tasks.end()) {
+        context.log.warn("dump: " + about_foreign(path, target));
+        return {};
+    }
+    if (!gone && file.number < 0)
+        return base::unsupported("a directory of a living task in /proc cannot be a working directory or a root");
     if (!gone && target.tid && !has_thread(*task, target.tid))
         return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
     if (!gone)
         return {};
-    if (target.tid)
+    if (target.tid && target.tid != target.pid)
         return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
     if (task != context.tasks.end())
         return base::unsupported(fmt::format("its task has ended, and another one has the pid {} now", target.pid));
@@ -114,6 +110,23 @@ Result<base::UniqueFd> open_dead_proc_file(const img::reg_file_entry &reg, uint3
     if (!fd)
         return base::fail_sys(fmt::format("open {}", reg.name()));
     return fd;
+}
+
+Result<void> enter_dead_proc_directory(const img::reg_file_entry &reg, uint32_t pid) {
+    {
+        if (!proc_target(reg.name()))
+            return base::bad_image(fmt::format("{} is no file of a task", reg.name()));
+        auto task = TRY(DeadTask::create(static_cast<pid_t>(pid)));
+        if (chdir(reg.name().c_str()) < 0)
+            return base::fail_sys(fmt::format("change to {}", reg.name()));
+    }
+    sigset_t child_ended;
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    const timespec now{};
+    while (sigtimedwait(&child_ended, nullptr, &now) > 0) { // nothing that the program is to hear of
+    }
+    return {};
 }
 
 Result<plan::OpRef> open_late_proc_file(LatePlan &late, const img::reg_file_entry &reg) {

@@ -237,10 +237,6 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
-Result<void> examine(const OpenFile &file, const Examined &known) {
-    return is_proc_file(file) ? examine_proc_file(file, known.tasks) : Result<void>{};
-}
-
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.reg().fown(), entry.reg().flags());
 }
@@ -259,7 +255,8 @@ extern const FileKind kKind{
               .limits =
                   "the contents of files that have a name are not saved, and size and mode must not have "
                   "changed; other devices are refused; a second description of a file that was made with O_TMPFILE "
-                  "loses that bit of F_GETFL; a message queue with a registered notification is refused where the "
+                  "loses that bit of F_GETFL; files in /proc of tasks outside of the tree are opened by their paths, "
+                  "whoever has the pid then; a message queue with a registered notification is refused where the "
                   "kernel has no type information (BTF)"},
     .matches = matches,
     .dump = dump,
@@ -268,7 +265,6 @@ extern const FileKind kKind{
     .inherit_key = inherit_key,
     .settle = settle,
     .late = waits_for_task,
-    .open_late = open_late,
-    .examine = examine};
+    .open_late = open_late};
 
 } // namespace resource::regular

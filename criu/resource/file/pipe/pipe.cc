@@ -4,6 +4,7 @@
 #include "criu/resource/file/external.hh"
 #include "criu/resource/file/file.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -79,6 +80,22 @@ Result<base::UniqueFd> open_end(FileOpenContext &context, const img::file_entry 
     return fd;
 }
 
+/// The other end of a pipe is often nobody's of the tree: the shell's, a service manager's.
+std::string missing(const img::file_entry &entry, const ImageFiles &files) {
+    const img::pipe_entry &pipe = entry.pipe();
+    const auto access = pipe.flags() & O_ACCMODE;
+    const bool has_other = std::ranges::any_of(files, [&](const auto &file) {
+        const img::pipe_entry &other = file.second.pipe();
+        return file.second.has_pipe() && other.pipe_id() == pipe.pipe_id() && (other.flags() & O_ACCMODE) != access;
+    });
+    if (has_other || access == O_RDWR)
+        return {};
+    return access == O_WRONLY
+               ? "a pipe whose reader was outside of the tree: nobody reads it now, and the program ends by SIGPIPE "
+                 "when it writes"
+               : "a pipe whose writer was outside of the tree: nothing comes any more, and the program reads its end";
+}
+
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.pipe().fown(), entry.pipe().flags());
 }
@@ -97,6 +114,7 @@ extern const FileKind kKind{
     .dump = dump,
     .open = open_end,
     .inherit_key = inherit_key,
-    .settle = settle};
+    .settle = settle,
+    .missing = missing};
 
 } // namespace resource::pipe

@@ -148,14 +148,13 @@ Result<void> drain(FileDumpContext &context, int fd, uint32_t id) {
     }
 }
 
+constexpr const char *kUnread = "messages wait in it that were not read yet, and nobody but the kernel can send them "
+                                "again";
+
 /// Answers of the kernel that nobody can send again.
-Result<void> refuse_unread(const OpenFile &file, uint32_t protocol, bool has_groups) {
+bool has_answers(const OpenFile &file, uint32_t protocol, bool has_groups) {
     pollfd ready{file.fd, POLLIN, 0};
-    if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLIN) || protocol == NETLINK_USERSOCK || has_groups)
-        return {};
-    return base::fail(base::Error(base::ErrorKind::Unsupported, "messages wait in it that were not read yet, and "
-                                                                "nobody but the kernel can send them again")
-                          .hint("dump again when the program has read them"));
+    return poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN) && protocol != NETLINK_USERSOCK && !has_groups;
 }
 
 Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t protocol,
@@ -166,7 +165,12 @@ Result<void> dump_queue(FileDumpContext &context, const OpenFile &file, uint32_t
     if (!(ready.revents & POLLIN))
         return {};
     const bool has_groups = std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; });
-    TRY(refuse_unread(file, protocol, has_groups));
+    if (has_answers(file, protocol, has_groups)) {
+        TRY(lose(context.options.allowed_losses, context.log, Loss::NetlinkAnswers,
+                 fmt::format("{}: {}", file.link, kUnread)));
+        entry.mutable_ext()->set_lost(true);
+        return {};
+    }
     if (protocol != NETLINK_USERSOCK && has_groups) {
         context.log.warn(fmt::format("{}: notifications of the kernel that were not read are not kept; a restored "
                                      "program gets ENOBUFS for them",
@@ -212,11 +216,14 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     return dump_queue(context, file, protocol, *nlsk);
 }
 
-Result<void> examine(const OpenFile &file, const Examined &) {
+Result<void> examine(const OpenFile &file, const Examined &known) {
     img::netlink_sk_entry entry;
     TRY(dump_groups(file.fd, &entry));
     const bool has_groups = std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; });
-    return refuse_unread(file, static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL)), has_groups);
+    const auto protocol = static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL));
+    if (has_answers(file, protocol, has_groups) && !known.options.allowed_losses.has(Loss::NetlinkAnswers))
+        return base::fail(refused_loss(Loss::NetlinkAnswers, kUnread));
+    return {};
 }
 
 // ---- restore -------------------------------------------------------------------------------------------------------
@@ -377,16 +384,16 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
 extern const FileKind kKind{
     .name = "netlink socket",
     .type = img::NETLINKSK,
-    .about = {.saved =
-                  "protocol, port id, groups, peer, options; messages of NETLINK_USERSOCK with their senders; that "
+    .about =
+        {.saved = "protocol, port id, groups, peer, options; messages of NETLINK_USERSOCK with their senders; that "
                   "messages were lost (ENOBUFS)",
-              .restored =
-                  "unread notifications of the kernel as lost ones: the next read fails with ENOBUFS, the one after "
-                  "it gets an empty message (NLMSG_NOOP)",
-              .limits =
-                  "unread answers of the kernel (in a socket without groups) and sockets that read from the packet "
-                  "filter (nfnetlink_queue, nfnetlink_log) are refused; messages are read by a dump that ends the "
-                  "tree only"},
+         .restored = "unread notifications of the kernel as lost ones: the next read fails with ENOBUFS, the one after "
+                     "it gets an empty message (NLMSG_NOOP)",
+         .limits =
+             "unread answers of the kernel (in a socket without groups; `--allow-loss netlink-answers` loses them) and "
+             "sockets that read from the packet filter (nfnetlink_queue, nfnetlink_log) are refused; messages are read "
+             "by a dump that ends the "
+             "tree only"},
     .matches = matches,
     .dump = dump,
     .destructive_step = drain_all,
