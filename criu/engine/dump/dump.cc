@@ -31,7 +31,7 @@ constexpr engine::Pass<Phase, FrozenDump> kPasses[] = {
     {Phase::Learn, "who has made a network for the tree hears that it will be locked", announce_lock},
     {Phase::Learn, "the caller may name what is external", ask_for_names},
     {Phase::Learn, "facts about tasks and namespaces", learn},
-    {Phase::Learn, "what cannot be saved is refused", refuse},
+    {Phase::Learn, "what cannot be saved is refused", check_tree},
     {Phase::Learn, "facts about control groups", learn_groups},
     // From here on there is something to take back.
     {Phase::Write, "the directory is opened, without what an earlier checkpoint left", open_images},

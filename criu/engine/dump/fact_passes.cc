@@ -85,7 +85,7 @@ Result<void> learn(FrozenDump &dump) {
     return {};
 }
 
-Result<void> refuse(FrozenDump &dump) {
+Result<void> check_tree(FrozenDump &dump) {
     TRY(check_sessions(dump.tasks, dump.request.files.shell_job));
     const resource::NamespaceCheckContext context{dump.tasks, dump.namespaces, dump.request.namespaces};
     for (const tree::Namespace &ns : dump.namespaces.all())

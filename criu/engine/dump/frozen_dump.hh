@@ -97,7 +97,7 @@ Result<void> tell_plugins(FrozenDump &dump);
 Result<void> announce_lock(FrozenDump &dump);
 Result<void> ask_for_names(FrozenDump &dump);
 Result<void> learn(FrozenDump &dump);
-Result<void> refuse(FrozenDump &dump);
+Result<void> check_tree(FrozenDump &dump);
 Result<void> learn_groups(FrozenDump &dump);
 Result<void> open_images(FrozenDump &dump);
 Result<void> open_surroundings(FrozenDump &dump);
