@@ -98,45 +98,6 @@ template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, 
     return static_cast<T>(*value);
 }
 
-/// How much of the text are whole entries of smaps: up to the end of the last line VmFlags.
-size_t whole_entries(std::string_view text) {
-    const size_t last = text.rfind("\nVmFlags:");
-    const size_t end = last == std::string_view::npos ? last : text.find('\n', last + 1);
-    return end == std::string_view::npos ? 0 : end + 1;
-}
-
-// Twenty thousand mappings make 14 MB of text. They are parsed as they come: memory for all of it, touched for the
-// first time, would take as long as the parsing.
-Result<std::vector<parse::Vma>> read_mappings(const ProcDir &proc) {
-    constexpr size_t kBuffer = 256 << 10;
-    const base::UniqueFd fd = TRY(proc.open_file("smaps"));
-    std::vector<parse::Vma> vmas;
-    std::string text(kBuffer, '\0');
-    size_t used = 0;
-    auto parse_some = [&](size_t bytes) -> Result<void> {
-        auto some = TRY(parse::parse_smaps(std::string_view(text).substr(0, bytes)));
-        std::ranges::move(some, std::back_inserter(vmas));
-        used -= bytes;
-        std::memmove(text.data(), text.data() + bytes, used);
-        return {};
-    };
-    for (;;) {
-        const ssize_t n = ::read(fd.get(), text.data() + used, text.size() - used);
-        if (n < 0)
-            return base::fail_sys("read /proc/PID/smaps");
-        used += static_cast<size_t>(n);
-        if (n == 0)
-            break;
-        if (used == text.size()) {
-            TRY(parse_some(whole_entries(text)));
-            if (used == text.size()) // no whole entry: a path of many pages
-                text.resize(2 * text.size());
-        }
-    }
-    TRY(parse_some(used));
-    return vmas;
-}
-
 // To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
 // tried instead, in a fifth of the time. How many there are it tells since Linux 6.2.
 Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status) {
@@ -159,8 +120,10 @@ Result<void> collect_memory(ProcDir &proc, const parse::Status &leader, tree::Ta
     return {};
 }
 
-Result<void> collect_process(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
-    facts.vmas = TRY(read_mappings(proc));
+Result<void> collect_process(ProcDir &proc, Pid voice, const parse::Status &leader, MappingPreview &preview,
+                             tree::TaskFacts &facts) {
+    auto known = preview.take(voice);
+    facts.vmas = known ? std::move(*known) : TRY(read_mappings(TRY(proc.open_file("smaps")).get()));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
     facts.fds = TRY(descriptors(proc, leader));
     // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
@@ -198,8 +161,8 @@ Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat 
 }
 
 /// What /proc tells, of the threads too.
-Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, tree::TaskFacts &facts,
-                       std::vector<parse::Status> &statuses) {
+Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, MappingPreview &preview,
+                       tree::TaskFacts &facts, std::vector<parse::Status> &statuses) {
     const Pid voice = voice_of(process);
     ProcDir proc = TRY(ProcDir::open(voice));
     facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
@@ -217,7 +180,7 @@ Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, tree::
             TRY_CTX(parse::parse_status(TRY(proc.read(name.c_str()))), fmt::format("thread {}", thread.tid.value)));
     }
     return depth == Depth::Memory ? collect_memory(proc, statuses.front(), facts)
-                                  : collect_process(proc, statuses.front(), facts);
+                                  : collect_process(proc, voice, statuses.front(), preview, facts);
 }
 
 /// What only the tracer can ask.
@@ -297,7 +260,7 @@ std::string name_of(const tree::TaskFacts &task) {
     return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
 }
 
-Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth) {
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth, MappingPreview preview) {
     const auto &processes = tree.processes();
     std::vector<Halves> halves(processes.size());
     auto of_each = [&](auto &&half) -> Result<void> {
@@ -314,7 +277,7 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Dep
     const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
     auto reading = std::async(how, [&] {
         return of_each(
-            [depth](auto &process, Halves &half) { return read_proc(process, depth, half.read, half.statuses); });
+            [&](auto &process, Halves &half) { return read_proc(process, depth, preview, half.read, half.statuses); });
     });
     const Result<void> asked =
         of_each([](auto &process, Halves &half) { return ask_task(process, half.asked, half.shared_pending); });

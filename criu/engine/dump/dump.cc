@@ -210,9 +210,9 @@ void set_external(tree::Namespaces &namespaces, const resource::FileOptions &opt
 }
 
 /// Learns everything about it, less what the caller does not want.
-Result<Knowledge> learn(compel::FrozenTree &tree, const engine::DumpRequest &request, const std::string &own_groups,
-                        Increments &increments) {
-    Knowledge known{.tasks = TRY(collect(tree)), .namespaces = {}, .groups = {}};
+Result<Knowledge> learn(compel::FrozenTree &tree, MappingPreview preview, const engine::DumpRequest &request,
+                        const std::string &own_groups, Increments &increments) {
+    Knowledge known{.tasks = TRY(collect(tree, Depth::Everything, std::move(preview))), .namespaces = {}, .groups = {}};
     auto &tasks = known.tasks;
     if (request.allow_uprobes)
         for (tree::TaskFacts &task : tasks)
@@ -278,7 +278,8 @@ Result<void> leave_notes(Increments &increments, const std::string &run_id) {
 
 /// Dumps a tree that stands still.
 Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins, compel::FrozenTree &tree,
-                                        resource::TimedPolls &polls, Increments &increments, DumpClock &clock) {
+                                        MappingPreview preview, resource::TimedPolls &polls, Increments &increments,
+                                        DumpClock &clock) {
     engine::DumpRequest request = job.request;
     clock.frozen();
     const uint64_t uptime = base::now_us(CLOCK_BOOTTIME);
@@ -287,7 +288,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     TRY(notice.give());
     TRY(job.notifier.ask_for_external(request));
     auto &file_settings = request.files;
-    auto [tasks, namespaces, groups] = TRY(learn(tree, request, job.own_groups, increments));
+    auto [tasks, namespaces, groups] = TRY(learn(tree, std::move(preview), request, job.own_groups, increments));
     polls.settle(tasks);
     job.log.debug("dump: the facts are there");
 
@@ -395,7 +396,7 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         notice.tree_has_ended();
     kernel::take_interruptions(); // too late to be obeyed
     plugins.succeeded();
-    if (!early)
+    if (!file_settings.tree_survives)
         clock.done();
     increments.drop_superseded(request.images_dir_fd);
     auto written_down = TRY(write_statistics(clock, statistics, request.work_dir_fd));
@@ -417,12 +418,13 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
     std::optional<kernel::FreezerGroup> group;
     std::optional<compel::FrozenTree> frozen(TRY(stop_tree(job.request, guarded, polls, group)));
     if (guarded || !needs_living_tracer(*frozen))
-        return dump_frozen(job, plugins, *frozen, polls, increments, clock);
+        return dump_frozen(job, plugins, *frozen, std::move(preview), polls, increments, clock);
     frozen.reset(); // that somebody has to live shows only now
+    MappingPreview preview = MappingPreview::look(job.request.root);
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
         auto tree = TRY(stop_tree(job.request, true, polls, group));
-        return dump_frozen(job, mine, tree, polls, increments, clock);
+        return dump_frozen(job, mine, tree, {}, polls, increments, clock);
     });
     plugins.leave_to_other();
     return outcome;
