@@ -28,6 +28,7 @@
 #include "criu/kernel/plugins.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/readiness.hh"
+#include "criu/pages/image_stream.hh"
 #include "criu/resource/cgroup/cgroup.hh"
 #include "criu/resource/namespace/mounts/tree_mounts.hh"
 #include "criu/resource/namespace/namespace.hh"
@@ -293,6 +294,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     job.log.debug("dump: the facts are there");
 
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
+    images.mark_unfinished();
+    images.set_durable(request.durable);
     const std::string run_id = make_run_id();
     // CRIU's restore deletes the table of this name.
     file_settings.network_table = kernel::lock_table_name(run_id);
@@ -364,6 +367,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
         written = verify(request);
     if (written)
         written = kernel::check_interrupted();
+    if (written && request.stream)
+        written = pages::send_directory(*request.stream, request.images_dir_fd);
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
@@ -383,6 +388,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
             increments.parent().unlink(request.images_dir_fd);
         }
         TRY(std::move(written));
+        if (scripted && *scripted == engine::kUndecided)
+            TRY(tree.leave_stopped());
         return engine::DumpOutcome{.script_status = TRY(std::move(scripted)), .statistics = {}};
     }
     if (!file_settings.tree_survives)
@@ -413,6 +420,7 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
     if (plugins.has(kernel::PluginMoment::PauseDevices))
         TRY(pause_devices(plugins, job.request.root));
     auto increments = TRY(Increments::open(job.request, job.log));
+    MappingPreview preview = MappingPreview::look(job.request.root);
     DumpClock clock;
     resource::TimedPolls polls;
     std::optional<kernel::FreezerGroup> group;
@@ -420,7 +428,6 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
     if (guarded || !needs_living_tracer(*frozen))
         return dump_frozen(job, plugins, *frozen, std::move(preview), polls, increments, clock);
     frozen.reset(); // that somebody has to live shows only now
-    MappingPreview preview = MappingPreview::look(job.request.root);
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
         auto tree = TRY(stop_tree(job.request, true, polls, group));

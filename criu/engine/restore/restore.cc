@@ -104,7 +104,8 @@ Result<void> resume_devices(const RestoreContext &context) {
 
 base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, engine::Notifier &notifier,
                                          base::Log &log) {
-    Draft draft = TRY_CTX(make_draft(request.images_dir_fd, request.files.shell_job), "restore");
+    Draft draft = TRY_CTX(make_draft(request.images_dir_fd, request.files.shell_job, plan::Haste::No, request.supplier),
+                          "restore");
     const plan::Checkpoint &checkpoint = *draft.checkpoint;
     TRY_CTX(check_cpu(checkpoint), "restore");
     TRY_CTX(check_probes(checkpoint, request.allow_uprobes), "restore");
