@@ -16,7 +16,8 @@ std::unexpected<base::Error> usage(std::string text) {
 }
 
 base::Result<std::vector<std::byte>> key_of(const Options &options) {
-    return options.key_file.empty() ? base::Result<std::vector<std::byte>>() : pages::stream::read_key(options.key_file);
+    return options.key_file.empty() ? base::Result<std::vector<std::byte>>()
+                                    : pages::stream::read_key(options.key_file);
 }
 
 /// Whatever else would be printed or read there goes elsewhere from now on.
@@ -75,7 +76,8 @@ base::Result<Folder> folder_to_write(const Options &options, engine::Notifier &n
         return options.key_file.empty() ? base::Result<Folder>(std::move(folder))
                                         : usage("--encrypt is for streams of images: -D -");
     if (options.images_file)
-        return usage("-D " + options.images_dir + " is a file, and images are written into a folder, or to standard "
+        return usage("-D " + options.images_dir +
+                     " is a file, and images are written into a folder, or to standard "
                      "output with -D -");
     if (!options.prev_images_dir.empty())
         return usage("a stream holds one directory of images: it cannot build on --prev-images-dir");
@@ -86,7 +88,8 @@ base::Result<Folder> folder_to_write(const Options &options, engine::Notifier &n
     folder.directory = TRY(pages::private_directory());
     if (options.stream) {
         TRY(notifier.tell("pre-stream", {}));
-        folder.stream = pages::streamer_sink(TRY(pages::connect_streamer(options.images_dir_fd, pages::kCaptureSocket)));
+        folder.stream =
+            pages::streamer_sink(TRY(pages::connect_streamer(options.images_dir_fd, pages::kCaptureSocket)));
         return folder;
     }
     folder.stream = TRY(OwnedStream::open(TRY(take_output(options)), key));
@@ -114,10 +117,12 @@ base::Result<Folder> folder_to_read(const Options &options, engine::Notifier *no
     }
     const kernel::HoldInterruption hold;
     const base::UniqueFd nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    const base::UniqueFd in = options.images_file ? base::UniqueFd(fcntl(options.images_file->get(), F_DUPFD_CLOEXEC, 3))
-                                                  : TRY(take_over(STDIN_FILENO, nothing.get()));
+    const base::UniqueFd in = options.images_file
+                                  ? base::UniqueFd(fcntl(options.images_file->get(), F_DUPFD_CLOEXEC, 3))
+                                  : TRY(take_over(STDIN_FILENO, nothing.get()));
     TRY(pages::unpack_stream(*pages::stream::fd_line(in.get()), key, folder.directory.get()));
-    // A dump at the other end of a pipe closes it when its tree has ended: here, the numbers of the tasks are free then.
+    // A dump at the other end of a pipe closes it when its tree has ended: here, the numbers of the tasks are free
+    // then.
     std::byte more{};
     if (TRY(pages::stream::read_some(in.get(), std::span(&more, 1))) != 0)
         return base::bad_image("there is something behind the end of the stream of images");

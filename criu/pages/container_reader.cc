@@ -129,10 +129,12 @@ Result<void> unpack_stream(stream::Line &line, std::span<const std::byte> key, i
     if (std::memcmp(head.magic, stream::kMagic, sizeof head.magic) != 0)
         return base::bad_image("this is no stream of images");
     if (head.version != stream::kVersion || (head.flags & ~stream::kEncrypted))
-        return base::unsupported(fmt::format("a stream of images of version {} with flags {:#x}", head.version, head.flags));
+        return base::unsupported(
+            fmt::format("a stream of images of version {} with flags {:#x}", head.version, head.flags));
     if (!(head.flags & stream::kEncrypted) != key.empty())
-        return base::fail(base::ErrorKind::Usage, key.empty() ? "the stream of images is encrypted: name its key with --encrypt KEYFILE"
-                                                  : "--encrypt was given, but the stream of images is not encrypted");
+        return base::fail(base::ErrorKind::Usage,
+                          key.empty() ? "the stream of images is encrypted: name its key with --encrypt KEYFILE"
+                                      : "--encrypt was given, but the stream of images is not encrypted");
     std::optional<stream::Seal> seal;
     if (!key.empty())
         seal = TRY(stream::Seal::derive(key, head));

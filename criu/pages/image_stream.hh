@@ -37,7 +37,10 @@ public:
 /// A directory in memory that nobody else sees, and that goes with its last descriptor.
 Result<base::UniqueFd> private_directory();
 
-/// Sends what `directory` holds and the stream does not have yet, the inventory last, and finishes the stream.
+/// Sends what `directory` holds and the stream does not have yet, but for what may still change: connections of TCP,
+/// whose last data is taken right before the tree ends, and the inventory.
 Result<void> send_directory(ImageStream &stream, int directory);
+/// Sends the rest, the inventory last, and finishes the stream.
+Result<void> send_rest(ImageStream &stream, int directory);
 
 } // namespace pages

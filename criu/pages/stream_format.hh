@@ -13,10 +13,10 @@
 // All numbers are little-endian. Files may take turns, offsets in a file only grow, what is left out is zeroes. A
 // stream without its end is no checkpoint, and nothing is made of it.
 //
-// Encrypted, the bytes of each record are sealed by AES-256-GCM: 16 bytes of tag follow them (and count), the header and
-// the number of the record are authenticated with them. So no record can be changed, left out, repeated, or moved, and
-// names are not seen. The key is derived (HKDF-SHA256) from the user's and the salt, so that each stream has its own;
-// the head goes into the derivation.
+// Encrypted, the bytes of each record are sealed by AES-256-GCM: 16 bytes of tag follow them (and count), the header
+// and the number of the record are authenticated with them. So no record can be changed, left out, repeated, or moved,
+// and names are not seen. The key is derived (HKDF-SHA256) from the user's and the salt, so that each stream has its
+// own; the head goes into the derivation.
 #pragma once
 
 #include "base/result.hh"

@@ -42,7 +42,8 @@ Result<std::vector<std::byte>> read_key(const std::string &path) {
         if (n = read(file.get(), key.data() + size, key.size() - size); n < 0)
             return base::fail_sys("--encrypt " + path);
     if (size < kLeast || size > kMost)
-        return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("--encrypt {}: a key has {} to {} bytes", path, kLeast, kMost))
+        return base::fail(base::Error(base::ErrorKind::Usage,
+                                      fmt::format("--encrypt {}: a key has {} to {} bytes", path, kLeast, kMost))
                               .hint("head -c 32 /dev/urandom > KEYFILE makes one"));
     key.resize(size);
     return key;
@@ -62,16 +63,15 @@ Result<Seal> Seal::derive(std::span<const std::byte> key, const Head &head) {
     std::string purpose(kPurpose);
     purpose.append(reinterpret_cast<const char *>(&head), sizeof head);
     const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> kdf(EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nullptr),
-                                                                       EVP_PKEY_CTX_free);
+                                                                          EVP_PKEY_CTX_free);
     size_t length = sizeof seal.key_;
-    const bool derived =
-        seal.context_ && kdf && EVP_PKEY_derive_init(kdf.get()) == 1 &&
-        EVP_PKEY_CTX_set_hkdf_md(kdf.get(), EVP_sha256()) == 1 &&
-        EVP_PKEY_CTX_set1_hkdf_salt(kdf.get(), head.salt, sizeof head.salt) == 1 &&
-        EVP_PKEY_CTX_set1_hkdf_key(kdf.get(), chars(key), static_cast<int>(key.size())) == 1 &&
-        EVP_PKEY_CTX_add1_hkdf_info(kdf.get(), reinterpret_cast<const unsigned char *>(purpose.data()),
-                                    static_cast<int>(purpose.size())) == 1 &&
-        EVP_PKEY_derive(kdf.get(), seal.key_, &length) == 1;
+    const bool derived = seal.context_ && kdf && EVP_PKEY_derive_init(kdf.get()) == 1 &&
+                         EVP_PKEY_CTX_set_hkdf_md(kdf.get(), EVP_sha256()) == 1 &&
+                         EVP_PKEY_CTX_set1_hkdf_salt(kdf.get(), head.salt, sizeof head.salt) == 1 &&
+                         EVP_PKEY_CTX_set1_hkdf_key(kdf.get(), chars(key), static_cast<int>(key.size())) == 1 &&
+                         EVP_PKEY_CTX_add1_hkdf_info(kdf.get(), reinterpret_cast<const unsigned char *>(purpose.data()),
+                                                     static_cast<int>(purpose.size())) == 1 &&
+                         EVP_PKEY_derive(kdf.get(), seal.key_, &length) == 1;
     return derived ? Result<Seal>(std::move(seal)) : library_failed();
 }
 
@@ -108,8 +108,9 @@ Result<void> Seal::open(uint64_t number, const Header &header, std::span<const s
     if (!ready)
         return library_failed();
     if (EVP_DecryptFinal_ex(context, to + bytes.size(), &n) != 1)
-        return base::fail(base::Error(base::ErrorKind::BadImage, number == 0 ? "the key does not fit the stream, or the stream was changed"
-                                                     : fmt::format("record {} of the stream was changed", number))
+        return base::fail(base::Error(base::ErrorKind::BadImage,
+                                      number == 0 ? "the key does not fit the stream, or the stream was changed"
+                                                  : fmt::format("record {} of the stream was changed", number))
                               .hint("nothing was restored"));
     return {};
 }

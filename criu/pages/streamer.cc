@@ -173,7 +173,8 @@ Result<base::UniqueFd> connect_streamer(int directory, const char *name) {
     base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const auto end = fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}/{}", directory, name);
+    const auto end =
+        fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}/{}", directory, name);
     *end.out = '\0';
     if (!socket || connect(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) < 0)
         return base::fail(std::move(base::Error::sys(fmt::format("--stream: {} in the folder of images", name))

@@ -1,8 +1,8 @@
 // The protocol of criu-image-streamer: one unix socket; for each file its name, and a pipe that its bytes go through.
 //
 // Both directions: a message is its length (u32) and a protobuf message. We name a file; when files are wanted the
-// other end says whether it has it; then we send it an end of a pipe of ours. The end of the connection means that no more
-// files follow.
+// other end says whether it has it; then we send it an end of a pipe of ours. The end of the connection means that no
+// more files follow.
 #pragma once
 
 #include "criu/image/image_dir.hh"

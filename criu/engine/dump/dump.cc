@@ -372,6 +372,8 @@ Result<engine::DumpOutcome> dump_frozen(const Job &job, kernel::Plugins &plugins
     Result<int> scripted = 0;
     if (written && !file_settings.tree_survives)
         written = prepare_to_kill(files);
+    if (written && request.stream)
+        written = pages::send_rest(*request.stream, request.images_dir_fd);
     if (written)
         scripted = at_home([&] { return job.notifier.tell_for_status("post-dump", request.root); });
     if (written && scripted && *scripted == 0 && job.lazy)

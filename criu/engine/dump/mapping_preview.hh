@@ -1,9 +1,9 @@
 // Mappings that are read before the tree is stopped.
 //
-// What flags a mapping has the kernel tells in /proc/PID/smaps only, where it also counts the pages of each: 12 ms a GiB,
-// more than all else together that a large task stands still for. Whether the mappings are still what they were then can
-// be told from a number that the kernel steps on whenever they may change (mm_struct.mm_lock_seq, Linux 6.4), which a BPF
-// program reads. Where it cannot be read, or has changed, smaps is read in the stop, as for small tasks.
+// What flags a mapping has the kernel tells in /proc/PID/smaps only, where it also counts the pages of each: 12 ms a
+// GiB, more than all else together that a large task stands still for. Whether the mappings are still what they were
+// then can be told from a number that the kernel steps on whenever they may change (mm_struct.mm_lock_seq, Linux 6.4),
+// which a BPF program reads. Where it cannot be read, or has changed, smaps is read in the stop, as for small tasks.
 #pragma once
 
 #include "base/ids.hh"

@@ -128,7 +128,8 @@ Result<void> receive(const engine::ReceiveRequest &request, engine::Notifier &no
     auto listening = TRY_CTX(pages::listen_at(request.link.endpoint), "receive");
     log.info(fmt::format("Using {} port", listening.port));
     TRY_CTX(kernel::say_ready(request.status_fd), "receive");
-    const auto channel = TRY_CTX(pages::accepted_channel(request.link, TRY_CTX(pages::accept_one(listening), "receive")), "receive");
+    const auto channel =
+        TRY_CTX(pages::accepted_channel(request.link, TRY_CTX(pages::accept_one(listening), "receive")), "receive");
     Talk talk(*channel);
     auto taken = take_tree(request, talk, *channel, notifier, log);
     if (!taken) {

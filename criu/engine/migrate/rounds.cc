@@ -24,7 +24,8 @@ uint64_t Rounds::expected_stall_us() const {
     if (count_ < 2 || bytes_per_us_ == 0)
         return 0;
     // What a round sends was written while the one before it went on: the last one will find as much by the time.
-    const double written_per_us = static_cast<double>(last_.bytes) / static_cast<double>(std::max<uint64_t>(before_.us, 1));
+    const double written_per_us =
+        static_cast<double>(last_.bytes) / static_cast<double>(std::max<uint64_t>(before_.us, 1));
     const double next = written_per_us * static_cast<double>(last_.us);
     return last_.frozen_us + kRestUs + static_cast<uint64_t>(next / bytes_per_us_);
 }

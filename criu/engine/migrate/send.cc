@@ -7,8 +7,8 @@
 #include "criu/engine/migrate/rounds.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/tracking/notes.hh"
-#include "criu/kernel/proc_dir.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/kernel/proc_dir.hh"
 #include "criu/pages/container_stream.hh"
 
 #include <algorithm>
@@ -115,8 +115,8 @@ struct Source {
         engine::PreDumpRequest round{.dump = TRY(begin_round(Word::Round))};
         const auto outcome = TRY(pre_dump::run(round, nobody, log));
         TRY(talk.expect(Word::Taken, kAnswerMs));
-        return RoundFigures{outcome.statistics.pages_written() * base::kPageSize,
-                            base::now_us(CLOCK_MONOTONIC) - began, outcome.statistics.frozen_time()};
+        return RoundFigures{outcome.statistics.pages_written() * base::kPageSize, base::now_us(CLOCK_MONOTONIC) - began,
+                            outcome.statistics.frozen_time()};
     }
 };
 
@@ -126,8 +126,9 @@ Result<void> copy_rounds(Source &source) {
         TRY(kernel::check_interrupted());
         const RoundFigures round = TRY(source.copy_ahead());
         rounds.add(round);
-        source.log.info(fmt::format("migrate: round {}: {} MiB in {} ms, {:.0f} MB/s; the tree stood {:.1f} ms", rounds.count(),
-                                    round.bytes >> 20, round.us / 1000, static_cast<double>(round.bytes) / static_cast<double>(round.us + 1),
+        source.log.info(fmt::format("migrate: round {}: {} MiB in {} ms, {:.0f} MB/s; the tree stood {:.1f} ms",
+                                    rounds.count(), round.bytes >> 20, round.us / 1000,
+                                    static_cast<double>(round.bytes) / static_cast<double>(round.us + 1),
                                     static_cast<double>(round.frozen_us) / 1000));
     }
     source.log.info("migrate: the last round comes: " + rounds.enough());
@@ -135,11 +136,11 @@ Result<void> copy_rounds(Source &source) {
 }
 
 std::unexpected<base::Error> undecided(base::Pid root) {
-    return base::fail(
-        std::move(base::Error::sys(EINPROGRESS, "the other side was told to let the tree run, and has not said whether it does")
-                      .hint(fmt::format("look there: if it does not run, criu migrate -t {} --resume-here lets it go on "
-                                        "here, where it stands still; if it does, end it here",
-                                        root.value))));
+    return base::fail(std::move(
+        base::Error::sys(EINPROGRESS, "the other side was told to let the tree run, and has not said whether it does")
+            .hint(fmt::format("look there: if it does not run, criu migrate -t {} --resume-here lets it go on "
+                              "here, where it stands still; if it does, end it here",
+                              root.value))));
 }
 
 Result<void> move_tree(Source &source, engine::Notifier &users) {
@@ -152,8 +153,9 @@ Result<void> move_tree(Source &source, engine::Notifier &users) {
         return base::fail(base::ErrorKind::System, "a post-dump script failed: the tree stays here");
     // What came behind that word, the end of the tree here, kept nobody waiting.
     const uint64_t behind = base::now_us(CLOCK_MONOTONIC) - decider.runs_since_us();
-    source.log.info(fmt::format("migrate: the tree runs on the other side; it stood {:.1f} ms",
-                                (static_cast<double>(outcome.statistics.frozen_time()) - static_cast<double>(behind)) / 1000));
+    source.log.info(
+        fmt::format("migrate: the tree runs on the other side; it stood {:.1f} ms",
+                    (static_cast<double>(outcome.statistics.frozen_time()) - static_cast<double>(behind)) / 1000));
     return {};
 }
 

@@ -84,6 +84,8 @@ Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments 
         written = write_images(job, facts, increments, images, run_id, statistics);
     if (written && request.stream)
         written = pages::send_directory(*request.stream, request.images_dir_fd);
+    if (written && request.stream)
+        written = pages::send_rest(*request.stream, request.images_dir_fd);
     if (!written) {
         images.discard();
         increments.parent().unlink(request.images_dir_fd);

@@ -172,7 +172,8 @@ TEST_CASE("pages go into a stream in their order, whatever their number at a tim
 
 TEST_CASE("names in a stream are those of images", "[pages][stream]") {
     using pages::stream::is_file_name;
-    for (const char *name : {"inventory.img", "tmpfs-dev-45.tar.gz.img", "ip6tables-9.img", "stats-dump", "my_plugin.1"})
+    for (const char *name :
+         {"inventory.img", "tmpfs-dev-45.tar.gz.img", "ip6tables-9.img", "stats-dump", "my_plugin.1"})
         CHECK(is_file_name(name));
     for (const char *name : {"", ".", "..", "parent", "a/b", "/etc/passwd", ".hidden", "a b", "-x"})
         CHECK_FALSE(is_file_name(name));
