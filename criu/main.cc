@@ -7,6 +7,7 @@
 #include "criu/engine/images/merge.hh"
 #include "criu/engine/images/verify.hh"
 #include "criu/engine/lazy/lazy_pages.hh"
+#include "criu/engine/migrate/migrate.hh"
 #include "criu/engine/page_server/page_server.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
 #include "criu/engine/restore/restore.hh"
@@ -31,6 +32,9 @@ int main(int argc, char **argv) {
                                .work = service::work_for_caller,
                                .page_server = page_server::run,
                                .lazy_pages = lazy::run,
+                               .migrate = migrate::send,
+                               .resume_here = migrate::resume_here,
+                               .receive = migrate::receive,
                                .serve = service::serve,
                                .crit = crit::crit_main};
     return kernel::with_stack_room([&] { return cli::program(argc, argv, engines); });

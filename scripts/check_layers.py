@@ -31,10 +31,11 @@ RANK = {
     "criu/engine/images": 8,
     "criu/engine/pre_dump": 9,
     "criu/engine/check": 9,
-    "criu/cli": 10,
-    "criu/service": 11,
-    "criu/pch": 10,
-    "criu": 12,
+    "criu/engine/migrate": 10,  # made of dumps and restores
+    "criu/cli": 11,
+    "criu/service": 12,
+    "criu/pch": 11,
+    "criu": 13,
 }
 # A resource hands memory to the page engine; crit reads what that has written; a tree is made of parsed facts, and the kernel asked for its values.
 SIBLINGS = {

@@ -4,6 +4,7 @@
 #include "base/unique_fd.hh"
 #include "criu/cli/foreground.hh"
 #include "criu/cli/requests.hh"
+#include "criu/cli/streams.hh"
 #include "criu/engine/check/check.hh"
 #include "criu/engine/notifier.hh"
 #include "criu/engine/outcome.hh"
@@ -12,6 +13,7 @@
 
 #include <cstdio>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -88,8 +90,13 @@ base::Error become(const std::vector<std::string> &command) {
 base::Result<int> run_dump(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.dump)
         return not_built("dump");
-    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
-    const auto outcome = TRY(engines.dump(dump_request(options), notifier, log));
+    engine::ScriptNotifier first(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    Folder folder = TRY_CTX(folder_to_write(options, first), "dump");
+    engine::DumpRequest request = dump_request(options);
+    request.images_dir_fd = folder.fd(options);
+    request.stream = folder.stream;
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, request.images_dir_fd));
+    const auto outcome = TRY(engines.dump(request, notifier, log));
     if (outcome.script_status == 0 && options.display_stats)
         show(outcome.statistics);
     return outcome.script_status;
@@ -98,8 +105,13 @@ base::Result<int> run_dump(const Engines &engines, const Options &options, base:
 base::Result<int> run_pre_dump(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.pre_dump)
         return not_built("pre-dump");
-    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
-    const auto outcome = TRY(engines.pre_dump(pre_dump_request(options), notifier, log));
+    engine::ScriptNotifier first(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    Folder folder = TRY_CTX(folder_to_write(options, first), "pre-dump");
+    engine::PreDumpRequest request = pre_dump_request(options);
+    request.dump.images_dir_fd = folder.fd(options);
+    request.dump.stream = folder.stream;
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, request.dump.images_dir_fd));
+    const auto outcome = TRY(engines.pre_dump(request, notifier, log));
     if (options.display_stats)
         show(outcome.statistics);
     return 0;
@@ -115,14 +127,20 @@ base::Result<int> run_untrack(const Engines &engines, const Options &options) {
 base::Result<int> run_merge(const Engines &engines, const Options &options, base::Log &log) {
     if (!engines.merge)
         return not_built("merge");
-    TRY(engines.merge(merge_request(options), log));
+    Options found = options;
+    const Folder folder = TRY_CTX(folder_to_read(options), "merge");
+    found.images_dir_fd = folder.fd(options);
+    if (folder.directory) // relative to a stream is nowhere
+        found.into = std::filesystem::absolute(options.into);
+    TRY(engines.merge(merge_request(found), log));
     return 0;
 }
 
 base::Result<int> run_verify(const Engines &engines, const Options &options) {
     if (!engines.verify)
         return not_built("verify");
-    say(TRY(engines.verify(options.images_dir_fd, options.shell_job)));
+    const Folder folder = TRY_CTX(folder_to_read(options), "verify");
+    say(TRY(engines.verify(folder.fd(options), options.shell_job)));
     return 0;
 }
 
@@ -145,16 +163,23 @@ base::Result<int> run_cpuinfo(const Engines &engines, const Options &options, ba
     return 0;
 }
 
-base::Result<int> run_restore(const Engines &engines, const Options &options, base::Log &log) {
+base::Result<int> run_restore(const Engines &engines, const Options &given, base::Log &log) {
     if (!engines.restore)
         return not_built("restore");
+    engine::ScriptNotifier first(kernel::Scripts(given.action_scripts, given.images_dir_fd));
+    Folder folder = TRY_CTX(folder_to_read(given, &first), "restore");
+    Options options = given;
+    options.images_dir_fd = folder.fd(given);
     const bool waits = !options.restore_detached && !options.exec_cmd;
     JobTerminal notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd), options.shell_job && waits);
     base::UniqueFd daemon; // ends it if we do not come as far as to need it
     if (options.instant && !options.print_plan)
         daemon = TRY(start_lazy_daemon(engines, options, log));
     HeldSignals signals;
-    const auto outcome = TRY(engines.restore(restore_request(options), notifier, log));
+    engine::RestoreRequest request = restore_request(options);
+    request.supplier = folder.supplier;
+    const auto outcome = TRY(engines.restore(request, notifier, log));
+    request.supplier.reset(), folder = {}; // a stream was in memory: the tree has it now
     daemon.reset();
     say(outcome.plan);
     if (options.print_plan)
@@ -183,6 +208,35 @@ base::Result<int> run_lazy_pages(const Engines &engines, const Options &options,
         return not_built("lazy-pages");
     engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
     TRY(engines.lazy_pages(lazy_pages_request(options), notifier, log));
+    return 0;
+}
+
+base::Result<int> run_migrate(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.migrate || !engines.resume_here)
+        return not_built("migrate");
+    if (options.resume_here) {
+        TRY(engines.resume_here(base::Pid(options.tree)));
+        return 0;
+    }
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    TRY(engines.migrate(migrate_request(options), notifier, log));
+    return 0;
+}
+
+base::Result<int> run_receive(const Engines &engines, const Options &options, base::Log &log) {
+    if (!engines.receive)
+        return not_built("receive");
+    engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
+    HeldSignals signals;
+    engine::ReceiveRequest request = receive_request(options);
+    if (options.instant)
+        request.start_daemon = [&](int images_dir_fd) {
+            Options of_daemon = options;
+            of_daemon.images_dir_fd = images_dir_fd;
+            return start_lazy_daemon(engines, of_daemon, log);
+        };
+    TRY(engines.receive(request, notifier, log));
+    signals.release();
     return 0;
 }
 

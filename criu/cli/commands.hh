@@ -23,6 +23,10 @@ base::Result<int> run_restore(const Engines &engines, const Options &options, ba
 base::Result<int> run_page_server(const Engines &engines, const Options &options, base::Log &log);
 /// Exit code 0 when all memory of the tree is there.
 base::Result<int> run_lazy_pages(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0 when the tree runs on the other side.
+base::Result<int> run_migrate(const Engines &engines, const Options &options, base::Log &log);
+/// Exit code 0 when it runs here.
+base::Result<int> run_receive(const Engines &engines, const Options &options, base::Log &log);
 /// Also check --tree. Exit code 1 if something is missing, or would prevent a checkpoint.
 base::Result<int> run_check(const Engines &engines, const Options &options, base::Log &log);
 

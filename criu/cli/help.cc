@@ -82,7 +82,7 @@ void help_options(std::string &out, Group group, uint16_t where = kAny) {
     }
 }
 
-constexpr std::array<std::pair<Where, std::string_view>, 10> kPlaces{{{kDump, "dump"},
+constexpr std::array<std::pair<Where, std::string_view>, 12> kPlaces{{{kDump, "dump"},
                                                                       {kPreDump, "pre-dump"},
                                                                       {kRestore, "restore"},
                                                                       {kCheck, "check"},
@@ -91,7 +91,9 @@ constexpr std::array<std::pair<Where, std::string_view>, 10> kPlaces{{{kDump, "d
                                                                       {kService, "service"},
                                                                       {kCpuinfo, "cpuinfo"},
                                                                       {kDedup, "dedup"},
-                                                                      {kMerge, "merge"}}};
+                                                                      {kMerge, "merge"},
+                                                                      {kMigrate, "migrate"},
+                                                                      {kReceive, "receive"}}};
 
 /// Text in roff: a backslash or minus is escaped, a leading dot or quote cannot begin a request.
 std::string roff(std::string_view text) {

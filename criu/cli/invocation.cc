@@ -45,11 +45,22 @@ Result<void> check_compression(const Options &o) {
     return {};
 }
 
+Result<void> check_migration(const Options &o) {
+    if (o.to_given == o.resume_here)
+        return usage(
+            "migrate wants to know where to: --to HOST:PORT (or --resume-here, once nobody knows where the tree "
+            "runs)");
+    if (!o.prev_images_dir.empty() || o.page_server || o.lazy_pages || o.leave_running || o.leave_stopped || o.stream)
+        return usage("migrate makes its own increments and sends them itself: no --prev-images-dir, --page-server, "
+                     "--lazy-pages, --leave-running, --leave-stopped or --stream");
+    return {};
+}
+
 /// Rules between options, and between options and the command.
 Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     bool restore = o.command == Command::Restore;
-    const bool needs_tree =
-        o.command == Command::Dump || o.command == Command::PreDump || o.command == Command::Untrack;
+    const bool needs_tree = o.command == Command::Dump || o.command == Command::PreDump ||
+                            o.command == Command::Untrack || o.command == Command::Migrate;
     if (needs_tree && o.tree == 0)
         return usage(fmt::format("no process tree given; {} needs -t PID", name_of(o.command)));
     if (restore && o.tree != 0)
@@ -80,6 +91,8 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
         warnings.emplace_back("--address and --port do not count with --ps-socket");
     if (o.ps_socket && o.daemon && *o.ps_socket <= 2)
         return usage("--daemon closes the standard descriptors, of which --ps-socket is one");
+    if (o.command == Command::Migrate)
+        TRY(check_migration(o));
     if (o.json && o.tree == 0)
         return usage("--json goes with check --tree PID");
     return {};

@@ -32,7 +32,9 @@ enum Where : uint16_t {
     kCpuinfo = 128,
     kDedup = 256,
     kMerge = 512,
-    kAny = 1023,
+    kMigrate = 1024,
+    kReceive = 2048,
+    kAny = 4095,
 };
 
 /// One use of an option.

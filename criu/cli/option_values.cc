@@ -149,6 +149,24 @@ Result<void> snapshot_memory(Options &options, const Given &given) {
                                    : bad_value(given, "a size in bytes, with K, M or G for binary multiples");
 }
 
+Result<void> destination(Options &options, const Given &given) {
+    std::string_view text = given.value.value_or("");
+    const size_t colon = text.rfind(':');
+    if (colon == text.npos || colon == 0)
+        return bad_value(given, "HOST:PORT, or [IPV6]:PORT");
+    std::string_view host = text.substr(0, colon), port = text.substr(colon + 1);
+    if (host.starts_with('[') && host.ends_with(']'))
+        host = host.substr(1, host.size() - 2);
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), options.port);
+    constexpr int kMost = 65535;
+    if (host.empty() || error != std::errc() || end != port.data() + port.size() || options.port < 1 ||
+        options.port > kMost)
+        return bad_value(given, "HOST:PORT, or [IPV6]:PORT");
+    options.address = host;
+    options.to_given = true;
+    return {};
+}
+
 Result<void> compress(Options &options, const Given &given) {
     using pages::Compression;
     constexpr std::string_view kAccepted = "lz4, zstd, zstd:LEVEL (-7 to 19) or auto";

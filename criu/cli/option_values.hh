@@ -55,6 +55,7 @@ Result<void> pre_dump_mode(Options &, const Given &);
 Result<void> track_method(Options &, const Given &);
 Result<void> snapshot(Options &, const Given &);
 Result<void> snapshot_memory(Options &, const Given &);
+Result<void> destination(Options &, const Given &);
 Result<void> compress(Options &, const Given &);
 Result<void> compress_block(Options &, const Given &);
 Result<void> compress_acceleration(Options &, const Given &);

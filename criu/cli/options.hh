@@ -3,11 +3,13 @@
 // Only fronts see it (scripts/check_layers.py): the engines take what requests.hh makes of it. Defaults are CRIU's.
 #pragma once
 
+#include "base/unique_fd.hh"
 #include "criu/engine/request.hh"
 #include "criu/resource/cgroup/options.hh"
 #include "criu/resource/file/options.hh"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +32,9 @@ enum class Command : uint8_t {
     PageServer,
     LazyPages,
     CpuinfoDump,
-    CpuinfoCheck
+    CpuinfoCheck,
+    Migrate,
+    Receive
 };
 
 enum class FileValidation : uint8_t { FileSize, BuildId };
@@ -76,9 +80,10 @@ struct Options {
     // Files and logs.
     std::string images_dir = ".";
     int images_dir_fd = -1; ///< images_dir, opened before the change to work_dir; owned by the caller of the command
-    std::string work_dir;   ///< empty = images_dir
-    std::string log_file;   ///< empty = standard error, "-" = standard output
-    int verbosity = 2;      ///< base::LogLevel
+    std::shared_ptr<base::UniqueFd> images_file; ///< where images_dir is a file: it may be a stream
+    std::string work_dir;                        ///< empty = images_dir
+    std::string log_file;                        ///< empty = standard error, "-" = standard output
+    int verbosity = 2;                           ///< base::LogLevel
     bool log_pid = false;
     bool display_stats = false;
     std::string pidfile;
@@ -86,6 +91,9 @@ struct Options {
     std::vector<std::string> action_scripts;
     ImageLayout image_layout = ImageLayout::Current;
     bool print_plan = false;
+    bool sync = false;    ///< images are on the disk before a dump succeeds
+    bool stream = false;  ///< exchange images with criu-image-streamer
+    std::string key_file; ///< --encrypt
     bool lower_limits = false;
 
     // Privileges.
@@ -150,6 +158,9 @@ struct Options {
     // Pages by a connection.
     bool page_server = false; ///< pages go to, or come from, a page server
     int port = 0;             ///< 0: not given
+    bool to_given = false;    ///< --to, which is an address and a port
+    int max_stall_ms = 300;
+    bool resume_here = false; ///< migrate: let a tree go on that stands still
     std::optional<int> ps_socket;
     bool lazy_pages = false;
     bool instant = false; ///< restore: as lazy_pages, with a daemon of its own

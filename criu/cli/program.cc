@@ -41,16 +41,38 @@ struct Folders {
     base::UniqueFd images; ///< open while the command runs
 };
 
+/// Where commands take streams, a file stays a file, and - nothing yet.
+base::Result<Folders> open_images(Options &options) {
+    const Command command = options.command;
+    const bool reads = command == Command::Restore || command == Command::Verify || command == Command::Merge;
+    const bool writes = command == Command::Dump || command == Command::PreDump;
+    if (options.images_dir == "-" && (reads || writes))
+        return Folders{};
+    base::UniqueFd images(::open(options.images_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!images && errno == ENOTDIR && (reads || writes)) {
+        images.reset(::open(options.images_dir.c_str(), O_RDONLY | O_CLOEXEC));
+        if (images) {
+            options.images_file = std::make_shared<base::UniqueFd>(std::move(images));
+            return Folders{};
+        }
+    }
+    if (!images)
+        return base::fail_sys(fmt::format("can't open the images folder {}", options.images_dir));
+    return Folders{std::move(images)};
+}
+
 /// Opens the folder of images and makes the work folder current.
 base::Result<Folders> enter_folders(Options &options) {
     if (options.close_fd && ::close(*options.close_fd) != 0)
         return base::fail_sys(fmt::format("--close {}", *options.close_fd));
-    Folders out{base::UniqueFd(::open(options.images_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))};
-    if (!out.images)
-        return base::fail_sys(fmt::format("can't open the images folder {}", options.images_dir));
+    if (!options.key_file.empty())
+        options.key_file = std::filesystem::absolute(options.key_file); // as seen from where the command was typed
+    Folders out = TRY(open_images(options));
     options.images_dir_fd = out.images.get();
     if (!options.plugin_dir.empty())
         options.plugin_dir = std::filesystem::absolute(options.plugin_dir); // as seen from where the command was typed
+    if (options.work_dir.empty() && !out.images)                            // a stream is no place for a log
+        return out;
     int moved = options.work_dir.empty() ? ::fchdir(out.images.get()) : ::chdir(options.work_dir.c_str());
     if (moved != 0)
         return base::fail_sys(fmt::format("can't change to the work folder {}",
@@ -102,6 +124,10 @@ base::Result<int> run_command(const Options &options, const Engines &engines, ba
         return run_page_server(engines, options, log);
     case Command::LazyPages:
         return run_lazy_pages(engines, options, log);
+    case Command::Migrate:
+        return run_migrate(engines, options, log);
+    case Command::Receive:
+        return run_receive(engines, options, log);
     case Command::Swrk:
     case Command::Crit:
     case Command::None:

@@ -34,6 +34,9 @@ struct Engines {
     int (*work)(const Options &) = nullptr;
     base::Result<void> (*page_server)(const engine::PageServerRequest &, engine::Notifier &, base::Log &) = nullptr;
     base::Result<void> (*lazy_pages)(const engine::LazyPagesRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<void> (*migrate)(const engine::MigrateRequest &, engine::Notifier &, base::Log &) = nullptr;
+    base::Result<void> (*resume_here)(base::Pid root) = nullptr;
+    base::Result<void> (*receive)(const engine::ReceiveRequest &, engine::Notifier &, base::Log &) = nullptr;
     base::Result<int> (*serve)(const Options &, base::Log &) = nullptr;
     /// Arguments without the program's name.
     int (*crit)(std::span<const std::string> args) = nullptr;

@@ -124,7 +124,8 @@ engine::DumpRequest dump_request(const Options &options) {
             .status_fd = options.status_fd,
             .compression = options.compression,
             .snapshot = options.snapshot,
-            .snapshot_memory = options.snapshot_memory};
+            .snapshot_memory = options.snapshot_memory,
+            .durable = options.sync};
 }
 
 resource::ProcessorCare processor_care(const Options &options) {
@@ -171,7 +172,23 @@ engine::PageServerRequest page_server_request(const Options &options) {
             .pidfile = options.pidfile,
             .status_fd = options.status_fd,
             .lazy = options.lazy_pages,
-            .previous = options.prev_images_dir};
+            .previous = options.prev_images_dir,
+            .durable = options.sync};
+}
+
+engine::MigrateRequest migrate_request(const Options &options) {
+    return {.dump = dump_request(options),
+            .to = link_of(options),
+            .most_stall_ms = static_cast<uint64_t>(options.max_stall_ms)};
+}
+
+engine::ReceiveRequest receive_request(const Options &options) {
+    engine::RestoreRequest restore = restore_request(options);
+    restore.detached = true;
+    return {.restore = std::move(restore),
+            .images_dir_fd = options.images_dir_fd,
+            .link = link_of(options),
+            .status_fd = options.status_fd};
 }
 
 engine::MergeRequest merge_request(const Options &options) {

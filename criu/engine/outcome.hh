@@ -9,6 +9,9 @@
 
 namespace engine {
 
+/// DumpOutcome::script_status where nobody can tell whether the tree may go on: it stands still.
+inline constexpr int kUndecided = 256;
+
 struct DumpOutcome {
     /// Of the first post-dump script that failed: the images are complete, but the tasks go on. 0: none did.
     int script_status = 0;

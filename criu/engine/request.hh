@@ -12,12 +12,19 @@
 #include "criu/resource/task/processor_care.hh"
 
 #include <fcntl.h>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace image {
 enum class Layout;
+class Supplier;
+} // namespace image
+
+namespace pages {
+class ImageStream;
 }
 
 namespace engine {
@@ -62,6 +69,9 @@ struct DumpRequest {
     pages::Compression compression;
     SnapshotMethod snapshot = SnapshotMethod::Auto;
     std::optional<uint64_t> snapshot_memory; ///< bytes that copies may take at worst
+    bool durable = false;                    ///< the images are on the disk before the tree ends
+    /// Takes memory as it is read, and the files of images_dir_fd in the end. Null: they stay where they are.
+    std::shared_ptr<pages::ImageStream> stream;
 };
 
 struct PreDumpRequest {
@@ -85,8 +95,9 @@ struct RestoreRequest {
     bool drop_pages = false;            ///< saved pages are dropped once the tree runs: there is no second restore
     unsigned unpackers = 0;  ///< threads of a process that unpack what is compressed; 0: as many as are worth it
     bool print_plan = false; ///< only say what would be done
-    resource::ProcessorCare processor; ///< what of cpuinfo.img has to fit, where there is one
-    std::string pidfile;               ///< empty: none
+    resource::ProcessorCare processor;         ///< what of cpuinfo.img has to fit, where there is one
+    std::string pidfile;                       ///< empty: none
+    std::shared_ptr<image::Supplier> supplier; ///< has what images_dir_fd does not hold yet; may be null
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;
@@ -102,6 +113,7 @@ struct PageServerRequest {
     std::optional<int> status_fd; ///< told when somebody can connect
     bool lazy = false;            ///< serve the images of the directory instead of writing some
     std::string previous;         ///< directory of the images before, from the new one; empty: none
+    bool durable = false;         ///< what came is on the disk before the sender is told so
 };
 
 /// Of the daemon of lazy restores: see criu/engine/lazy.
@@ -119,6 +131,24 @@ struct MergeRequest {
     int images_dir_fd = -1;
     std::string into; ///< directory that is made, or empty; relative to the images
     pages::Compression compression;
+};
+
+/// A tree goes to another machine: see criu/engine/migrate.
+struct MigrateRequest {
+    DumpRequest dump;
+    pages::Link to;
+    uint64_t most_stall_ms = 0; ///< rounds go on until the tree will stand no longer than this, or they are no use
+};
+
+/// And is taken there.
+struct ReceiveRequest {
+    RestoreRequest restore;
+    int images_dir_fd = -1; ///< what comes lies here until the tree runs
+    pages::Link link;
+    std::optional<int> status_fd; ///< told when somebody can connect
+    /// Starts what brings memory of these images to a tree that runs already (restore.lazy_pages); it gives up when the
+    /// descriptor is closed. It has opened the images when it returns. Empty: memory is there first.
+    std::function<base::Result<base::UniqueFd>(int images_dir_fd)> start_daemon;
 };
 
 struct CheckRequest {

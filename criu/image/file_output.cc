@@ -30,4 +30,11 @@ base::Result<void> write_all(int fd, std::string_view text) {
     return {};
 }
 
+base::Result<void> sync_file(int dir, const std::string &name) {
+    const base::UniqueFd fd(openat(dir, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd || fsync(fd.get()) < 0)
+        return base::fail_sys("write to disk: " + name);
+    return {};
+}
+
 } // namespace image

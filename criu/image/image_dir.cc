@@ -1,5 +1,9 @@
 #include "criu/image/image_dir.hh"
 
+#include "base/listing.hh"
+#include "criu/image/file_output.hh"
+
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -13,6 +17,20 @@ base::Result<ImageDir> ImageDir::open(int dirfd) {
     return ImageDir(std::move(dir));
 }
 
+namespace {
+
+/// A file that is not there yet.
+base::Result<void> bring(int dir, Supplier *supplier, const std::string &name) {
+    const bool there = !supplier || faccessat(dir, name.c_str(), F_OK, 0) == 0 || errno != ENOENT;
+    return there ? base::Result<void>() : supplier->bring(name);
+}
+
+} // namespace
+
+bool ImageDir::has(const std::string &name) const {
+    return bring(dir_.get(), supplier_.get(), name) && faccessat(dir_.get(), name.c_str(), F_OK, 0) == 0;
+}
+
 base::UniqueFd ImageDir::open_file(const std::string &name) const {
     // O_NONBLOCK: a FIFO with the name of an image must not hang us.
     base::UniqueFd file(openat(dir_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -23,6 +41,7 @@ base::UniqueFd ImageDir::open_file(const std::string &name) const {
 
 base::Result<std::optional<base::UniqueFd>> ImageDir::open_raw(ImageKind kind, uint64_t id) const {
     std::string name = image_file_name(kind, id);
+    TRY(bring(dir_.get(), supplier_.get(), name));
     base::UniqueFd file = open_file(name);
     if (!file && errno == ENOENT)
         return std::nullopt;
@@ -52,13 +71,13 @@ base::Result<std::string> ImageDir::read_raw(ImageKind kind, uint64_t id, uint64
 }
 
 bool ImageDir::exists(ImageKind kind, uint64_t id) const {
-    return faccessat(dir_.get(), image_file_name(kind, id).c_str(), F_OK, 0) == 0 ||
-           (errno == EACCES && open_file(image_file_name(kind, id)));
+    return has(image_file_name(kind, id)) || (errno == EACCES && open_file(image_file_name(kind, id)));
 }
 
 base::Result<uint64_t> ImageDir::file_size(ImageKind kind, uint64_t id) const {
     struct stat st {};
     std::string name = image_file_name(kind, id);
+    TRY(bring(dir_.get(), supplier_.get(), name));
     bool known = fstatat(dir_.get(), name.c_str(), &st, 0) == 0;
     if (!known && errno == EACCES && fetch_) { // we may not even look, but somebody may for us
         const base::UniqueFd file = fetch_(name);
@@ -92,6 +111,25 @@ base::Result<std::optional<OpenImage>> ImageDir::open_entries(ImageKind kind, ui
     auto source = std::make_unique<FileSource>(std::move(*file), static_cast<uint64_t>(st.st_size));
     auto reader = TRY(EntryReader::open(*source, std::move(name), kind));
     return OpenImage{std::move(source), std::move(reader)};
+}
+
+base::Error no_inventory(const ImageDir &dir) {
+    auto names = base::list_names(dir.fd());
+    if (names && std::ranges::find(*names, kUnpublishedInventory) != names->end())
+        return base::Error(base::ErrorKind::BadImage,
+                           "the checkpoint is unfinished: its dump was killed before the end")
+            .hint("dump again: what it left goes then");
+    const bool some = names && std::ranges::any_of(*names, [](const std::string &name) {
+                          return match_image_name(name).has_value() && !name.starts_with("stats-");
+                      });
+    if (some)
+        return base::Error(base::ErrorKind::BadImage,
+                           "the checkpoint is unfinished: there are images, and no inventory.img, which comes last")
+            .hint("a dump was killed or is still running, or these are memory that a page server has taken: the images "
+                  "of its "
+                  "dump belong here too");
+    return base::Error(base::ErrorKind::BadImage, "the directory is no checkpoint: inventory.img is missing")
+        .hint("name the directory of the dump with -D; a dump that failed leaves no images");
 }
 
 } // namespace image

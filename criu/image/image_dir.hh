@@ -38,6 +38,17 @@ struct OpenImage {
 struct PagemapImage; // pagemap.hh
 struct GhostImage;   // ghost.hh
 
+/// Where files come from that a directory does not hold yet.
+class Supplier {
+public:
+    Supplier() = default;
+    virtual ~Supplier() = default;
+    Supplier(const Supplier &) = delete;
+    Supplier &operator=(const Supplier &) = delete;
+    /// Puts the file of this name into the directory, if there is one; does nothing if it has been asked before.
+    virtual base::Result<void> bring(const std::string &name) = 0;
+};
+
 class ImageDir {
 public:
     /// Works on a duplicate of `dirfd`, which stays the caller's.
@@ -72,6 +83,8 @@ public:
     /// errno.
     using Fetch = std::function<base::UniqueFd(const std::string &)>;
     void ask(Fetch fetch) { fetch_ = std::move(fetch); }
+    /// Before a file is taken for missing, this one is asked for it.
+    void supply(std::shared_ptr<Supplier> supplier) { supplier_ = std::move(supplier); }
 
     /// Exactly what is on disk, entry by entry, without conversion between layouts; nothing if there is no such file.
     base::Result<std::optional<OpenImage>> open_entries(ImageKind kind, uint64_t id) const;
@@ -80,9 +93,14 @@ public:
 private:
     explicit ImageDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
     base::UniqueFd open_file(const std::string &name) const;
+    bool has(const std::string &name) const;
     base::UniqueFd dir_;
     Fetch fetch_;
+    std::shared_ptr<Supplier> supplier_;
 };
+
+/// What to say of a directory without an inventory.
+base::Error no_inventory(const ImageDir &dir);
 
 /// Completes what read() found with the images of the split layout. Overloads exist for the messages concerned.
 base::Result<void> to_current(const ImageDir &dir, uint64_t id, std::vector<img::core_entry> &cores);

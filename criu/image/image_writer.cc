@@ -219,22 +219,25 @@ base::Result<void> ImageDirWriter::make_room() {
     return {};
 }
 
+base::Result<bool> ImageDirWriter::remove_old(const std::string &name) {
+    if (unlinkat(dir_.get(), name.c_str(), 0) == 0)
+        return ++removed_ > 0;
+    return errno == ENOENT || errno == ENOTDIR ? base::Result<bool>(false) : base::fail_sys("removing the old " + name);
+}
+
 // Images of another tree would pass for some of this one. Without an inventory they may be a page server's, which
-// writes into the same directory.
+// writes into the same directory; beside an unfinished one only memory may.
 base::Result<void> ImageDirWriter::remove_old_images(Key key) {
     if (!belongs_to_checkpoint(key.kind) || old_images_gone_)
         return {};
     old_images_gone_ = true;
-    const std::string inventory = image_file_name(ImageKind::Inventory, 0);
-    if (unlinkat(dir_.get(), inventory.c_str(), 0) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? base::Result<void>()
-                                                   : base::fail_sys("removing the old " + inventory);
-    removed_ = 1;
-    for (const std::string &name : TRY(images_in(dir_.get()))) {
-        if (unlinkat(dir_.get(), name.c_str(), 0) < 0 && errno != ENOENT)
-            return base::fail_sys("removing the old " + name);
-        removed_++;
-    }
+    const bool whole = TRY(remove_old(image_file_name(ImageKind::Inventory, 0)));
+    if (whole || (marks_ && TRY(remove_old(kUnpublishedInventory))))
+        for (const std::string &name : TRY(images_in(dir_.get())))
+            if (whole || !(name.starts_with("pages-") || name.starts_with("pagemap-")))
+                TRY(remove_old(name));
+    if (marks_)
+        TRY(create_file(dir_.get(), kUnpublishedInventory));
     return {};
 }
 
@@ -334,13 +337,40 @@ base::Result<void> ImageDirWriter::secure(uint64_t more) {
     return {};
 }
 
+/// What agents have written is in the page cache of the same files.
+base::Result<void> ImageDirWriter::sync_all() const {
+    for (const auto &[key, file] : files_)
+        if (file.created)
+            TRY(sync_file(dir_.get(), file.name));
+    return {};
+}
+
+/// One step makes a checkpoint of the directory; whoever looks before sees none.
+base::Result<void> ImageDirWriter::publish_inventory() {
+    const Key key{ImageKind::Inventory, 0};
+    const auto found = files_.find(key);
+    if (found == files_.end())
+        return {};
+    const std::string name = std::exchange(found->second.name, kUnpublishedInventory);
+    TRY(close(found->first, found->second));
+    if (durable_)
+        TRY(sync_file(dir_.get(), found->second.name));
+    if (renameat(dir_.get(), found->second.name.c_str(), dir_.get(), name.c_str()) < 0)
+        return base::fail_sys(name);
+    found->second.name = name;
+    return {};
+}
+
 base::Result<void> ImageDirWriter::finish() {
-    const Key inventory{ImageKind::Inventory, 0};
     for (auto &[key, file] : files_)
-        if (key != inventory)
+        if (key.kind != ImageKind::Inventory)
             TRY(close(key, file));
     TRY(await_scribe());
-    TRY(close_file(inventory.kind, inventory.id));
+    if (durable_)
+        TRY(sync_all());
+    TRY(publish_inventory());
+    if (durable_ && !files_.empty())
+        TRY(sync_file(dir_.get(), "."));
     finished_ = true;
     return {};
 }
@@ -350,6 +380,8 @@ void ImageDirWriter::discard() {
     for (auto &[key, file] : files_)
         if (file.created)
             unlinkat(dir_.get(), file.name.c_str(), 0);
+    if (marks_ && old_images_gone_)
+        unlinkat(dir_.get(), kUnpublishedInventory, 0);
     files_.clear();
     active_.clear();
     finished_ = true;

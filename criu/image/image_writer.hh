@@ -1,7 +1,7 @@
 // Writes the images of one checkpoint. Nothing exists on disk before the first entry of a file; entries are gathered in
 // memory and written in few calls; only a bounded number of descriptors is open at a time. The inventory is written
-// last, by finish(): until then the directory is not a checkpoint, and the inventory of an earlier one in the same
-// directory is removed together with the first file that is replaced.
+// last, by finish(), and under another name at first: until it has its own the directory is not a checkpoint, and the
+// inventory of an earlier one in the same directory is removed together with the first file that is replaced.
 #pragma once
 
 #include "base/id_map.hh"
@@ -36,6 +36,11 @@ public:
     /// What messages say of users and groups is translated from now on: callers add what the kernel tells them.
     void set_owners(base::OwnerMaps owners) { owners_ = std::move(owners); }
     const base::OwnerMaps &owners() const { return owners_; }
+    /// Puts the unfinished inventory there before the first file: what a killed dump leaves can be told from what a
+    /// page server has written into the same directory.
+    void mark_unfinished() { marks_ = true; }
+    /// finish() has everything reach the disk: the other files, then the inventory, then the directory.
+    void set_durable(bool durable) { durable_ = durable; }
     /// The descriptor of a file, everything added before written to it. It stays the writer's, and open until
     /// close_file() or finish(). Created (read-write) if it does not exist yet.
     base::Result<int> raw(ImageKind kind, uint64_t id);
@@ -86,12 +91,15 @@ private:
     base::Result<File *> use(Key key);
     base::Result<void> make_room();
     base::Result<void> remove_old_images(Key key);
+    base::Result<bool> remove_old(const std::string &name);
     base::Result<void> create(Key key, File &file);
     base::Result<void> hand_over(Key key, File &file);
     base::Result<void> await_scribe();
     base::Result<void> reopen(File &file);
     base::Result<void> flush(Key key, File &file);
     base::Result<void> close(Key key, File &file);
+    base::Result<void> sync_all() const;
+    base::Result<void> publish_inventory();
     void count(File &file, uint64_t bytes);
     base::Result<void> append(Key key, File &file, std::span<const std::byte> bytes);
 
@@ -104,6 +112,7 @@ private:
     std::unique_ptr<Scribe> scribe_; ///< writes what is complete, once there are many files
     size_t complete_ = 0;            ///< files so far that it could have written
     bool old_images_gone_ = false;
+    bool durable_ = false, marks_ = false;
     size_t removed_ = 0;
     bool finished_ = false;
 };

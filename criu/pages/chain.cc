@@ -16,10 +16,11 @@ std::string name_in_chain(size_t level, const std::string &file) {
     return name + file;
 }
 
-Result<Chain> Chain::open(int dirfd) {
+Result<Chain> Chain::open(int dirfd, std::shared_ptr<image::Supplier> supplier) {
     Chain chain;
     std::set<std::pair<dev_t, ino_t>> seen;
     std::optional<image::ImageDir> next = TRY(image::ImageDir::open(dirfd));
+    next->supply(std::move(supplier));
     while (next) {
         struct stat st {};
         if (fstat(next->fd(), &st) < 0)

@@ -14,9 +14,9 @@ public:
     /// More levels than anybody makes: each costs a descriptor, and its pagemaps have to be read.
     static constexpr size_t kMostLevels = 256;
 
-    /// Opens the directory and all that it builds on. `dirfd` stays the caller's.
-    /// Errors: BadImage for a chain that leads nowhere, back to itself, or on and on.
-    static Result<Chain> open(int dirfd);
+    /// Opens the directory and all that it builds on. `dirfd` stays the caller's. `supplier`: of the newest; may be
+    /// null. Errors: BadImage for a chain that leads nowhere, back to itself, or on and on.
+    static Result<Chain> open(int dirfd, std::shared_ptr<image::Supplier> supplier = nullptr);
 
     size_t depth() const { return levels_.size(); }
     /// 0 is the newest.

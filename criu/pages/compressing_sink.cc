@@ -3,6 +3,7 @@
 #include "base/ids.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/pages/packing.hh"
+#include "criu/pages/stream_sink.hh"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -18,8 +19,11 @@ constexpr uint64_t kJob = 2u << 20; // what a thread compresses at a time, and w
 class CompressingOutput final : public MemoryOutput {
 public:
     CompressingOutput(image::ImageDirWriter &images, PackTeam &team, uint64_t block_bytes, ImageKind kind, uint64_t id,
-                      uint32_t pages_id)
-        : images_(images), team_(team), block_bytes_(block_bytes), kind_(kind), id_(id), pages_id_(pages_id) {}
+                      uint32_t pages_id, ImageStream *stream)
+        : images_(images), team_(team), block_bytes_(block_bytes), kind_(kind), id_(id), pages_id_(pages_id) {
+        file_->stream = stream;
+        file_->name = image::image_file_name(ImageKind::Pages, pages_id);
+    }
 
     /// Where no page is written there is no file.
     Result<void> open_file() {
@@ -62,7 +66,10 @@ public:
         for (const img::pagemap_entry &run : file_->runs)
             TRY(images_.add(kind_, id_, run));
         TRY(images_.close_file(kind_, id_));
-        return images_.close_file(ImageKind::Pages, pages_id_);
+        if (!file_->stream || file_->end == 0)
+            return images_.close_file(ImageKind::Pages, pages_id_);
+        TRY(file_->stream->end_file(file_->name, file_->end));
+        return leave_placeholder(images_, pages_id_, file_->end);
     }
 
 private:
@@ -115,7 +122,8 @@ private:
 
 class CompressingSink final : public PageSink {
 public:
-    CompressingSink(image::ImageDirWriter &images, const Compression &how) : images_(images), how_(how) {}
+    CompressingSink(image::ImageDirWriter &images, const Compression &how, ImageStream *stream)
+        : images_(images), how_(how), stream_(stream) {}
 
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t object_size) override {
         if (!team_)
@@ -125,7 +133,8 @@ public:
         if (object_size)
             head.set_object_size(object_size);
         TRY(images_.add(kind, id, head));
-        return std::make_unique<CompressingOutput>(images_, *team_, how_.block_bytes, kind, id, head.pages_id());
+        return std::make_unique<CompressingOutput>(images_, *team_, how_.block_bytes, kind, id, head.pages_id(),
+                                                   stream_);
     }
 
     Result<void> finish() override {
@@ -136,14 +145,15 @@ public:
 private:
     image::ImageDirWriter &images_;
     Compression how_;
+    ImageStream *stream_;
     uint32_t next_pages_id_ = 1;
     std::unique_ptr<PackTeam> team_;
 };
 
 } // namespace
 
-std::unique_ptr<PageSink> compressing_sink(image::ImageDirWriter &images, const Compression &how) {
-    return std::make_unique<CompressingSink>(images, how);
+std::unique_ptr<PageSink> compressing_sink(image::ImageDirWriter &images, const Compression &how, ImageStream *stream) {
+    return std::make_unique<CompressingSink>(images, how, stream);
 }
 
 } // namespace pages

@@ -6,10 +6,13 @@
 #pragma once
 
 #include "criu/pages/compression.hh"
+#include "criu/pages/image_stream.hh"
 #include "criu/pages/sink.hh"
 
 namespace pages {
 
-std::unique_ptr<PageSink> compressing_sink(image::ImageDirWriter &images, const Compression &how);
+/// `stream`: takes the pages instead of the directory; may be null, and has to live longer.
+std::unique_ptr<PageSink> compressing_sink(image::ImageDirWriter &images, const Compression &how,
+                                           ImageStream *stream = nullptr);
 
 } // namespace pages

@@ -4,6 +4,7 @@
 #include "base/guarded.hh"
 #include "base/ids.hh"
 #include "criu/kernel/io.hh"
+#include "criu/pages/stream_sink.hh"
 
 #include <algorithm>
 #include <unistd.h>
@@ -13,13 +14,6 @@ namespace pages {
 namespace {
 
 constexpr unsigned kMostThreads = 16;
-
-/// The contents of one run as they go into the file.
-struct Piece {
-    std::span<const std::byte> bytes;
-    bool aligned = false; ///< begin at a page boundary
-    uint64_t offset = 0;
-};
 
 /// Compresses the contents of a run to the end of `to`, which has room. Nothing where none of it got smaller.
 std::optional<Piece> pack_run(img::pagemap_entry &run, std::span<const std::byte> bytes, const Compression &how,
@@ -42,7 +36,7 @@ std::optional<Piece> pack_run(img::pagemap_entry &run, std::span<const std::byte
     run.mutable_blocks()->set_pages_per_block(static_cast<uint32_t>(how.block_bytes / base::kPageSize));
     if (how.codec != Codec::Lz4)
         run.mutable_blocks()->set_codec(static_cast<uint32_t>(how.codec));
-    return Piece{to.first(used), first_as_is, 0};
+    return Piece{to.first(used), first_as_is};
 }
 
 } // namespace
@@ -125,6 +119,31 @@ void PackTeam::work() {
     }
 }
 
+/// False where an earlier job has failed.
+Result<bool> PackTeam::place(Order &order, std::vector<Piece> &pieces) {
+    std::unique_lock held(mutex_);
+    PackFile &file = *order.file;
+    changed_.wait(held, [&] { return error_ || over_ || file.placed == order.number; });
+    if (error_ || over_)
+        return false;
+    for (Piece &piece : pieces) {
+        if (piece.aligned)
+            file.end = base::page_up(file.end);
+        piece.offset = file.end;
+        file.end += piece.bytes.size();
+    }
+    std::ranges::move(order.job.runs, std::back_inserter(file.runs));
+    return true;
+}
+
+void PackTeam::step_on(PackFile &file) {
+    {
+        const std::lock_guard held(mutex_);
+        file.placed++;
+    }
+    changed_.notify_all();
+}
+
 Result<void> PackTeam::handle(Order &order, bool compress, Packer &packer, std::vector<std::byte> &packed) {
     const uint64_t began = base::now_us(CLOCK_THREAD_CPUTIME_ID);
     const std::span<const std::byte> bytes(order.job.bytes);
@@ -144,28 +163,24 @@ Result<void> PackTeam::handle(Order &order, bool compress, Packer &packer, std::
             used += piece->bytes.size();
         if (piece->aligned)
             run.set_flags(run.flags() | image::kPeAligned);
+        piece->stays = stays_behind(run, order.job.huge[i] ? PageKind::Huge : PageKind::Small);
         pieces.push_back(*piece);
     }
     const uint64_t compressed = base::now_us(CLOCK_THREAD_CPUTIME_ID) - began;
-    {
-        std::unique_lock held(mutex_);
-        PackFile &file = *order.file;
-        changed_.wait(held, [&] { return error_ || over_ || file.placed == order.number; });
-        if (error_ || over_)
-            return {};
-        for (Piece &piece : pieces) {
-            if (piece.aligned)
-                file.end = base::page_up(file.end);
-            piece.offset = file.end;
-            file.end += piece.bytes.size();
-        }
-        std::ranges::move(order.job.runs, std::back_inserter(file.runs));
-        file.placed++;
-    }
-    changed_.notify_all();
+    PackFile &file = *order.file;
+    if (!TRY(place(order, pieces)))
+        return {};
     const uint64_t writing = base::now_us(CLOCK_MONOTONIC);
-    for (const Piece &piece : pieces)
-        TRY(kernel::write_at(order.file->fd.get(), piece.bytes, piece.offset));
+    if (!file.stream)
+        step_on(file);
+    for (const Piece &piece : pieces) {
+        if (file.stream)
+            TRY(file.stream->write(file.name, piece.offset, piece.bytes));
+        if (!file.stream || piece.stays)
+            TRY(kernel::write_at(file.fd.get(), piece.bytes, piece.offset));
+    }
+    if (file.stream)
+        step_on(file);
     const std::lock_guard held(mutex_);
     trial_.took(compress, bytes.size(), compressed + base::now_us(CLOCK_MONOTONIC) - writing);
     return {};

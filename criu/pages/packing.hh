@@ -4,16 +4,27 @@
 #include "base/unique_fd.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/codec.hh"
+#include "criu/pages/image_stream.hh"
 
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
 namespace pages {
+
+/// The contents of one run as they go into the file.
+struct Piece {
+    std::span<const std::byte> bytes;
+    bool aligned = false; ///< begin at a page boundary
+    uint64_t offset = 0;
+    bool stays = false; ///< is written beside a stream as well
+};
 
 /// Some runs and, one after the other, their pages.
 struct PackJob {
@@ -25,6 +36,8 @@ struct PackJob {
 /// A pages file that grows by jobs, in their order.
 struct PackFile {
     base::UniqueFd fd;
+    ImageStream *stream = nullptr;        ///< takes the bytes instead, one after the other
+    std::string name;                     ///< there
     uint64_t end = 0;                     ///< of what has been placed
     size_t begun = 0, placed = 0;         ///< jobs
     size_t unfinished = 0;                ///< jobs that are not written yet
@@ -71,6 +84,9 @@ private:
     void work();
     /// Compresses the job, gives it its place behind all before it, and writes it there.
     Result<void> handle(Order &order, bool compress, Packer &packer, std::vector<std::byte> &packed);
+    /// Places are taken in the order of the jobs; what goes into a stream is written in it too.
+    Result<bool> place(Order &order, std::vector<Piece> &pieces);
+    void step_on(PackFile &file);
 
     Compression how_;
     Trial trial_;

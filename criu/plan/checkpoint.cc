@@ -333,13 +333,11 @@ void find_holders(Checkpoint &checkpoint) {
 
 } // namespace
 
-Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
-    Checkpoint checkpoint{.chain = TRY(pages::Chain::open(images_dir_fd))};
+Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste, std::shared_ptr<image::Supplier> supplier) {
+    Checkpoint checkpoint{.chain = TRY(pages::Chain::open(images_dir_fd, std::move(supplier)))};
     auto inventory = TRY(checkpoint.images().read_one<img::inventory_entry>(ImageKind::Inventory));
     if (!inventory)
-        return base::fail(base::Error(base::ErrorKind::BadImage,
-                                      "the directory is not a complete checkpoint: inventory.img is missing")
-                              .hint("name the directory of the dump with -D; a dump that failed leaves no inventory"));
+        return base::fail(image::no_inventory(checkpoint.images()));
     constexpr uint32_t kNewest = 3; // compressed pages
     if (inventory->img_version() == 0 || inventory->img_version() > kNewest)
         return base::bad_image(

@@ -81,6 +81,7 @@ struct Checkpoint {
 /// `haste`: with two threads. Not before forks: memory of the second thread is scattered, and every child copies its
 /// page tables.
 enum class Haste : uint8_t { No, Yes };
-Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste = Haste::No);
+Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste = Haste::No,
+                                   std::shared_ptr<image::Supplier> supplier = nullptr);
 
 } // namespace plan

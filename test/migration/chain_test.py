@@ -81,7 +81,7 @@ def verified():
         pages.write_bytes(content)
         expect(criu("verify", "-D", images))
         (images / "inventory.img").unlink()
-        assert "not a complete checkpoint" in expect(criu("verify", "-D", images), 1)
+        assert "unfinished" in expect(criu("verify", "-D", images), 1)
 
 
 def shared_memory():

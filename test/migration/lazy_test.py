@@ -11,14 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 
 sys.dont_write_bytecode = True
 import peer  # noqa: E402
 from lazy_peers import Asker, ImageServer, PeerDaemon, make_remote  # noqa: E402
 from peer import PAGE  # noqa: E402
-from scene import CRIU, HERE, LIMIT, PageServer, Target, case, criu, ended, expect, finish, folder, start, state_of, until  # noqa: E402
+from scene import CRIU, HERE, LIMIT, PageServer, Target, case, criu, ended, expect, finish, folder, scratch, start, state_of, until  # noqa: E402
 
 
 def dump(images, pid, *more, code=0):
@@ -47,10 +46,17 @@ class Daemon:
     def ended(self, code=0):
         return ended(self.process, code)
 
-    def server(self):
-        """The pid of the process that serves."""
+    def children(self):
+        """By name: the one that serves, and the one that stands by."""
         path = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(until(lambda: path.read_text().split(), "the serving process")[0])
+        return {pathlib.Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in path.read_text().split()}
+
+    def server(self):
+        """It is called as the tool is; the other one is until it has its own name."""
+        return until(lambda: len(self.children()) == 2 and self.children().get("criu"), "the process that serves")
+
+    def keeper(self):
+        return until(lambda: self.children().get("memory-keeper"), "the process that stands by")
 
 
 @contextlib.contextmanager
@@ -121,7 +127,7 @@ _changer = None
 def changer():
     global _changer
     if not _changer:
-        _changer = tempfile.mkdtemp(prefix="migration-changer-") + "/changer"
+        _changer = scratch("migration-changer-") + "/changer"
         subprocess.run(["cc", "-O1", "-Wall", "-D_GNU_SOURCE", "-pthread", "-o", _changer, HERE / "changer.c"], check=True)
     return _changer
 
@@ -188,6 +194,24 @@ def deaths():
             daemon.process.wait()
             target.verify()
             until(lambda: state_of(server) in ("", "Z"), "the server ends")
+    for first in ("the holder first", "the server first"):
+        with case(f"the daemon's two processes are killed at once, {first}: the third one goes on") as work:
+            with restored_lazily(Target(work, megabytes=96, children=1)) as (target, daemon):
+                server, holder, keeper = daemon.server(), daemon.process.pid, daemon.keeper()
+                for pid in (holder, server) if first.startswith("the holder") else (server, holder):
+                    os.kill(pid, signal.SIGKILL)
+                daemon.process.wait()
+                target.verify()
+                until(lambda: state_of(keeper) in ("", "Z"), "the third one ends")
+                assert "another one goes on" in daemon.log()
+                target.verify()
+                flags = pathlib.Path(f"/proc/{target.pid}/smaps").read_text()
+                assert not re.search(r"^VmFlags:.* um", flags, re.M), "memory is still watched"
+    with case("the third one is killed: nobody notices") as work:
+        with restored_lazily(Target(work, megabytes=64)) as (target, daemon):
+            os.kill(daemon.keeper(), signal.SIGKILL)
+            target.verify()
+            daemon.ended()
     with case("being asked to end, the daemon serves to the end") as work:
         with restored_lazily(Target(work, megabytes=64)) as (target, daemon):
             daemon.process.send_signal(signal.SIGTERM)

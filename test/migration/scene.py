@@ -1,8 +1,10 @@
 """What the tests of this folder share: the tool, a target whose memory checks itself, and how results are told."""
+import atexit
 import contextlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +69,13 @@ def ended(process, code=0):
     return out
 
 
+def scratch(prefix):
+    """A folder for the whole run, gone with it."""
+    made = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
 def folder(path):
     path.mkdir()
     return path
@@ -78,7 +87,7 @@ _program = None
 def program():
     global _program
     if not _program:
-        built = tempfile.mkdtemp(prefix="migration-target-")
+        built = scratch("migration-target-")
         _program = f"{built}/target"
         subprocess.run(["cc", "-O1", "-Wall", "-o", _program, HERE / "target.c"], check=True)
     return _program

@@ -11,13 +11,12 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
 import peer  # noqa: E402
 from peer import PAGE  # noqa: E402
-from scene import CRIU, HERE, case, criu, expect, finish, folder, state_of, until  # noqa: E402
+from scene import CRIU, HERE, case, criu, expect, finish, folder, scratch, state_of, until  # noqa: E402
 
 MEGABYTES = 24
 
@@ -29,7 +28,7 @@ class Writer:
 
     def __init__(self, work, *more):
         if not Writer.program:
-            Writer.program = tempfile.mkdtemp(prefix="snapshot-target-") + "/target"
+            Writer.program = scratch("snapshot-target-") + "/target"
             subprocess.run(["cc", "-O1", "-Wall", "-pthread", "-o", Writer.program, HERE / "snapshot_target.c"], check=True)
         self.log = work / "target.txt"
         self.process = subprocess.Popen([Writer.program, self.log, str(MEGABYTES), *more], stdin=subprocess.DEVNULL, start_new_session=True)

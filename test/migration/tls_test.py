@@ -10,15 +10,14 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 
 sys.dont_write_bytecode = True
 import peer  # noqa: E402
 from peer import PAGE  # noqa: E402
-from scene import LIMIT, PageServer, Target, case, criu, expect, finish, folder, free_port, start, state_of, until  # noqa: E402
+from scene import LIMIT, PageServer, Target, case, criu, expect, finish, folder, free_port, scratch, start, state_of, until  # noqa: E402
 
-PKI = pathlib.Path(tempfile.mkdtemp(prefix="migration-tls-"))
+PKI = pathlib.Path(scratch("migration-tls-"))
 
 
 def openssl(*args):

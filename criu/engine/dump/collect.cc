@@ -2,7 +2,6 @@
 
 #include "base/unique_fd.hh"
 #include "compel/remote_memory.hh"
-#include "criu/engine/dump/mappings.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/shared_ids.hh"
 #include "criu/engine/dump/thread_facts.hh"
@@ -275,7 +274,7 @@ std::string name_of(const tree::TaskFacts &task) {
     return fmt::format("task {} ({})", task.pid.value, task.stat.comm);
 }
 
-Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth) {
+Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Depth depth, MappingReader mappings) {
     const auto &processes = tree.processes();
     std::vector<Halves> halves(processes.size());
     auto of_each = [&](auto &&half) -> Result<void> {
@@ -291,7 +290,6 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Dep
         threads += process.threads.size();
     const auto how = threads > kMany ? std::launch::async | std::launch::deferred : std::launch::deferred;
     auto reading = std::async(how, [&] {
-        MappingReader mappings;
         return of_each([&, depth](auto &process, Halves &half) {
             return read_proc(process, depth, mappings, half.read, half.statuses);
         });

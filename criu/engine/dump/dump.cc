@@ -49,7 +49,9 @@ constexpr engine::Pass<Phase, FrozenDump> kPasses[] = {
     {Phase::Write, "the inventory: the directory is a checkpoint", write_inventory},
     {Phase::Write, "the restore of what was written is planned", verify},
     {Phase::Write, "signals are heeded for the last time", heed_signals},
+    {Phase::Write, "images go into a stream, if that was asked for", send_images},
     {Phase::Write, "connections are made to end unnoticed", prepare_to_kill},
+    {Phase::Write, "... and what that has added to the images", send_rest},
     {Phase::Write, "the post-dump script may say no", run_script},
     {Phase::Write, "memory that was left in the tasks is given away", give_left_memory},
     {Phase::Write, "what has to outlive us is made lasting", outlive},
@@ -70,6 +72,8 @@ Result<engine::DumpOutcome> dump_frozen(FrozenDump dump) {
     if (reached != Phase::Leave)
         take_back(dump, !done);
     TRY(std::move(done));
+    if (dump.script_status == engine::kUndecided)
+        TRY(dump.tree.leave_stopped());
     return engine::DumpOutcome{.script_status = dump.script_status, .statistics = std::move(dump.written)};
 }
 
@@ -93,17 +97,18 @@ Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
     auto plugins = TRY(kernel::Plugins::load(job.request.plugins, job.log));
     TRY(pause_devices(plugins, job.request.root));
     auto increments = TRY(Increments::open(job.request, job.log));
+    auto mappings = MappingReader::prepare(job.request.root);
     DumpClock clock;
     resource::TimedPolls polls;
     std::optional<kernel::FreezerGroup> group;
     std::optional<compel::FrozenTree> frozen(TRY(stop_tree(job.request, guarded, polls, group)));
     if (guarded || !needs_living_tracer(*frozen))
-        return dump_frozen({job, plugins, *frozen, polls, increments, clock});
+        return dump_frozen({job, plugins, *frozen, std::move(mappings), polls, increments, clock});
     frozen.reset(); // that somebody has to live shows only now
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
         auto tree = TRY(stop_tree(job.request, true, polls, group));
-        return dump_frozen({job, mine, tree, polls, increments, clock});
+        return dump_frozen({job, mine, tree, {}, polls, increments, clock});
     });
     plugins.leave_to_other();
     return outcome;

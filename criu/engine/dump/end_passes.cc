@@ -3,6 +3,7 @@
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/readiness.hh"
+#include "criu/pages/image_stream.hh"
 
 #include <fmt/format.h>
 
@@ -40,6 +41,11 @@ Result<void> heed_signals(FrozenDump &) {
     return kernel::check_interrupted();
 }
 
+Result<void> send_images(FrozenDump &dump) {
+    return dump.request.stream ? pages::send_directory(*dump.request.stream, dump.request.images_dir_fd)
+                               : Result<void>();
+}
+
 Result<void> prepare_to_kill(FrozenDump &dump) {
     if (dump.tree_survives())
         return {};
@@ -47,6 +53,11 @@ Result<void> prepare_to_kill(FrozenDump &dump) {
         if (kind->before_kill)
             TRY_CTX(kind->before_kill(*dump.files), kind->name);
     return {};
+}
+
+// What connections receive in the last moment.
+Result<void> send_rest(FrozenDump &dump) {
+    return dump.request.stream ? pages::send_rest(*dump.request.stream, dump.request.images_dir_fd) : Result<void>();
 }
 
 Result<void> run_script(FrozenDump &dump) {

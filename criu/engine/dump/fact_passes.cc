@@ -70,7 +70,7 @@ Result<void> ask_for_names(FrozenDump &dump) {
 Result<void> learn(FrozenDump &dump) {
     const engine::DumpRequest &request = dump.request;
     const auto is_skipped = [&](int fd) { return std::ranges::find(request.skip_fds, fd) != request.skip_fds.end(); };
-    dump.tasks = TRY(collect(dump.tree));
+    dump.tasks = TRY(collect(dump.tree, Depth::Everything, std::move(dump.mappings)));
     for (tree::TaskFacts &task : dump.tasks) {
         if (request.allow_uprobes)
             std::erase_if(task.vmas, resource::is_of_probes);
@@ -118,6 +118,8 @@ Result<void> learn_groups(FrozenDump &dump) {
 
 Result<void> open_images(FrozenDump &dump) {
     dump.images = TRY(image::ImageDirWriter::open(dump.request.images_dir_fd, dump.request.layout));
+    dump.images->mark_unfinished();
+    dump.images->set_durable(dump.request.durable);
     dump.directory = images_sink(dump.request, *dump.images);
     dump.run_id = make_run_id();
     // CRIU's restore deletes the table of this name.

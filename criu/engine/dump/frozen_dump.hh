@@ -7,6 +7,7 @@
 #include "compel/freezer.hh"
 #include "criu/engine/dump/increments.hh"
 #include "criu/engine/dump/left_memory.hh"
+#include "criu/engine/dump/mappings.hh"
 #include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/snapshot.hh"
 #include "criu/engine/dump/statistics.hh"
@@ -51,6 +52,7 @@ struct FrozenDump {
     const Job &job;
     kernel::Plugins &plugins;
     compel::FrozenTree &tree;
+    MappingReader mappings;
     resource::TimedPolls &polls;
     Increments &increments;
     DumpClock &clock;
@@ -118,7 +120,9 @@ Result<void> verify(FrozenDump &dump);
 
 // end_passes.cc
 Result<void> heed_signals(FrozenDump &dump);
+Result<void> send_images(FrozenDump &dump);
 Result<void> prepare_to_kill(FrozenDump &dump);
+Result<void> send_rest(FrozenDump &dump);
 Result<void> run_script(FrozenDump &dump);
 Result<void> give_left_memory(FrozenDump &dump);
 Result<void> outlive(FrozenDump &dump);

@@ -40,6 +40,8 @@ public:
     ParentImages &parent() { return parent_; }
     tracking::Notes &notes() { return notes_; }
     bool tracks() const { return tracks_ && notes_.way() != pages::Notes::None; }
+    /// Whether the notes of writes are read or taken by this dump.
+    bool uses_notes() const { return parent_ || tracks(); }
     bool tracks_shared() const { return compares_shared_; }
     bool compares_shared() const { return compares_shared_ && parent_; }
 

@@ -14,6 +14,9 @@ using base::Result;
 /// One for all tasks of a tree. Not for several threads at once.
 class MappingReader {
 public:
+    /// Before the tree of `root` is stopped: where a process of it is large, what takes some time is done now.
+    static MappingReader prepare(base::Pid root);
+
     /// `proc_dir`: /proc/PID of a thread; `resident`: bytes of memory that the task has.
     Result<std::vector<parse::Vma>> read(int proc_dir, base::Pid thread, uint64_t resident);
 

@@ -274,20 +274,22 @@ std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
 }
 
 Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
-                            pages::PageScanner &scanner) {
+                            pages::PageScanner &scanner, const std::vector<bool> *only) {
     PageRuns runs;
     pages::ScanResult found;
     for (size_t i = 0; i < task.vmas.size();) {
         const parse::Vma &first = task.vmas[i];
         MappingClass kind = classes[i];
         size_t last = i;
-        while (last + 1 < task.vmas.size() &&
+        while (last + 1 < task.vmas.size() && (!only || (*only)[last + 1] == (*only)[i]) &&
                same_run(task.vmas[last], classes[last], task.vmas[last + 1], classes[last + 1]))
             last++;
         const uint64_t end = task.vmas[last].end;
+        const bool wanted = !only || (*only)[i];
         i = last + 1;
         // What may be lost at any time is lost in a checkpoint: two clones must not share the random state in it.
-        if (!has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared) || first.flags.has(parse::VmFlag::Dp))
+        if (!wanted || !has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared) ||
+            first.flags.has(parse::VmFlag::Dp))
             continue;
         runs.scanned += (end - first.start) / base::kPageSize;
         found.data.clear();
@@ -307,9 +309,9 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
     return runs;
 }
 
-Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
-                           const std::vector<MappingClass> &classes, const MmAnswers &answers, const PageRuns &runs,
-                           const compel::RemoteMemory &memory) {
+Result<img::mm_entry> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                    const std::vector<MappingClass> &classes, const MmAnswers &answers,
+                                    const compel::RemoteMemory &memory) {
     img::mm_entry mm;
     write_fields(task, answers, mm);
     mm.set_exe_file_id(
@@ -320,9 +322,14 @@ Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &ta
     for (size_t i = 0; i < task.vmas.size(); i++)
         if (classes[i] == MappingClass::AioRing)
             TRY(add_ring(memory, task.vmas[i], mm));
-    add_guards(runs.guards, mm);
-    TRY(context.images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value), mm));
-    return context.images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value));
+    return mm;
+}
+
+Result<void> write_mm(image::ImageDirWriter &images, const tree::TaskFacts &task, img::mm_entry &mm,
+                      const std::vector<pages::Extent> &guards) {
+    add_guards(guards, mm);
+    TRY(images.add(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value), mm));
+    return images.close_file(image::ImageKind::Mm, static_cast<uint64_t>(task.vpid.value));
 }
 
 img::pagemap_entry entry_of(const PageRun &run) {

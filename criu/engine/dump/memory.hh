@@ -10,6 +10,7 @@
 #include "criu/resource/mm/mapping.hh"
 #include "criu/resource/mm/numa_policy.hh"
 #include "criu/tree/facts.hh"
+#include "mm.pb.h"
 
 #include <map>
 #include <set>
@@ -80,19 +81,23 @@ struct PageRuns {
     bool stores_any() const; ///< whether something is to be written
 };
 
-/// Looks through the page tables of the task; `scanner` is its own.
+/// Looks through the page tables of the task; `scanner` is its own, or that of a copy of it. `only`: null, or which
+/// mappings are looked at, by their index.
 Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
-                            pages::PageScanner &scanner);
+                            pages::PageScanner &scanner, const std::vector<bool> *only = nullptr);
 
 /// Marks what is in `unchanged` and, in the images before, in `covered`, as to be found there. Pure.
 std::vector<PageRun> without_parents_pages(const std::vector<PageRun> &runs,
                                            const std::vector<pages::Extent> &unchanged,
                                            const std::vector<pages::Extent> &covered);
 
-/// Writes mm-N.img, and pagemap-shmem-N.img for shared memory seen for the first time.
-Result<void> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
-                           const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
-                           const PageRuns &runs, const compel::RemoteMemory &memory);
+/// What mm-N.img says, but for guards. Writes pagemap-shmem-N.img for shared memory seen for the first time.
+Result<img::mm_entry> dump_mappings(MemoryDumpContext &context, const tree::TaskFacts &task,
+                                    const std::vector<resource::MappingClass> &classes, const MmAnswers &answers,
+                                    const compel::RemoteMemory &memory);
+/// Writes mm-N.img.
+Result<void> write_mm(image::ImageDirWriter &images, const tree::TaskFacts &task, img::mm_entry &mm,
+                      const std::vector<pages::Extent> &guards);
 
 /// The entry of a run.
 img::pagemap_entry entry_of(const PageRun &run);

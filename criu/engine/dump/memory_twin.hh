@@ -16,6 +16,7 @@ public:
     /// Ends it, and waits until it is gone.
     ~MemoryTwin();
 
+    base::Pid pid() const { return pid_; }
     /// Errors: System, Died.
     Result<void> read(uint64_t address, std::span<std::byte> into) const;
 

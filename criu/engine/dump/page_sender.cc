@@ -5,6 +5,7 @@
 #include "criu/pages/compressing_sink.hh"
 #include "criu/pages/link.hh"
 #include "criu/pages/page_client.hh"
+#include "criu/pages/stream_sink.hh"
 
 #include <algorithm>
 #include <sys/uio.h>
@@ -27,8 +28,9 @@ Result<void> StoppedMemory::read(uint64_t address, std::span<std::byte> into) co
 }
 
 std::unique_ptr<pages::PageSink> images_sink(const engine::DumpRequest &request, image::ImageDirWriter &images) {
-    return request.compression.is_on() ? pages::compressing_sink(images, request.compression)
-                                       : pages::directory_sink(images);
+    if (request.compression.is_on())
+        return pages::compressing_sink(images, request.compression, request.stream.get());
+    return request.stream ? pages::stream_sink(images, *request.stream) : pages::directory_sink(images);
 }
 
 Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpRequest &request) {

@@ -18,6 +18,7 @@ namespace {
 using resource::MappingClass;
 
 constexpr uint64_t kWorthIt = 64u << 20; // less is written in the time that forking takes
+constexpr uint64_t kSmall = 2u << 20;    // of one task: the same
 constexpr size_t kPiece = 1u << 20;
 
 uint64_t resident(const tree::TaskFacts &task) {
@@ -67,14 +68,21 @@ bool is_copied(const parse::Vma &vma, MappingClass kind) {
 
 } // namespace
 
-Result<void> TaskSnapshot::read_rest(const std::vector<MappingClass> &classes, const compel::RemoteMemory &memory) {
+std::vector<bool> copied_by_fork(const tree::TaskFacts &task, const std::vector<MappingClass> &classes) {
+    std::vector<bool> copied;
+    for (size_t i = 0; i < task.vmas.size(); i++)
+        copied.push_back(is_copied(task.vmas[i], classes[i]));
+    return copied;
+}
+
+Result<void> TaskSnapshot::read_rest(const compel::RemoteMemory &memory) {
     const StoppedMemory stopped(task_->voice, memory);
     auto run = runs_.data.begin();
     for (size_t i = 0; i < task_->vmas.size(); i++) {
         const parse::Vma &vma = task_->vmas[i];
         for (; run != runs_.data.end() && run->extent.end() <= vma.start; ++run) {
         }
-        if (is_copied(vma, classes[i]))
+        if (is_copied(vma, classes_[i]))
             continue;
         for (auto part = run; part != runs_.data.end() && part->extent.start < vma.end; ++part) {
             const uint64_t from = std::max(vma.start, part->extent.start), to = std::min(vma.end, part->extent.end());
@@ -108,7 +116,23 @@ Result<void> TaskSnapshot::read(uint64_t address, std::span<std::byte> into) con
     return {};
 }
 
+/// In the page tables of the twin.
+Result<void> TaskSnapshot::look() {
+    const std::vector<bool> forked = copied_by_fork(*task_, classes_);
+    auto scanner = TRY(pages::PageScanner::open(twin_.pid()));
+    PageRuns found = TRY(scan_pages(*task_, classes_, scanner, &forked));
+    runs_.scanned += found.scanned;
+    std::ranges::copy(found.data, std::back_inserter(runs_.data));
+    std::ranges::copy(found.guards, std::back_inserter(runs_.guards));
+    std::ranges::sort(runs_.data, {}, [](const PageRun &run) { return run.extent.start; });
+    std::ranges::sort(runs_.guards, {}, &pages::Extent::start);
+    return {};
+}
+
 Result<void> TaskSnapshot::write(MemoryDumpContext &context) {
+    if (looks_later_)
+        TRY(look());
+    TRY(write_mm(context.images, *task_, mm_, runs_.guards));
     const auto output = TRY(dump_pagemap(context, *task_, runs_));
     std::vector<std::byte> buffer(kPiece);
     uint64_t offset = 0;
@@ -147,31 +171,27 @@ std::unique_ptr<Snapshot> Snapshot::plan(const engine::DumpRequest &request, con
     return std::unique_ptr<Snapshot>(new Snapshot(log));
 }
 
-Result<bool> Snapshot::take(const tree::TaskFacts &task, const std::vector<MappingClass> &classes,
-                            compel::Injection &agent, const compel::RemoteMemory &memory, PageRuns &runs) {
+Result<std::optional<MemoryTwin>> Snapshot::fork(const tree::TaskFacts &task, compel::Injection &agent) {
+    if (resident(task) < kSmall)
+        return std::nullopt;
     compel::Batch batch = agent.batch();
     const uint64_t answer = batch.out(4);
     batch.call(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer, 0, 0, 0});
     TRY(agent.run(batch));
     reaper_ |= batch.value<int32_t>(answer) != 0;
-    if (reaper_ || !runs.stores_any()) {
-        if (reaper_)
-            log_->warn(
-                fmt::format("snapshot: {} or one above it would adopt a copy (PR_SET_CHILD_SUBREAPER): its memory "
-                            "is written while it stands",
-                            name_of(task)));
-        return false;
+    if (reaper_) {
+        log_->warn(fmt::format("snapshot: {} or one above it would adopt a copy (PR_SET_CHILD_SUBREAPER): its memory "
+                               "is written while it stands",
+                               name_of(task)));
+        return std::nullopt;
     }
     auto twin = MemoryTwin::make(agent);
     if (!twin) {
         log_->warn(fmt::format("snapshot: {}: {}: its memory is written while it stands", name_of(task),
                                twin.error().message()));
-        return false;
+        return std::nullopt;
     }
-    TaskSnapshot taken(task, std::move(runs), std::move(*twin));
-    TRY(taken.read_rest(classes, memory));
-    tasks_.push_back(std::move(taken));
-    return true;
+    return std::optional(std::move(*twin));
 }
 
 Result<void> Snapshot::write(MemoryDumpContext &context) {

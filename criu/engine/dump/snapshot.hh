@@ -11,22 +11,34 @@
 
 namespace dump {
 
+/// Of each mapping, whether a twin has its pages.
+std::vector<bool> copied_by_fork(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes);
+
 /// How the memory of one task was taken.
 class TaskSnapshot {
 public:
-    TaskSnapshot(const tree::TaskFacts &task, PageRuns runs, MemoryTwin twin)
-        : task_(&task), runs_(std::move(runs)), twin_(std::move(twin)) {}
+    /// `mm`: less its guards. `runs`: of what the twin does not have, at least.
+    TaskSnapshot(const tree::TaskFacts &task, std::vector<resource::MappingClass> classes, MemoryTwin twin,
+                 img::mm_entry mm, PageRuns runs)
+        : task_(&task), classes_(std::move(classes)), mm_(std::move(mm)), runs_(std::move(runs)),
+          twin_(std::move(twin)) {}
 
     /// Reads what the twin does not have. The task is stopped.
-    Result<void> read_rest(const std::vector<resource::MappingClass> &classes, const compel::RemoteMemory &memory);
+    Result<void> read_rest(const compel::RemoteMemory &memory);
+    /// Which pages the twin has is not known yet: to look through the page tables takes as long as to copy them.
+    void look_later() { looks_later_ = true; }
     /// Writes all of it. The task runs.
     Result<void> write(MemoryDumpContext &context);
 
 private:
+    Result<void> look();
     Result<void> read(uint64_t address, std::span<std::byte> into) const;
 
     const tree::TaskFacts *task_;
+    std::vector<resource::MappingClass> classes_;
+    img::mm_entry mm_;
     PageRuns runs_;
+    bool looks_later_ = false;
     MemoryTwin twin_;
     struct Kept {
         pages::Extent extent;
@@ -43,9 +55,10 @@ public:
     static std::unique_ptr<Snapshot> plan(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks,
                                           bool has_listeners, base::Log &log);
 
-    /// Takes the memory of a stopped task. False where that cannot be done: it has to be written in the stop.
-    Result<bool> take(const tree::TaskFacts &task, const std::vector<resource::MappingClass> &classes,
-                      compel::Injection &agent, const compel::RemoteMemory &memory, PageRuns &runs);
+    /// A copy of a stopped task, if it is worth one. Nothing where that cannot be done: its memory has to be written in
+    /// the stop.
+    Result<std::optional<MemoryTwin>> fork(const tree::TaskFacts &task, compel::Injection &agent);
+    void add(TaskSnapshot taken) { tasks_.push_back(std::move(taken)); }
     bool is_empty() const { return tasks_.empty(); }
     /// Writes all memory that was taken. The tree runs.
     Result<void> write(MemoryDumpContext &context);

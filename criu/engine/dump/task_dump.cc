@@ -226,23 +226,25 @@ bool locks_what_is_new(const tree::TaskFacts &task) {
     return now && now->vm_locked_kb > task.status().vm_locked_kb;
 }
 
+/// `only`: see scan_pages().
 Result<PageRuns> scan(TaskDumpContext &context, const tree::TaskFacts &task,
-                      const std::vector<resource::MappingClass> &classes, compel::Injection &agent) {
+                      const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
+                      const std::vector<bool> *only = nullptr) {
     base::Stopwatch clock(context.memory.statistics.scan_us);
     auto scanner = TRY(pages::PageScanner::open(task.voice));
     Increments *increments = context.memory.increments;
     if (increments)
         increments->prepare(scanner);
-    PageRuns runs = TRY(scan_pages(task, classes, scanner));
+    PageRuns runs = TRY(scan_pages(task, classes, scanner, only));
     if (increments)
         TRY(increments->apply(task, scanner, agent, runs));
     return runs;
 }
 
 /// Everything that happens while the agent is inside, but for the memory.
-Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
-                             const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
-                             const compel::RemoteMemory &memory) {
+Result<img::mm_entry> dump_inside(TaskDumpContext &context, const tree::TaskFacts &task,
+                                  const std::vector<resource::MappingClass> &classes, compel::Injection &agent,
+                                  const compel::RemoteMemory &memory) {
     compel::Batch batch = agent.batch();
     ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
     begin_leader(leader.core, task);
@@ -275,10 +277,8 @@ Result<PageRuns> dump_inside(TaskDumpContext &context, const tree::TaskFacts &ta
                                     TRY(flags.take(agent, batch, task.fds))));
     TRY(dump_own_tables(context.files, context.tables.files, task));
     if (task.memory_of.value)
-        return PageRuns();
-    PageRuns runs = TRY(scan(context, task, classes, agent));
-    TRY(dump_mappings(context.memory, task, classes, answers, runs, memory));
-    return runs;
+        return img::mm_entry();
+    return dump_mappings(context.memory, task, classes, answers, memory);
 }
 
 /// All mappings that are there now.
@@ -300,6 +300,28 @@ Result<compel::InjectionSite> site_in(const tree::TaskFacts &task, const compel:
 
 struct TaskInDump::Visit {
     explicit Visit(compel::RemoteMemory m) : memory(std::move(m)) {}
+
+    /// Whether all about memory, mm-N.img too, is left to a copy of the task, as far as that has it. Where writes are
+    /// noted the pages are looked at in the stop all the same: what is written from then on counts for the next dump.
+    Result<bool> leave_to_snapshot(TaskDumpContext &context, const tree::TaskFacts &task,
+                                   const std::vector<resource::MappingClass> &classes, img::mm_entry &mm) {
+        Snapshot *snapshot = context.memory.snapshot;
+        auto twin = snapshot ? TRY(snapshot->fork(task, *agent)) : std::nullopt;
+        if (!twin)
+            return false;
+        const std::vector<bool> forked = copied_by_fork(task, classes);
+        std::vector<bool> rest = forked;
+        rest.flip();
+        const Increments *increments = context.memory.increments;
+        const bool noted = increments && increments->uses_notes();
+        PageRuns runs = TRY(scan(context, task, classes, *agent, noted ? nullptr : &rest));
+        TaskSnapshot taken(task, classes, std::move(*twin), std::move(mm), std::move(runs));
+        TRY(taken.read_rest(memory));
+        if (!noted)
+            taken.look_later();
+        snapshot->add(std::move(taken));
+        return true;
+    }
 
     Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
         base::Stopwatch clock(context.memory.statistics.write_us);
@@ -339,17 +361,16 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     const tree::ThreadFacts &leader = task.threads.front();
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
-    PageRuns runs = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
-    if (task.memory_of.value)
+    img::mm_entry mm = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
+    if (task.memory_of.value || TRY(visit->leave_to_snapshot(context, task, classes, mm)))
         return TaskInDump(std::move(visit));
+    PageRuns runs = TRY(scan(context, task, classes, *visit->agent));
+    TRY(write_mm(context.images, task, mm, runs.guards));
     if (context.memory.left) {
         for (PageRun &run : runs.data)
             run.left = run.lazy && !run.in_parent;
         TRY(context.memory.left->add(task, runs.data));
     }
-    if (context.memory.snapshot &&
-        TRY(context.memory.snapshot->take(task, classes, *visit->agent, visit->memory, runs)))
-        return TaskInDump(std::move(visit));
     visit->voice = task.voice;
     visit->output = TRY(dump_pagemap(context.memory, task, runs));
     if (runs.stores_any() || !visit->output->has_file())

@@ -120,7 +120,7 @@ Result<void> merge(const engine::MergeRequest &request, base::Log &log) {
     const auto chain = TRY_CTX(pages::Chain::open(request.images_dir_fd), "merge");
     auto inventory = TRY_CTX(chain.newest().read_one<img::inventory_entry>(ImageKind::Inventory), "merge");
     if (!inventory)
-        return base::bad_image("merge: the directory is not a complete checkpoint: inventory.img is missing");
+        return base::fail(image::no_inventory(chain.newest()).ctx("merge"));
     constexpr uint32_t kPlain = 2, kCompressed = 3;
     inventory->set_img_version(request.compression.is_on() ? kCompressed : kPlain);
     const base::UniqueFd to = TRY_CTX(make_directory(request.images_dir_fd, request.into), "merge");

@@ -31,9 +31,7 @@ Result<std::string> verify(int images_dir_fd, bool shell_job) {
     const auto inventory =
         TRY_CTX(chain.newest().read_one<img::inventory_entry>(image::ImageKind::Inventory), "verify");
     if (!inventory)
-        return base::fail(base::Error(base::ErrorKind::BadImage,
-                                      "verify: the directory is not a complete checkpoint: inventory.img is missing")
-                              .hint("name the directory of the dump with -D; a dump that failed leaves no inventory"));
+        return base::fail(image::no_inventory(chain.newest()).ctx("verify"));
     const bool whole_tree = !inventory->has_pre_dump_mode();
     if (whole_tree)
         TRY_CTX(restore::verify_images(images_dir_fd, shell_job), "verify");

@@ -35,12 +35,14 @@ public:
     std::atomic<bool> &may_run() { return shared_->may_run; }       ///< the tasks run, or are about to
     std::atomic<bool> &succeeded() { return shared_->succeeded; }   ///< everything is where it belongs
     std::atomic<bool> &hopeless() { return shared_->hopeless; }     ///< what is missing cannot be had any more
+    std::atomic<int> &server() { return shared_->server; }          ///< a pidfd in the table that all share
     std::atomic<uint64_t> &transferred() { return shared_->bytes; } ///< to where they were missing
 
 private:
     static constexpr uint64_t kRoom = 1u << 20; ///< 40 MiB that nobody has touched yet
     struct Shared {
         std::atomic<bool> may_run, succeeded, hopeless;
+        std::atomic<int> server;
         std::atomic<uint64_t> bytes;
         std::atomic<uint64_t> count;
         Entry entries[kRoom];

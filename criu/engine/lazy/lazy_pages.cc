@@ -1,10 +1,11 @@
-// Two processes share one table of descriptors: one serves, the other only holds on to it. A descriptor of userfaultfd
-// that the last process closes lets everybody who waits for a page go on with zeroes; with two holders none is the last
-// one at a time that anybody chooses.
+// Three processes share one table of descriptors: one serves, one holds on to it, and one stands by. A descriptor of
+// userfaultfd that the last process closes lets everybody who waits for a page go on with zeroes; with three holders
+// none is the last one at a time that anybody chooses.
 //
 //     the server dies   the holder starts another one, which knows from the journal what the mappings have become;
 //                       where its pages come over a connection, which is in the middle of some answer, the tree ends
 //     the holder dies   the server goes on
+//     both die          the one that stands by becomes the holder
 //     pages cannot be had any more, by either    the tree ends: what is missing is poisoned, then the tasks are killed
 #include "criu/engine/lazy/lazy_pages.hh"
 
@@ -19,6 +20,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,8 +90,8 @@ Result<void> serve(Tree &tree, base::Log &log, pid_t holder) {
     auto served = serving.run([&]() -> Result<void> {
         if (!alone && getppid() != holder) {
             alone = true;
-            log.warn("lazy-pages: the process that holds the descriptors as well was killed: if this one is too before "
-                     "all memory is there, tasks will read zeroes");
+            log.warn("lazy-pages: the process that holds the descriptors as well was killed: the one that stands by "
+                     "takes its place");
         }
         return look_at_restore(tree);
     });
@@ -116,9 +118,11 @@ Result<void> serve(Tree &tree, base::Log &log, pid_t holder) {
 /// Memory of its own, but one table of descriptors.
 pid_t start_server(Tree &tree, base::Log &log) {
     const pid_t holder = getpid();
-    const long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, nullptr, nullptr, 0);
+    int process = -1; // until the end: whoever stands by waits for it
+    const long pid = syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, 0, &process, nullptr, 0);
     if (pid == 0)
         serve_and_exit(tree, log, holder);
+    tree.journal.server() = process;
     return static_cast<pid_t>(pid);
 }
 
@@ -139,17 +143,12 @@ void end_tree(Tree &tree) {
         send_signal(pidfd, SIGKILL);
 }
 
-/// Waits for a server. True if another one is to be started.
-Result<bool> wait_for(pid_t server, Tree &tree, base::Log &log) {
-    int status = 0;
-    while (waitpid(server, &status, 0) < 0 && errno == EINTR) {
-    }
+/// A server has ended that was not to. True if another one is to be started.
+Result<bool> look_at_end(Tree &tree, const std::string &how, base::Log &log) {
     if (tree.journal.succeeded())
         return false;
     if (tree.journal.hopeless())
         return base::fail(base::ErrorKind::Died, "the memory of the tree cannot be had: it was ended");
-    const std::string how = WIFSIGNALED(status) ? fmt::format("was ended by signal {}", WTERMSIG(status))
-                                                : fmt::format("has ended with {}", WEXITSTATUS(status));
     if (tree.saved.is_remote())
         return base::fail(
             base::ErrorKind::Died,
@@ -158,6 +157,16 @@ Result<bool> wait_for(pid_t server, Tree &tree, base::Log &log) {
                         how));
     log.warn(fmt::format("lazy-pages: the process that serves memory {}; another one goes on", how));
     return true;
+}
+
+/// Waits for a server. True if another one is to be started.
+Result<bool> wait_for(pid_t server, Tree &tree, base::Log &log) {
+    int status = 0;
+    while (waitpid(server, &status, 0) < 0 && errno == EINTR) {
+    }
+    const std::string how = WIFSIGNALED(status) ? fmt::format("was ended by signal {}", WTERMSIG(status))
+                                                : fmt::format("has ended with {}", WEXITSTATUS(status));
+    return look_at_end(tree, how, log);
 }
 
 Result<void> hold(Tree &tree, base::Log &log) {
@@ -169,6 +178,48 @@ Result<void> hold(Tree &tree, base::Log &log) {
             return {};
     }
     return base::fail(base::ErrorKind::Bug, "the process that serves memory dies again and again: the tree was ended");
+}
+
+Result<void> hold_or_end(Tree &tree, base::Log &log) {
+    auto held = hold(tree, log);
+    if (!held)
+        end_tree(tree);
+    return held;
+}
+
+// ---- the one that stands by ----------------------------------------------------------------------------------------
+
+void await_end(int process) {
+    for (pollfd end{process, POLLIN, 0}; poll(&end, 1, -1) < 0 && errno == EINTR;) {
+    }
+}
+
+Result<void> take_over(Tree &tree, base::Log &log) {
+    if (const int server = tree.journal.server(); server >= 0)
+        await_end(server);
+    auto again = look_at_end(tree, "was killed, as was the one before it", log);
+    if (!again)
+        end_tree(tree);
+    return TRY(std::move(again)) ? hold_or_end(tree, log) : Result<void>();
+}
+
+/// Memory of its own, but one table of descriptors. Its name is another: who ends all processes called criu does not
+/// make a tree read zeroes.
+Result<void> start_stand_by(Tree &tree, base::Log &log) {
+    const int holder = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+    if (holder < 0)
+        return base::fail_sys("pidfd_open");
+    const long pid = syscall(SYS_clone, CLONE_FILES, 0, nullptr, nullptr, 0);
+    if (pid < 0)
+        return base::fail_sys("clone");
+    if (pid > 0)
+        return {};
+    prctl(PR_SET_NAME, "memory-keeper");
+    await_end(holder);
+    auto done = base::guarded([&] { return take_over(tree, log); });
+    if (!done)
+        log.error("lazy-pages: " + done.error().message());
+    _exit(done ? 0 : 1);
 }
 
 /// Being asked to end would end the tree as well. Whoever wants that can end the tree.
@@ -191,11 +242,9 @@ Result<void> serve_tree(const engine::LazyPagesRequest &request, Intake intake, 
               .pidfds = {}};
     TRY(take_processes(tree, count));
     hold_signals();
-    auto held = hold(tree, log);
-    if (!held) {
-        end_tree(tree);
-        return held;
-    }
+    tree.journal.server() = -1;
+    TRY(start_stand_by(tree, log));
+    TRY(hold_or_end(tree, log));
     log.info(fmt::format("lazy-pages: UFFD transferred pages: {}", tree.journal.transferred() / base::kPageSize));
     return {};
 }

@@ -39,6 +39,7 @@ Result<void> link_parent(int images_dir, const std::string &previous) {
 Result<void> take_memory(const engine::PageServerRequest &request, pages::Channel &channel, base::Log &log) {
     const auto images = TRY(image::ImageDir::open(request.images_dir_fd));
     auto writer = TRY(image::ImageDirWriter::open(request.images_dir_fd));
+    writer.set_durable(request.durable);
     auto receiver = TRY(Receiver::open(channel, images, writer));
     TRY(receiver.run());
     log.info(fmt::format("page server: {} pages", receiver.pages()));

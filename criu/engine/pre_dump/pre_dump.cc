@@ -12,6 +12,7 @@
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/engine/pre_dump/rounds.hh"
 #include "criu/kernel/interruption.hh"
+#include "criu/pages/image_stream.hh"
 
 #include <fmt/format.h>
 
@@ -76,11 +77,17 @@ Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increm
 Result<engine::DumpOutcome> save(const Job &job, Facts &facts, dump::Increments &increments, dump::DumpClock &clock) {
     const engine::DumpRequest &request = job.request.dump;
     auto images = TRY(image::ImageDirWriter::open(request.images_dir_fd, request.layout));
+    images.mark_unfinished();
+    images.set_durable(request.durable);
     const std::string run_id = dump::make_run_id();
     dump::MemoryStatistics statistics;
     Result<void> written = increments.parent().link(request.images_dir_fd);
     if (written)
         written = write_images(job, facts, increments, images, run_id, statistics);
+    if (written && request.stream)
+        written = pages::send_directory(*request.stream, request.images_dir_fd);
+    if (written && request.stream)
+        written = pages::send_rest(*request.stream, request.images_dir_fd);
     if (!written) {
         images.discard();
         increments.parent().unlink(request.images_dir_fd);

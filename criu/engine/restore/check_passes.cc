@@ -9,7 +9,8 @@
 namespace restore {
 
 Result<void> compile(RestoreRun &run) {
-    run.draft = TRY(make_draft(run.request.images_dir_fd, run.request.files.shell_job));
+    run.draft =
+        TRY(make_draft(run.request.images_dir_fd, run.request.files.shell_job, plan::Haste::No, run.request.supplier));
     return {};
 }
 

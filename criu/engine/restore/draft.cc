@@ -77,9 +77,11 @@ Result<void> check_plan(const Draft &draft, size_t index) {
 
 } // namespace
 
-Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste) {
+Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste,
+                         std::shared_ptr<image::Supplier> supplier) {
     Draft draft;
-    draft.checkpoint = std::make_unique<plan::Checkpoint>(TRY(plan::load_checkpoint(images_dir_fd, haste)));
+    draft.checkpoint =
+        std::make_unique<plan::Checkpoint>(TRY(plan::load_checkpoint(images_dir_fd, haste, std::move(supplier))));
     draft.topology = TRY(plan::plan_topology(*draft.checkpoint, shell_job));
     const OwnMappings own = TRY(own_mappings());
     const VdsoFit vdso = TRY(compare_vdso(*draft.checkpoint, own.special));

@@ -18,7 +18,8 @@ struct Draft {
 };
 
 /// Creates nothing. Errors: BadImage, Unsupported, naming the image or the task.
-Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste = plan::Haste::No);
+Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste = plan::Haste::No,
+                         std::shared_ptr<image::Supplier> supplier = nullptr);
 
 /// Whether the images that were just written can be restored on this machine, as far as can be told while the tree is
 /// there: all that a restore checks but for what is the tree's still (ids, ports, names), every plan compiled. Pages

@@ -32,7 +32,7 @@ constexpr Listed kOfCriu[] = {
     {"libdir"},
     {"unprivileged"},
     {"deprecated"},
-    {"stream", Support::Later},
+    {"stream"},
     {"status-fd"},
     {"action-script"},
     {"timeout"},

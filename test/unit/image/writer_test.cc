@@ -72,6 +72,44 @@ TEST_CASE("the inventory comes last and an old one goes first", "[image]") {
     CHECK(test::slurp(dir.path() / "inventory.img").size() == 4 + 4 + 2);
 }
 
+TEST_CASE("until all else is there the inventory has another name", "[image]") {
+    test::TempDir dir;
+    auto writer = must(ImageDirWriter::open(dir.fd()));
+    writer.mark_unfinished();
+    writer.set_durable(true);
+    must(writer.add(ImageKind::Fs, 1, fs(7)));
+    must(writer.close_file(ImageKind::Fs, 1));
+    CHECK(test::list(dir.path()) == std::vector<std::string>{"fs-1.img", "inventory.img.unfinished"});
+    CHECK(no_inventory(must(ImageDir::open(dir.fd()))).message().find("unfinished") != std::string::npos);
+    must(writer.add(ImageKind::Inventory, 0, inventory()));
+    must(writer.finish());
+    CHECK(test::list(dir.path()) == std::vector<std::string>{"fs-1.img", "inventory.img"});
+}
+
+TEST_CASE("what a killed dump has left goes, but for memory, which may be a page server's of now", "[image]") {
+    test::TempDir dir;
+    for (const char *name : {"inventory.img.unfinished", "seccomp.img", "pages-1.img", "pagemap-7.img", "notes.txt"})
+        test::spill(dir.path() / name, "old");
+    auto writer = must(ImageDirWriter::open(dir.fd()));
+    writer.mark_unfinished();
+    must(writer.add(ImageKind::Fs, 1, fs(7)));
+    must(writer.close_file(ImageKind::Fs, 1));
+    CHECK(test::list(dir.path()) == std::vector<std::string>{"fs-1.img", "inventory.img.unfinished", "notes.txt",
+                                                             "pagemap-7.img", "pages-1.img"});
+    writer.discard();
+    CHECK(test::list(dir.path()) == std::vector<std::string>{"notes.txt", "pagemap-7.img", "pages-1.img"});
+}
+
+TEST_CASE("another writer of the same directory leaves an unfinished dump alone", "[image]") {
+    test::TempDir dir;
+    for (const char *name : {"inventory.img.unfinished", "seccomp.img"})
+        test::spill(dir.path() / name, "of a dump that is at work");
+    auto writer = must(ImageDirWriter::open(dir.fd()));
+    must(writer.add(ImageKind::Fs, 1, fs(7)));
+    must(writer.finish());
+    CHECK(test::list(dir.path()) == std::vector<std::string>{"fs-1.img", "inventory.img.unfinished", "seccomp.img"});
+}
+
 TEST_CASE("statistics do not touch the inventory", "[image]") {
     test::TempDir dir;
     test::spill(dir.path() / "inventory.img", "of this dump");

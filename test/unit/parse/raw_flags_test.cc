@@ -16,8 +16,8 @@ TEST_CASE("flags of a mapping as the kernel keeps them", "[parse]") {
         CHECK(parse::flags_of_raw(0)->bits() == 0);
     }
     SECTION("what the numbers do not tell") {
-        CHECK_FALSE(parse::flags_of_raw(0x800));               // has had two meanings
-        CHECK_FALSE(parse::flags_of_raw(0x400000));            // hugetlbfs: the size of its pages is wanted
+        CHECK_FALSE(parse::flags_of_raw(0x800));                 // has had two meanings
+        CHECK_FALSE(parse::flags_of_raw(0x400000));              // hugetlbfs: the size of its pages is wanted
         CHECK_FALSE(parse::flags_of_raw(uint64_t{1} << 32 | 1)); // a protection key
     }
 }

@@ -188,16 +188,18 @@ class Cycle(Hostility, damage.Damage, migration.Migration):
 
     def _criu(self, action, images, log, options, runner=None, fault=""):
         tool = self.options.restorer if action == "restore" and self.options.restorer else self.options.criu
-        command = [tool, action, "-D", images, "-o", log, "-v4"] + self.test.opts + options
+        stream = images / "stream" if self.options.stream and action != "pre-dump" else None
+        where = ["-D", images] if not stream else ["-D", "-" if action == "dump" else stream, "-W", images]
+        command = [tool, action, *where, "-o", log, "-v4"] + self.test.opts + options
         command += self.place.restore_options if action == "restore" else []
         command += self.options.restore_option if action == "restore" else self.options.dump_option
         began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CRIU")}
         if fault:
             environment["CRIU_STRIKE"] = fault
-        with open(self.scratch / f"{log}.output", "wb") as output:
+        with open(self.scratch / f"{log}.output", "wb") as output, open(stream if stream and action == "dump" else os.devnull, "wb") as into:
             run = runner or subprocess.run
-            done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            done = run(command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=into if stream and action == "dump" else output, stderr=output,
                        timeout=self.timeout, env=environment, pass_fds=[*(self.real.passed if self.real else ()), *self.passed])
         self.times[action] = self.times.get(action, 0) + time.monotonic() - began
         return done.returncode
@@ -244,7 +246,19 @@ class Cycle(Hostility, damage.Damage, migration.Migration):
             raise Failure(f"{action} exited with {status}:\n  {self._log_tail(images, log)}")
         if "-s" in options:
             self._expect_stopped_then_kill()
+        if self.options.stream and action == "dump":
+            self._unpack(images)
         return images
+
+    def _unpack(self, images):
+        """What looks at images wants a folder of them."""
+        unpacked = self.scratch / f"{images.name}-unpacked"
+        done = subprocess.run([self.options.criu, "merge", "-D", images / "stream", "--into", unpacked], capture_output=True, text=True, timeout=self.timeout)
+        if done.returncode:
+            raise Failure(f"the stream cannot be unpacked: {done.stderr}")
+        for path in unpacked.iterdir():
+            path.rename(images / path.name)
+        unpacked.rmdir()
 
     def _expect_stopped_then_kill(self):
         """dump --leave-stopped: every task must be stopped; then it has served."""
