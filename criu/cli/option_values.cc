@@ -87,13 +87,14 @@ Result<void> skip_fd(Options &options, const Given &given) {
 }
 
 Result<void> allow_loss(Options &options, const Given &given) {
+    std::string accepted = "one or more of";
+    for (const resource::LossRow &row : resource::all_losses())
+        accepted += fmt::format(" {}", row.name);
     for (std::string_view rest = given.value ? std::string_view(*given.value) : std::string_view();;) {
         const size_t comma = rest.find(',');
         const resource::LossRow *row = resource::find_loss(rest.substr(0, comma));
         if (!row)
-            return base::fail(base::Error(base::ErrorKind::Usage, fmt::format("{}: there is no loss called \"{}\"",
-                                                                              given.spelling, rest.substr(0, comma)))
-                                  .hint("keyrings, landlock, sem-undo, netlink-answers"));
+            return bad_value(given, accepted);
         options.allowed_losses.allow(row->loss);
         if (comma == std::string_view::npos)
             return {};

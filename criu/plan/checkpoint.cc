@@ -207,6 +207,8 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
 
 Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
     TRY(load_table(checkpoint, task.ids.files_id()));
+    if (own_table(task.threads.front()))
+        return base::bad_image(fmt::format("core-{}.img: a process has descriptors besides its own", task.pid));
     for (const ThreadImage &thread : task.threads)
         if (own_table(thread))
             TRY(load_own_table(checkpoint, thread));

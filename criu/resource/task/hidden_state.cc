@@ -30,8 +30,17 @@ bool may_be_confined(const tree::TaskFacts &task) {
     return std::ranges::any_of(task.threads, [](auto &thread) { return thread.status.no_new_privs; });
 }
 
-/// Users who own more keys than the two keyrings that each of them has. Those of root are visible to us, if we are
-/// root: only keyrings of programs count.
+/// A line of /proc/keys about a key that a program may have made. Systemd gives one to each service.
+bool is_of_program(const std::string &line) {
+    constexpr std::string_view kTypes[] = {"user", "logon", "big_key", "encrypted", "trusted", "rxrpc"};
+    std::istringstream words(line);
+    std::string serial, flags, usage, timeout, permissions, user, group, type, name;
+    words >> serial >> flags >> usage >> timeout >> permissions >> user >> group >> type >> name;
+    return std::ranges::find(kTypes, type) != std::end(kTypes) && !name.starts_with("invocation_id");
+}
+
+/// Keys of root's are visible to us, if we are root. Others who own more than the two keyrings that each user has may
+/// have some; a session's keyring counts, too.
 bool may_have_keys(const std::vector<tree::TaskFacts> &tasks) {
     std::istringstream users(kernel::read_file(AT_FDCWD, "/proc/key-users").value_or(std::string()));
     constexpr int kOfEveryUser = 2;
@@ -47,12 +56,9 @@ bool may_have_keys(const std::vector<tree::TaskFacts> &tasks) {
                     return true;
     }
     std::istringstream keys(kernel::read_file(AT_FDCWD, "/proc/keys").value_or(std::string()));
-    while (std::getline(keys, line)) {
-        const size_t type = line.find(" keyring ");
-        const size_t name = type == std::string::npos ? type : line.find_first_not_of(' ', type + sizeof " keyring");
-        if (name != std::string::npos && line[name] != '.' && line.compare(name, 4, "_uid") != 0)
+    while (std::getline(keys, line))
+        if (is_of_program(line))
             return true;
-    }
     return false;
 }
 

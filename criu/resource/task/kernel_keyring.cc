@@ -54,7 +54,8 @@ private:
         std::string name = TRY(description(memory_, key));
         const std::string type =
             text_at(memory_, TRY(memory_.member(TRY(memory_.member(key, "key", "type")), "key_type", "name")));
-        if (type != "keyring" || !is_users(name))
+        const bool of_service_manager = type == "user" && name == "invocation_id"; // systemd gives it to each service
+        if (!of_service_manager && (type != "keyring" || !is_users(name)))
             names_.push_back(fmt::format("{} \"{}\"", type, name));
         return {};
     }

@@ -172,6 +172,8 @@ TEST_CASE("options: bad values are refused with what is accepted", "[cli]") {
                                                                               {"--image-layout", "new"},
                                                                               {"--timeout", "-1"},
                                                                               {"--skip-fd", "-1"},
+                                                                              {"--allow-loss", "keyrings,all"},
+                                                                              {"--allow-loss", ""},
                                                                               {"--images-dir", ""},
                                                                               {"-vloud"}}) {
         INFO(bad[0]);
@@ -179,6 +181,15 @@ TEST_CASE("options: bad values are refused with what is accepted", "[cli]") {
         args.insert(args.end(), bad.begin(), bad.end());
         CHECK_FALSE(load(args));
     }
+}
+
+TEST_CASE("options: losses that are allowed add up", "[cli]") {
+    using resource::Loss;
+    const auto o = set({"-t", "1", "--allow-loss", "keyrings,sem-undo", "--allow-loss", "landlock"});
+    REQUIRE(o.has_value());
+    for (const Loss loss : {Loss::Keyrings, Loss::SemaphoreUndo, Loss::Landlock})
+        CHECK(o->allowed_losses.has(loss));
+    CHECK_FALSE(o->allowed_losses.has(Loss::NetlinkAnswers));
 }
 
 TEST_CASE("options: inherited descriptors", "[cli]") {
