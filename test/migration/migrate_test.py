@@ -18,6 +18,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+from pki import authority, certificate, options  # noqa: E402
 from scene import CRIU, LIMIT, Target, case, criu, expect, finish, folder, state_of, until  # noqa: E402
 
 HERE, THERE, PORT = "10.213.0.1", "10.213.0.2", 9100
@@ -110,6 +111,28 @@ def moves():
             verify_there(target, destination)
             assert destination.rest() == []
             assert not list(work.glob("*.img"))
+
+
+def over_tls():
+    authority("ca")
+    authority("other")
+    certificate("good", "ca", f"IP:{HERE},IP:{THERE}")
+    certificate("foreign", "other", f"IP:{HERE},IP:{THERE}")
+    # The address that either side checks is that of the destination.
+    with case("a tree moves over TLS") as work, Target(work, megabytes=32, children=1) as target, Destination(work, *options()) as destination:
+        migrate(target, work, *options())
+        target.reap()
+        assert destination.code() == 0, destination.text()
+        verify_there(target, destination)
+    for name, there, here in (("a source of another authority", options(), options("foreign", "other")), ("a source without TLS", options(), []), ("a destination without TLS", [], options())):
+        with case(f"{name}: refused, the tree goes on") as work, Target(work) as target, Destination(work, *there) as destination:
+            tool = subprocess.Popen([CRIU, "migrate", "-t", str(target.pid), "-D", work, "-o", "migrate.log", "-v4", "--to", f"{THERE}:{PORT}", *map(str, here)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                assert tool.wait(LIMIT) == 1
+            finally:
+                tool.kill()
+            assert destination.code() == 1 and destination.rest() == []
+            target.verify()
 
 
 def refused():
@@ -306,6 +329,7 @@ def main():
         raise OSError("unshare")
     run("ip", "link", "set", "lo", "up")
     moves()
+    over_tls()
     refused()
     cuts()
     killed()
