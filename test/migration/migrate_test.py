@@ -32,8 +32,11 @@ def run(*words):
 class Destination:
     """`criu receive` beside an init of its own, in namespaces that end with it."""
 
-    def __init__(self, work, *more):
+    def __init__(self, work, *more, disk=""):
         self.images = folder(work / f"there-{time.monotonic_ns()}")
+        self.disk = disk
+        if disk:
+            run("mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", self.images)
         self.log = self.images / "receive.log"
         read, write = os.pipe()
         ready_read, ready_write = os.pipe()
@@ -83,6 +86,8 @@ class Destination:
             os.kill(self.init, signal.SIGKILL)
         self.process.wait(LIMIT)
         subprocess.run(["ip", "link", "del", "here"], capture_output=True, timeout=LIMIT)
+        if self.disk:
+            run("umount", self.images)
 
 
 def verify_there(target, destination):
@@ -292,6 +297,14 @@ def killed():
         target.verify()
 
 
+def full():
+    with case("the destination's disk is full: it says so, and the tree runs here") as work, Target(work, megabytes=64) as target, Destination(work, disk="20m") as destination:
+        said = migrate(target, work, code=1)
+        assert "the other side says" in said and "No space left" in said, said
+        assert destination.code() == 1 and destination.rest() == []
+        target.verify()
+
+
 def nonsense():
     with case("other ends that talk nonsense are refused") as work, Target(work) as target:
         for answer in (b"", b"x" * 8, struct.pack("<II", HELLO, 2), struct.pack("<III", HELLO, 1, GO), struct.pack("<II", FAILED, 1 << 30), struct.pack("<II", FAILED, 4) + b"\x1b[2J"):
@@ -333,6 +346,7 @@ def main():
     refused()
     cuts()
     killed()
+    full()
     nonsense()
     finish()
 

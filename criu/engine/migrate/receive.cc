@@ -1,5 +1,6 @@
 // The destination of a migration, from top to bottom.
 
+#include "base/clock.hh"
 #include "base/listing.hh"
 #include "criu/engine/migrate/migrate.hh"
 #include "criu/engine/migrate/protocol.hh"
@@ -103,6 +104,26 @@ void await_end_of(const base::UniqueFd &daemon) {
     }
 }
 
+/// What is on its way here, until the source has heard us and closes: a connection that ends with something unread in
+/// it takes what we have said last away from the other side.
+void listen_on(pages::Channel &channel) {
+    constexpr uint64_t kMostUs = 5'000'000;
+    const uint64_t end = base::now_us(CLOCK_MONOTONIC) + kMostUs;
+    if (!channel.finish())
+        return;
+    std::vector<std::byte> nothing(64u << 10);
+    while (base::now_us(CLOCK_MONOTONIC) < end) {
+        constexpr int kLookMs = 200;
+        if (auto ready = pages::wait_ready(channel.fd(), POLLIN, kLookMs); !ready) {
+            if (ready.error().code() != ETIMEDOUT)
+                return;
+            continue;
+        }
+        if (auto some = channel.receive_some(nothing); !some || *some == 0)
+            return;
+    }
+}
+
 Result<void> take_tree(const engine::ReceiveRequest &request, Talk &talk, pages::Channel &channel,
                        engine::Notifier &users, base::Log &log) {
     TRY(talk.answer_greeting(kForEver));
@@ -133,7 +154,8 @@ Result<void> receive(const engine::ReceiveRequest &request, engine::Notifier &no
     Talk talk(*channel);
     auto taken = take_tree(request, talk, *channel, notifier, log);
     if (!taken) {
-        (void)talk.say_failed(taken.error()); // it may be the connection that has failed
+        if (talk.say_failed(taken.error())) // it may be the connection that has failed
+            listen_on(*channel);
         return base::fail(std::move(taken.error().ctx("receive")));
     }
     return {};
