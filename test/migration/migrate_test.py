@@ -297,6 +297,23 @@ def killed():
         target.verify()
 
 
+def left_over():
+    with case("what a killed destination has left is not taken for what comes") as work, Target(work) as target, Destination(work) as destination:
+        (destination.images / "round-1").mkdir()
+        (destination.images / "round-1" / "core-1.img").write_text("of somebody else")
+        said = migrate(target, work, code=1)
+        assert "round-1" in said and destination.code() == 1, said
+        assert "another folder" in destination.text()
+        assert (destination.images / "round-1" / "core-1.img").exists(), "what is not ours is gone"
+        target.verify()
+    with case("a destination that waits ends when asked to") as work:
+        tool = subprocess.Popen([CRIU, "receive", "-D", work, "--port", str(PORT)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: "LISTEN" in subprocess.run(["ss", "-tlnH", f"sport = :{PORT}"], capture_output=True, text=True).stdout, "it listens")
+        tool.terminate()
+        assert tool.wait(LIMIT) != 0
+        assert list(work.iterdir()) == []
+
+
 def full():
     with case("the destination's disk is full: it says so, and the tree runs here") as work, Target(work, megabytes=64) as target, Destination(work, disk="20m") as destination:
         said = migrate(target, work, code=1)
@@ -346,6 +363,7 @@ def main():
     refused()
     cuts()
     killed()
+    left_over()
     full()
     nonsense()
     finish()

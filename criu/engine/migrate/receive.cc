@@ -37,7 +37,9 @@ public:
             return base::bad_image("more rounds than anybody makes");
         const std::string name = name_of(rounds_.size() + 1);
         if (mkdirat(directory_, name.c_str(), 0700) < 0)
-            return base::fail_sys(name + " in the folder of images");
+            return base::fail(std::move(base::Error::sys(name + " in the folder of images")
+                                            .hint("remove what a criu receive that was killed has left, or give "
+                                                  "another folder with -D")));
         rounds_.emplace_back(openat(directory_, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
         if (!rounds_.back())
             return base::fail_sys(name);
