@@ -18,6 +18,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
+from pki import authority, certificate, options  # noqa: E402
 from scene import CRIU, LIMIT, Target, case, criu, expect, finish, folder, state_of, until  # noqa: E402
 
 HERE, THERE, PORT = "10.213.0.1", "10.213.0.2", 9100
@@ -31,8 +32,11 @@ def run(*words):
 class Destination:
     """`criu receive` beside an init of its own, in namespaces that end with it."""
 
-    def __init__(self, work, *more):
+    def __init__(self, work, *more, disk=""):
         self.images = folder(work / f"there-{time.monotonic_ns()}")
+        self.disk = disk
+        if disk:
+            run("mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", self.images)
         self.log = self.images / "receive.log"
         read, write = os.pipe()
         ready_read, ready_write = os.pipe()
@@ -82,6 +86,8 @@ class Destination:
             os.kill(self.init, signal.SIGKILL)
         self.process.wait(LIMIT)
         subprocess.run(["ip", "link", "del", "here"], capture_output=True, timeout=LIMIT)
+        if self.disk:
+            run("umount", self.images)
 
 
 def verify_there(target, destination):
@@ -110,6 +116,28 @@ def moves():
             verify_there(target, destination)
             assert destination.rest() == []
             assert not list(work.glob("*.img"))
+
+
+def over_tls():
+    authority("ca")
+    authority("other")
+    certificate("good", "ca", f"IP:{HERE},IP:{THERE}")
+    certificate("foreign", "other", f"IP:{HERE},IP:{THERE}")
+    # The address that either side checks is that of the destination.
+    with case("a tree moves over TLS") as work, Target(work, megabytes=32, children=1) as target, Destination(work, *options()) as destination:
+        migrate(target, work, *options())
+        target.reap()
+        assert destination.code() == 0, destination.text()
+        verify_there(target, destination)
+    for name, there, here in (("a source of another authority", options(), options("foreign", "other")), ("a source without TLS", options(), []), ("a destination without TLS", [], options())):
+        with case(f"{name}: refused, the tree goes on") as work, Target(work) as target, Destination(work, *there) as destination:
+            tool = subprocess.Popen([CRIU, "migrate", "-t", str(target.pid), "-D", work, "-o", "migrate.log", "-v4", "--to", f"{THERE}:{PORT}", *map(str, here)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                assert tool.wait(LIMIT) == 1
+            finally:
+                tool.kill()
+            assert destination.code() == 1 and destination.rest() == []
+            target.verify()
 
 
 def refused():
@@ -269,6 +297,31 @@ def killed():
         target.verify()
 
 
+def left_over():
+    with case("what a killed destination has left is not taken for what comes") as work, Target(work) as target, Destination(work) as destination:
+        (destination.images / "round-1").mkdir()
+        (destination.images / "round-1" / "core-1.img").write_text("of somebody else")
+        said = migrate(target, work, code=1)
+        assert "round-1" in said and destination.code() == 1, said
+        assert "another folder" in destination.text()
+        assert (destination.images / "round-1" / "core-1.img").exists(), "what is not ours is gone"
+        target.verify()
+    with case("a destination that waits ends when asked to") as work:
+        tool = subprocess.Popen([CRIU, "receive", "-D", work, "--port", str(PORT)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: "LISTEN" in subprocess.run(["ss", "-tlnH", f"sport = :{PORT}"], capture_output=True, text=True).stdout, "it listens")
+        tool.terminate()
+        assert tool.wait(LIMIT) != 0
+        assert list(work.iterdir()) == []
+
+
+def full():
+    with case("the destination's disk is full: it says so, and the tree runs here") as work, Target(work, megabytes=64) as target, Destination(work, disk="20m") as destination:
+        said = migrate(target, work, code=1)
+        assert "the other side says" in said and "No space left" in said, said
+        assert destination.code() == 1 and destination.rest() == []
+        target.verify()
+
+
 def nonsense():
     with case("other ends that talk nonsense are refused") as work, Target(work) as target:
         for answer in (b"", b"x" * 8, struct.pack("<II", HELLO, 2), struct.pack("<III", HELLO, 1, GO), struct.pack("<II", FAILED, 1 << 30), struct.pack("<II", FAILED, 4) + b"\x1b[2J"):
@@ -306,9 +359,12 @@ def main():
         raise OSError("unshare")
     run("ip", "link", "set", "lo", "up")
     moves()
+    over_tls()
     refused()
     cuts()
     killed()
+    left_over()
+    full()
     nonsense()
     finish()
 

@@ -1,5 +1,6 @@
 // The destination of a migration, from top to bottom.
 
+#include "base/clock.hh"
 #include "base/listing.hh"
 #include "criu/engine/migrate/migrate.hh"
 #include "criu/engine/migrate/protocol.hh"
@@ -36,7 +37,9 @@ public:
             return base::bad_image("more rounds than anybody makes");
         const std::string name = name_of(rounds_.size() + 1);
         if (mkdirat(directory_, name.c_str(), 0700) < 0)
-            return base::fail_sys(name + " in the folder of images");
+            return base::fail(std::move(base::Error::sys(name + " in the folder of images")
+                                            .hint("remove what a criu receive that was killed has left, or give "
+                                                  "another folder with -D")));
         rounds_.emplace_back(openat(directory_, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
         if (!rounds_.back())
             return base::fail_sys(name);
@@ -103,6 +106,26 @@ void await_end_of(const base::UniqueFd &daemon) {
     }
 }
 
+/// What is on its way here, until the source has heard us and closes: a connection that ends with something unread in
+/// it takes what we have said last away from the other side.
+void listen_on(pages::Channel &channel) {
+    constexpr uint64_t kMostUs = 5'000'000;
+    const uint64_t end = base::now_us(CLOCK_MONOTONIC) + kMostUs;
+    if (!channel.finish())
+        return;
+    std::vector<std::byte> nothing(64u << 10);
+    while (base::now_us(CLOCK_MONOTONIC) < end) {
+        constexpr int kLookMs = 200;
+        if (auto ready = pages::wait_ready(channel.fd(), POLLIN, kLookMs); !ready) {
+            if (ready.error().code() != ETIMEDOUT)
+                return;
+            continue;
+        }
+        if (auto some = channel.receive_some(nothing); !some || *some == 0)
+            return;
+    }
+}
+
 Result<void> take_tree(const engine::ReceiveRequest &request, Talk &talk, pages::Channel &channel,
                        engine::Notifier &users, base::Log &log) {
     TRY(talk.answer_greeting(kForEver));
@@ -133,7 +156,8 @@ Result<void> receive(const engine::ReceiveRequest &request, engine::Notifier &no
     Talk talk(*channel);
     auto taken = take_tree(request, talk, *channel, notifier, log);
     if (!taken) {
-        (void)talk.say_failed(taken.error()); // it may be the connection that has failed
+        if (talk.say_failed(taken.error())) // it may be the connection that has failed
+            listen_on(*channel);
         return base::fail(std::move(taken.error().ctx("receive")));
     }
     return {};

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 namespace migrate {
@@ -22,6 +23,7 @@ namespace {
 
 constexpr int kAnswerMs = 300'000; // the other side writes to disk and rebuilds a tree
 constexpr int kGoMs = 60'000;      // only the last step of a restore
+constexpr int kWholeWordMs = 1000; // it has begun to come
 
 /// The images of a round are a folder of this one: what they say of memory is kept, the memory is not.
 class Workspace {
@@ -86,6 +88,27 @@ public:
     Result<void> tell(const char *, std::optional<base::Pid>) override { return {}; }
     Result<int> tell_for_status(const char *, std::optional<base::Pid>) override { return 0; }
     bool has_listeners() const override { return false; }
+};
+
+/// The other side has nothing to say while a stream goes there, but that it has failed: the rest is not sent then.
+class WatchedLine final : public pages::stream::Line {
+public:
+    WatchedLine(pages::Channel &channel, Talk &talk)
+        : channel_(channel), talk_(talk), line_(pages::stream::channel_line(channel)) {}
+    Result<void> write(std::span<const std::byte> first, std::span<const std::byte> second) override {
+        pollfd said{channel_.fd(), POLLIN, 0};
+        if (poll(&said, 1, 0) > 0) {
+            TRY(talk_.hear(kWholeWordMs));
+            return base::bad_image("the other side of the migration talks while it should listen");
+        }
+        return line_->write(first, second);
+    }
+    Result<void> read(std::span<std::byte> into) override { return line_->read(into); }
+
+private:
+    pages::Channel &channel_;
+    Talk &talk_;
+    std::unique_ptr<Line> line_;
 };
 
 struct Source {
@@ -166,8 +189,8 @@ Result<void> send(const engine::MigrateRequest &request, engine::Notifier &notif
     const auto channel = TRY_CTX(pages::connect_channel(request.to), "migrate");
     Talk talk(*channel);
     TRY_CTX(talk.greet(kAnswerMs), "migrate");
-    const auto line = pages::stream::channel_line(*channel);
-    Source source{request, log, talk, *line, TRY_CTX(Workspace::make(), "migrate")};
+    WatchedLine line(*channel, talk);
+    Source source{request, log, talk, line, TRY_CTX(Workspace::make(), "migrate")};
     auto moved = move_tree(source, notifier);
     if (!moved) {
         if (moved.error().code() != EINPROGRESS) // nothing of us stays in a tree that goes on
