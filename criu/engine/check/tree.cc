@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
+#include <linux/kcmp.h>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sys/stat.h>
@@ -154,11 +155,14 @@ Result<void> Examination::examine_descriptor(const TaskFacts &task, Pid voice, i
             fmt::format("close it before the dump, or leave it out with --skip-fd {}", number));
         return {};
     }
+    std::vector<std::string> warnings;
     if ((*kind)->examine)
-        if (auto fine = (*kind)->examine(file, {file_options_, tasks_, sockets_, states_}); !fine) {
+        if (auto fine = (*kind)->examine(file, {file_options_, tasks_, sockets_, states_, warnings}); !fine) {
             add_error(&task, object, fine.error());
             return {};
         }
+    for (std::string &warning : warnings)
+        add(Severity::Degrades, &task, object, std::move(warning), {});
     examine_deleted(task, object, file);
     if (!file_options_.file_locks && !TRY(parse::parse_fdinfo(file.fdinfo)).locks.empty())
         add(Severity::Prevents, &task, object, fmt::format("{} is locked", file.link), "dump with --file-locks");
@@ -182,6 +186,9 @@ void Examination::examine_table(const TaskFacts &task, Pid voice, std::span<cons
         return; // gone since
     for (int number : numbers) {
         if (std::ranges::find(request_.skip_fds, number) != request_.skip_fds.end())
+            continue;
+        // What a thread has kept of its process's descriptors was looked at there.
+        if (voice != task.voice && syscall(SYS_kcmp, task.voice.value, voice.value, KCMP_FILE, number, number) == 0)
             continue;
         ++report_.descriptors;
         if (auto seen = examine_descriptor(task, voice, pidfd->get(), number); !seen)

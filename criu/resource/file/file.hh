@@ -109,6 +109,7 @@ struct Examined {
     std::span<const tree::TaskFacts> tasks; ///< the whole tree
     const std::set<uint64_t> &sockets;      ///< inode numbers of all that the tree has open
     KindStates &states;                     ///< what a kind remembers from one file to the next
+    std::vector<std::string> &warnings;     ///< what a dump would warn of losing with the file at hand
 };
 
 /// Whether the tree has a process of that id, or with `thread` a thread.

@@ -72,6 +72,14 @@ std::string about_foreign(const std::string &path, const ProcTarget &target) {
 
 } // namespace
 
+void examine_proc_file(const OpenFile &file, const Examined &known) {
+    const auto target = proc_target(file.link);
+    struct stat now {};
+    const bool gone = lstat(file.link.c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
+    if (target && !gone && !is_in_tree(known.tasks, Pid(static_cast<pid_t>(target->pid)), false))
+        known.warnings.push_back(about_foreign(file.link, *target));
+}
+
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
     const ProcTarget target = *proc_target(path);
     // A file system of the tree's own names its tasks as they are called inside.

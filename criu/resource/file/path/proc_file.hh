@@ -24,6 +24,9 @@ bool is_proc_file(const OpenFile &file);
 /// outside of the tree only the path is kept, with a warning.
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path);
 
+/// The same as far as it shows from outside of a running tree.
+void examine_proc_file(const OpenFile &file, const Examined &known);
+
 /// Opens the file of a dead task through a process that stands in for it.
 Result<base::UniqueFd> open_dead_proc_file(const img::reg_file_entry &reg, uint32_t pid);
 

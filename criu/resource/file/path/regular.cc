@@ -237,6 +237,12 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
+Result<void> examine(const OpenFile &file, const Examined &known) {
+    if (is_proc_file(file))
+        examine_proc_file(file, known);
+    return {};
+}
+
 Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.reg().fown(), entry.reg().flags());
 }
@@ -265,6 +271,7 @@ extern const FileKind kKind{
     .inherit_key = inherit_key,
     .settle = settle,
     .late = waits_for_task,
-    .open_late = open_late};
+    .open_late = open_late,
+    .examine = examine};
 
 } // namespace resource::regular

@@ -221,8 +221,11 @@ Result<void> examine(const OpenFile &file, const Examined &known) {
     TRY(dump_groups(file.fd, &entry));
     const bool has_groups = std::ranges::any_of(entry.groups(), [](uint32_t word) { return word != 0; });
     const auto protocol = static_cast<uint32_t>(int_option(file.fd, SOL_SOCKET, SO_PROTOCOL));
-    if (has_answers(file, protocol, has_groups) && !known.options.allowed_losses.has(Loss::NetlinkAnswers))
+    if (!has_answers(file, protocol, has_groups))
+        return {};
+    if (!known.options.allowed_losses.has(Loss::NetlinkAnswers))
         return base::fail(refused_loss(Loss::NetlinkAnswers, kUnread));
+    known.warnings.emplace_back(kUnread);
     return {};
 }
 
