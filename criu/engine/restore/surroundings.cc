@@ -206,14 +206,17 @@ Result<void> check_cpu(const plan::Checkpoint &checkpoint) {
 }
 
 Result<void> check_probes(const plan::Checkpoint &checkpoint, bool allowed) {
-    const bool probed = std::ranges::any_of(checkpoint.tasks, [](const plan::TaskImage &task) {
+    const auto probed = std::ranges::find_if(checkpoint.tasks, [](const plan::TaskImage &task) {
         return std::ranges::any_of(task.mm.vmas(),
                                    [](const auto &vma) { return vma.status() & resource::kVmaUprobes; });
     });
-    if (allowed || !(probed || checkpoint.inventory.allow_uprobes()))
+    const bool any = probed != checkpoint.tasks.end();
+    if (allowed || !(any || checkpoint.inventory.allow_uprobes()))
         return {};
     return base::fail(
-        base::Error(base::ErrorKind::Unsupported, "the tasks may have been probed (uprobes) at the dump")
+        base::Error(base::ErrorKind::Unsupported,
+                    fmt::format("{}: the tasks may have been probed (uprobes) at the dump",
+                                any ? fmt::format("mm-{}.img", probed->pid) : std::string("inventory.img")))
             .hint("set the same probes again and restore with --allow-uprobes: without them the tasks end by "
                   "SIGTRAP where a probe was"));
 }
