@@ -1,5 +1,7 @@
 #include "criu/plan/checkpoint.hh"
 
+#include "criu/plan/numbers.hh"
+
 #include "base/both.hh"
 #include "criu/plan/thread_children.hh"
 
@@ -295,6 +297,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste) {
     }
     TRY(order_tasks(checkpoint.tasks));
     TRY(find_forkers(checkpoint.tasks));
+    checkpoint.numbers = TRY(read_numbers(checkpoint.images(), checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY(check_task(checkpoint, task));

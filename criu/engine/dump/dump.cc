@@ -55,7 +55,7 @@ Result<void> check_tree(const std::vector<tree::TaskFacts> &tasks, const tree::N
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie)
             continue;
-        TRY_CTX(resource::check_children(task), name_of(task));
+        TRY_CTX(resource::check_children(tasks, task), name_of(task));
         TRY_CTX(check_threads(task), name_of(task));
         TRY_CTX(room.check(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));

@@ -3,7 +3,10 @@
 #include "compel/blob.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/lazy_link.hh"
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/proc_files.hh"
+#include "criu/plan/numbers.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <csignal>
 #include <cstring>
@@ -66,6 +69,23 @@ Result<int> keep_open(const RestoreContext &context, const char *path) {
     return kept;
 }
 
+Result<int> keep_namespace(const RestoreContext &context, uint32_t id) {
+    const auto found = context.namespaces.find(id);
+    const int kept =
+        found == context.namespaces.end() ? -1 : fcntl(found->second.get(), F_DUPFD_CLOEXEC, context.keep_base());
+    return kept < 0 ? base::fail_sys("keep its user namespace") : Result<int>(kept);
+}
+
+/// The change of users cuts the tie to the parent: tie_to_parent().
+Result<void> change_user_namespace(RestoreContext &context, const img::creds_entry &creds, uint32_t id, int ns) {
+    const pid_t parent = getppid();
+    TRY(take_on_user_namespace(creds, ns));
+    context.user_namespace = id;
+    close(ns);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return getppid() == parent ? Result<void>{} : base::fail(base::ErrorKind::Died, "its parent has ended");
+}
+
 [[noreturn]] void jump(uint64_t entry, uint64_t start, uint64_t stack) {
     asm volatile("mov %2, %%rsp\n\t"
                  "jmp *%0"
@@ -91,7 +111,15 @@ Result<void> map_agent(const plan::Arena &arena) {
 
 Result<void> launch(RestoreContext &context, const plan::Node &node) {
     const plan::TaskImage &task = context.task(node);
+    plan::number_as_inside(context.own_copy, static_cast<size_t>(node.task)); // nobody is forked any more
+    const img::creds_entry outside = task.core().thread_core().creds();
+    const uint32_t user = task.ids.user_ns_id(), home = context.checkpoint.root().ids.user_ns_id();
+    if (user != home)
+        plan::own_as_inside(context.own_copy, static_cast<size_t>(node.task),
+                            TRY(resource::owner_maps_below(context.checkpoint.images(), user, home)),
+                            context.user_namespace == user);
     TRY(restore_proc_files(task));
+    TRY(enter_mounts(context, task));
     plan::Surroundings around = context.around;
     // Above all stashed descriptors: nobody closes it but the agent.
     around.exe_fd = fcntl(context.stash.at(task.mm.exe_file_id()), F_DUPFD_CLOEXEC, context.keep_base());
@@ -114,6 +142,8 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
         plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
     for (const plan::Listing &listing : program.listings)
         TRY(plan::validate(listing, around.arena));
+    const bool changes_user = user != (context.user_namespace ? context.user_namespace : home);
+    const int user_fd = changes_user ? TRY(keep_namespace(context, user)) : -1;
     // From here on our own low descriptors, the log among them, may be replaced by the task's.
     context.log.set_level(base::LogLevel::None);
     TRY(context.rendezvous.pass(plan::kOpened)); // who shares a table has opened and closed its last file of our own
@@ -125,11 +155,15 @@ Result<void> launch(RestoreContext &context, const plan::Node &node) {
     }
     if (!borrows_table(context, node)) {
         context.namespaces.clear(); // everybody is where he belongs
+        context.later_mounts.clear();
+        context.parent.reset();
         context.own_proc.reset();
         TRY(place_files(context, node, around.proc_fd));
         close_foreign(context, task);
         TRY(restore_locks(context, task));
     }
+    if (changes_user)
+        TRY(change_user_namespace(context, outside, user, user_fd));
     if (task.forkers.empty()) { // who has forked waits in the agent already
         TRY(map_agent(around.arena));
         // Our own threads have left a list of semaphore adjustments, empty, where the task had none.

@@ -12,6 +12,7 @@
 #include "criu/engine/restore/memory_checks.hh"
 #include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/network.hh"
+#include "criu/engine/restore/number_clerk.hh"
 #include "criu/engine/restore/print_plan.hh"
 #include "criu/engine/restore/restored_threads.hh"
 #include "criu/engine/restore/statistics.hh"
@@ -21,6 +22,7 @@
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/readiness.hh"
 #include "criu/pages/dedup.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -35,6 +37,9 @@ Result<void> rebuild(RestoreContext &context, Coordinator &coordinator, engine::
     const Arrivals arrivals = count_arrivals(context);
     context.rendezvous.expect(context.root_waits ? 1 : arrivals.processes);
     TRY(coordinator.start());
+    std::optional<NumberClerk> clerk;
+    if (NumberClerk::is_needed(context))
+        clerk.emplace(TRY(NumberClerk::start(context)));
     if (context.root_waits) {
         TRY(coordinator.wait_all());
         const base::Pid root = context.rendezvous.root();
@@ -110,6 +115,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     TRY_CTX(check_probes(checkpoint, request.allow_uprobes), "restore");
     TRY_CTX(check_processor(checkpoint, request.processor, log), "restore");
     TRY_CTX(check_namespaces(checkpoint, request.namespaces), "restore");
+    TRY_CTX(check_numbers(checkpoint), "restore");
     if (request.print_plan)
         return engine::RestoreOutcome{
             .root = base::Pid(static_cast<pid_t>(checkpoint.root().pid)),
@@ -138,6 +144,7 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
                            .notifier = notifier,
                            .log = log,
                            .checkpoint = checkpoint,
+                           .own_copy = *draft.checkpoint,
                            .topology = draft.topology,
                            .plugins = plugins,
                            .spaces = std::move(draft.spaces),
@@ -158,6 +165,8 @@ base::Result<engine::RestoreOutcome> run(const engine::RestoreRequest &request, 
     auto groups = TRY_CTX(resource::cgroup::Groups::prepare(checkpoint.images(), request.cgroups, log), "restore");
     context.root_waits = context.has_own_namespaces() || !given.of_root.empty() || has_any_below(checkpoint) ||
                          groups.knows(root_set(checkpoint)) || has_own(checkpoint, tree::NamespaceKind::Cgroup);
+    context.owners =
+        TRY_CTX(resource::read_owners(checkpoint.images(), below(checkpoint, tree::NamespaceKind::User)), "restore");
     Coordinator coordinator(context);
     if (context.has_user_namespace()) {
         context.outside = TRY_CTX(kernel::Outside::start(checkpoint.images().fd()), "restore");

@@ -76,7 +76,7 @@ Result<void> map_waiting_room(uint64_t address) {
 
 } // namespace
 
-Result<void> fork_in_thread(const plan::Arena &arena, uint32_t tid, size_t place,
+Result<void> fork_in_thread(const plan::Arena &arena, std::span<const int32_t> tid, size_t place,
                             const std::function<Result<void>()> &fork) {
     constexpr size_t kStack = 8u << 20; // children live on it until they jump into the agent
     const uint64_t room = plan::forker_address(arena, place);
@@ -88,15 +88,14 @@ Result<void> fork_in_thread(const plan::Arena &arena, uint32_t tid, size_t place
               .entry = arena.code() + compel::agent_header().restore,
               .start = room + offsetof(plan::Forker, start),
               .stack = room + plan::Forker::kSize};
-    const auto wanted = static_cast<pid_t>(tid);
     clone_args args{};
     args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     args.stack = reinterpret_cast<uint64_t>(stack);
     args.stack_size = kStack;
-    args.set_tid = reinterpret_cast<uint64_t>(&wanted);
-    args.set_tid_size = 1;
+    args.set_tid = reinterpret_cast<uint64_t>(tid.data());
+    args.set_tid_size = tid.size();
     if (const long made = clone_thread(args, &work); made < 0)
-        return base::fail_sys(static_cast<int>(-made), fmt::format("create thread {}", tid));
+        return base::fail_sys(static_cast<int>(-made), fmt::format("create thread {}", tid.back()));
     while (work.done.load(std::memory_order_acquire) == 0)
         syscall(SYS_futex, &work.done, FUTEX_WAIT, 0, nullptr, nullptr, 0);
     return std::move(work.outcome);

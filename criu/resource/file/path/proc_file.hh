@@ -24,7 +24,10 @@ bool is_proc_file(const OpenFile &file);
 /// Errors: Unsupported for living tasks outside of the tree.
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path);
 
-/// The same as far as it shows from outside of a running tree.
+/// Refuses a file that is opened early, of a file system that can only be made when the tasks are there.
+Result<void> check_proc_below(FileDumpContext &context, const OpenFile &file);
+
+/// What dump_proc_file() says, as far as it shows from outside of a running tree.
 Result<void> examine_proc_file(const OpenFile &file, std::span<const tree::TaskFacts> tasks);
 
 /// Opens the file of a dead task through a process that stands in for it.
