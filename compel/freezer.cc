@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <fmt/format.h>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -364,14 +365,36 @@ Result<void> FrozenTree::leave_stopped() {
     return thaw();
 }
 
+namespace {
+
+/// The init of a pid namespace below ours ends when everybody in that has been collected, perhaps by parents outside of
+/// the tree.
+bool is_init_below(base::Pid pid) {
+    std::ifstream status(fmt::format("/proc/{}/status", pid.value));
+    constexpr std::string_view kKey = "NSpid:";
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with(kKey))
+            return std::ranges::count(line, '\t') > 1 && line.ends_with("\t1");
+    return false;
+}
+
+} // namespace
+
 Result<void> FrozenTree::kill() {
+    constexpr int kEnds = 10'000, kMayEndLater = 1'000; // ms
+    const base::Pid root = processes_.empty() ? base::Pid() : processes_.front().pid;
+    std::stable_partition(processes_.begin(), processes_.end(),
+                          [](const FrozenProcess &process) { return is_init_below(process.pid); });
+
     // Children first: a dying parent must not hand its zombies to init before they are counted.
     for (auto it = processes_.rbegin(); it != processes_.rend(); ++it)
         if (!it->zombie)
             ::kill(it->pid.value, SIGKILL);
-    for (auto it = processes_.rbegin(); it != processes_.rend(); ++it)
+    for (auto it = processes_.rbegin(); it != processes_.rend(); ++it) {
+        const int patience = it->pid != root && is_init_below(it->pid) ? kMayEndLater : kEnds;
         for (size_t i = it->threads.size(); i-- > 0;) // the leader's end is reported when the others are gone
-            (void)wait(it->threads[i].tid, 10'000);
+            (void)wait(it->threads[i].tid, patience);
+    }
     processes_.clear();
     return {};
 }

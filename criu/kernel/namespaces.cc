@@ -1,9 +1,13 @@
 #include "criu/kernel/namespaces.hh"
 
+#include "criu/kernel/child.hh"
+
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 
@@ -51,8 +55,30 @@ Result<tree::NamespaceInodes> namespaces_of(base::Pid pid) {
     return found;
 }
 
+uint64_t pid_namespace_of_children(base::Pid tid) {
+    return inode_at(AT_FDCWD, fmt::format("/proc/{}/ns/pid_for_children", tid.value).c_str());
+}
+
 Result<base::UniqueFd> open_namespace(base::Pid member, tree::NamespaceKind kind) {
     return open_at(AT_FDCWD, fmt::format("/proc/{}/ns/{}", member.value, name_of(kind)).c_str(), O_RDONLY);
+}
+
+Result<base::UniqueFd> open_namespace(const tree::Namespace &ns) {
+    auto fd = open_namespace(ns.member, ns.kind);
+    struct stat st {};
+    if (ns.kind != tree::NamespaceKind::Time || !fd || fstat(fd->get(), &st) < 0 || st.st_ino == ns.inode)
+        return fd;
+    return open_at(AT_FDCWD, fmt::format("/proc/{}/ns/time_for_children", ns.member.value).c_str(), O_RDONLY);
+}
+
+Result<void> raise_capabilities() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[2]{};
+    if (syscall(SYS_capget, &header, sets) < 0)
+        return base::fail_sys("capget");
+    for (auto &set : sets)
+        set.effective = set.permitted;
+    return syscall(SYS_capset, &header, sets) < 0 ? base::fail_sys("capset") : Result<void>{};
 }
 
 Result<void> inside(std::span<const int> join, const std::function<Result<void>()> &body) {
@@ -69,6 +95,17 @@ Result<void> inside(std::span<const int> join, const std::function<Result<void>(
         });
     });
     visitor.join();
+    return outcome;
+}
+
+Result<void> inside_pids(base::Pid member, const std::function<Result<void>()> &body) {
+    const auto away = TRY(open_namespace(member, tree::NamespaceKind::Pid));
+    const auto home = TRY(open_at(AT_FDCWD, "/proc/thread-self/ns/pid", O_RDONLY));
+    if (setns(away.get(), CLONE_NEWPID) < 0)
+        return base::fail_sys("go to the pid namespace of the tree");
+    auto outcome = run_to_end(body);
+    if (setns(home.get(), CLONE_NEWPID) < 0)
+        return base::fail_sys("come back from the pid namespace of the tree");
     return outcome;
 }
 

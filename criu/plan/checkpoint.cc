@@ -1,5 +1,7 @@
 #include "criu/plan/checkpoint.hh"
 
+#include "criu/plan/numbers.hh"
+
 #include "base/both.hh"
 #include "criu/plan/waiting_room.hh"
 
@@ -362,6 +364,7 @@ Result<Checkpoint> load_checkpoint(int images_dir_fd, Haste haste, std::shared_p
     TRY(order_tasks(checkpoint.tasks));
     TRY(share_memory(checkpoint.tasks));
     TRY(find_early_threads(checkpoint.tasks));
+    checkpoint.numbers = TRY(read_numbers(checkpoint.images(), checkpoint.tasks));
     for (const TaskImage &task : checkpoint.tasks)
         if (!task.dead())
             TRY(check_task(checkpoint, task));

@@ -4,6 +4,7 @@
 #include "base/ids.hh"
 #include "criu/image/image_dir.hh"
 #include "criu/pages/index.hh"
+#include "criu/tree/numbers.hh"
 #include "file-lock.pb.h"
 #include "images_pb.hh"
 
@@ -71,6 +72,7 @@ struct Checkpoint {
     std::multimap<int32_t, img::file_lock_entry> locks; ///< by the pid of the task that sets them
     bool has_late_files = false;                        ///< files that wait until all processes and threads exist
     img::seccomp_entry seccomp;
+    tree::Numbers numbers; ///< in pid namespaces that only tasks below the root live in
 
     const image::ImageDir &images() const { return chain.newest(); }
     const TaskImage &root() const { return tasks.front(); }

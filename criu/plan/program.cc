@@ -207,8 +207,9 @@ private:
         args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
         args.stack = stacks_ + kLeaderStack + (index - 1) * kThreadStack;
         args.stack_size = kThreadStack;
-        args.set_tid = data_.add_value(image.tid);
-        args.set_tid_size = 1;
+        const std::vector<int32_t> numbers = checkpoint_.numbers.everywhere(image.tid);
+        args.set_tid = data_.add(std::as_bytes(std::span(numbers)));
+        args.set_tid_size = numbers.size();
         agent::ThreadStart start{};
         start.clone_args = data_.add_value(args);
         start.clone_args_size = sizeof args;

@@ -43,11 +43,14 @@ struct ThreadFacts {
     uint32_t seccomp_filter = 0;                     ///< index in seccomp.img of its newest filter
     std::optional<compel::SyscallDispatch> dispatch; ///< syscall user dispatch, where it is on
     uint64_t rseq_cs = 0;                            ///< struct rseq's rseq_cs word, 0 outside of critical sections
+    uint64_t pid_namespace_of_children = 0;          ///< its number on nsfs; 0: nobody is in it yet
     uint32_t cgroup_set = 1;                         ///< in cgroup.img; 1: the tool's own
-    bool own_directories = false;                    ///< it shares neither them nor the umask with its process
-    uint32_t own_table = 0;                          ///< its descriptors, as SharedIds::files; 0: those of its process
-    std::vector<int> own_fds;                        ///< of that table, where this thread is its first
-    std::optional<uint64_t> time_left_ns;            ///< of a call with a time limit that the stop has interrupted
+    std::optional<VPid>
+        pid_for_children;         ///< init of the pid namespace of its next child, where not its own; 0: none yet
+    bool own_directories = false; ///< it shares neither them nor the umask with its process
+    uint32_t own_table = 0;       ///< its descriptors, as SharedIds::files; 0: those of its process
+    std::vector<int> own_fds;     ///< of that table, where this thread is its first
+    std::optional<uint64_t> time_left_ns; ///< of a call with a time limit that the stop has interrupted
 };
 
 /// Links of one process to kernel objects that it may share with others: equal numbers mean the same object.
@@ -76,7 +79,10 @@ struct TaskFacts {
     /// or session who is outside of that namespace.
     VPid vpid, vparent, vgroup, vsession;
     VPid parent_vthread; ///< of parent_thread
-    NamespaceInodes ns;  ///< none for a zombie
+    /// What it, its group and its session are called in the pid namespaces between the root task's and its own, the
+    /// outermost first; 0 for a leader who is outside.
+    std::vector<int32_t> inner, inner_group, inner_session;
+    NamespaceInodes ns; ///< of a zombie only that of pids
     bool zombie = false;
     bool stopped = false; ///< by a stop signal, before we came
     int stop_signal = 0;

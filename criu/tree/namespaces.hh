@@ -42,8 +42,10 @@ struct Namespace {
     uint64_t inode = 0;
     uint32_t id = 0; ///< in images
     NamespaceOrigin origin = NamespaceOrigin::Host;
-    std::string key{};  ///< of an external one
-    base::Pid member{}; ///< a task that lives in it: the way into it; of the host's the tool itself
+    std::string key{}; ///< of an external one
+    /// A task that lives in it: the way into it; of the host's the tool itself. In a time namespace perhaps only its
+    /// children will.
+    base::Pid member{};
 };
 
 /// All namespaces of a tree, the tool's own first.
@@ -99,13 +101,19 @@ public:
 
 private:
     void number(const NamespaceInodes &inodes, base::Pid member, NamespaceOrigin origin) {
-        for (NamespaceKind kind : kAllNamespaceKinds)
-            if (inodes[kind] && !find(kind, inodes[kind]))
-                all_.push_back({.kind = kind,
-                                .inode = inodes[kind],
-                                .id = static_cast<uint32_t>(all_.size()) + 1,
-                                .origin = origin,
-                                .member = member});
+        for (NamespaceKind kind : kAllNamespaceKinds) {
+            number(kind, inodes[kind], member, origin);
+            if (kind == NamespaceKind::Time)
+                number(kind, inodes.time_for_children, member, origin);
+        }
+    }
+    void number(NamespaceKind kind, uint64_t inode, base::Pid member, NamespaceOrigin origin) {
+        if (inode && !find(kind, inode))
+            all_.push_back({.kind = kind,
+                            .inode = inode,
+                            .id = static_cast<uint32_t>(all_.size()) + 1,
+                            .origin = origin,
+                            .member = member});
     }
 
     std::vector<Namespace> all_;

@@ -87,7 +87,7 @@ void Examination::examine_facts(const std::vector<TaskFacts> &tasks) {
         report_.threads += task.threads.size();
         if (task.zombie)
             continue;
-        if (auto fine = resource::check_children(task); !fine)
+        if (auto fine = resource::check_children(tasks, task); !fine)
             add_error(&task, {}, fine.error());
         if (auto fine = dump::check_sharing(task, tasks); !fine)
             add_error(&task, {}, fine.error());

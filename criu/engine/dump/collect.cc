@@ -173,6 +173,7 @@ Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, Mappin
     facts.parent = Pid(facts.stat.ppid);
     if (process.zombie) {
         statuses.push_back(TRY(parse::parse_status(TRY(proc.read("status")))));
+        facts.ns[tree::NamespaceKind::Pid] = TRY(kernel::namespaces_of(voice))[tree::NamespaceKind::Pid];
         return {};
     }
     facts.ns = TRY(kernel::namespaces_of(voice));
@@ -229,6 +230,9 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
     auto inside = [&](const std::vector<int32_t> &ids) {
         return base::VPid(level && ids.size() >= level ? ids[level - 1] : 0);
     };
+    auto below = [&](const std::vector<int32_t> &ids) {
+        return std::vector<int32_t>(ids.begin() + static_cast<ptrdiff_t>(std::min(level, ids.size())), ids.end());
+    };
     std::map<Pid, base::VPid> known;
     for (size_t i = 0; i < tasks.size(); i++) {
         tree::TaskFacts &task = tasks[i];
@@ -236,6 +240,9 @@ Result<void> translate_pids(std::vector<tree::TaskFacts> &tasks, const std::vect
         task.vpid = inside(status.ns_tgid);
         task.vgroup = inside(status.ns_pgid);
         task.vsession = inside(status.ns_sid);
+        task.inner = below(status.ns_tgid);
+        task.inner_group = below(status.ns_pgid);
+        task.inner_session = below(status.ns_sid);
         for (tree::ThreadFacts &thread : task.threads)
             thread.vtid = inside(thread.status.ns_pid);
         if (task.vpid.value == 0)
@@ -265,6 +272,26 @@ Result<void> list_own_tables(std::vector<tree::TaskFacts> &tasks) {
                 ProcDir proc = TRY(ProcDir::open(thread.tid));
                 thread.own_fds = TRY(descriptors(proc, thread.status));
             }
+    return {};
+}
+
+// What a thread's next child is born into is the thread's own.
+Result<void> find_namespaces_of_children(std::vector<tree::TaskFacts> &tasks) {
+    std::map<uint64_t, base::VPid> inits;
+    for (const tree::TaskFacts &task : tasks)
+        if (!task.inner.empty() && task.inner.back() == 1 && !task.zombie)
+            inits.emplace(task.ns[tree::NamespaceKind::Pid], task.vpid);
+    for (tree::TaskFacts &task : tasks)
+        for (tree::ThreadFacts &thread : task.threads) {
+            const uint64_t own = task.ns[tree::NamespaceKind::Pid];
+            const uint64_t next =
+                thread.tid == task.voice ? task.ns.pid_for_children : kernel::pid_namespace_of_children(thread.tid);
+            if (!own || next == own)
+                continue;
+            thread.pid_namespace_of_children = next;
+            const auto init = inits.find(next);
+            thread.pid_for_children = init == inits.end() ? base::VPid() : init->second;
+        }
     return {};
 }
 
@@ -303,6 +330,7 @@ Result<std::vector<tree::TaskFacts>> collect(const compel::FrozenTree &tree, Dep
     for (size_t i = 0; i < processes.size(); i++)
         tasks.push_back(TRY_CTX(join(processes[i], halves[i]), fmt::format("task {}", processes[i].pid.value)));
     TRY(translate_pids(tasks, halves));
+    TRY(find_namespaces_of_children(tasks));
     assign_shared_ids(tasks);
     TRY(list_own_tables(tasks));
     return tasks;
@@ -312,8 +340,7 @@ Result<tree::Namespaces> number_namespaces(const std::vector<tree::TaskFacts> &t
     const base::Pid self(getpid());
     tree::Namespaces namespaces(TRY(kernel::namespaces_of(self)), self);
     for (const tree::TaskFacts &task : tasks)
-        if (!task.zombie)
-            namespaces.add(task.ns, task.voice);
+        namespaces.add(task.ns, task.voice);
     return namespaces;
 }
 

@@ -94,7 +94,7 @@ Result<void> check_tree(FrozenDump &dump) {
     for (const tree::TaskFacts &task : dump.tasks) {
         if (task.zombie)
             continue;
-        TRY_CTX(resource::check_children(task), name_of(task));
+        TRY_CTX(resource::check_children(dump.tasks, task), name_of(task));
         TRY_CTX(check_threads(task, dump.tasks), name_of(task));
         TRY_CTX(room.check(task), name_of(task));
         TRY_CTX(classify_all(task), name_of(task));

@@ -74,6 +74,9 @@ Result<void> dump_queues(MemoryDumpContext &context, const tree::TaskFacts &task
 
 /// A System V segment, once for all tasks. Its contents share the numbers of anonymous memory, as in CRIU's images.
 Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
+    const tree::Namespace *home = context.namespaces.find(tree::NamespaceKind::Ipc, task.ns[tree::NamespaceKind::Ipc]);
+    if (home && home->id != context.namespaces.root_id(home->kind)) // saved with the namespace
+        return resource::check_segment(vma, *home);
     if (context.shared_done.contains(vma.inode) && !context.segments_done.contains(vma.inode))
         return base::unsupported("its id is the number of other shared memory of the tree");
     if (!context.segments_done.insert(vma.inode).second)

@@ -50,7 +50,7 @@ Result<void> complete(ThreadQuestions &questions, const compel::Batch &batch, co
     return {};
 }
 
-void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
+void begin_leader(img::core_entry &core, const tree::TaskFacts &task, const tree::Namespaces &namespaces) {
     img::task_core_entry *tc = core.mutable_tc();
     tc->set_task_state(task.stopped ? kStopped : kAlive);
     if (task.stopped)
@@ -62,6 +62,8 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task) {
     tc->set_comm(task.stat.comm);
     if (!task.sem_undo.empty())
         resource::write_undo(task, tc->mutable_ext());
+    if (const uint64_t next = task.ns.time_for_children; next && next != task.ns[tree::NamespaceKind::Time])
+        tc->mutable_ext()->set_time_for_children(namespaces.id_of(tree::NamespaceKind::Time, next));
 }
 
 /// What the engine itself, not a resource, wants to know of the address space.
@@ -247,7 +249,7 @@ Result<img::mm_entry> dump_inside(TaskDumpContext &context, const tree::TaskFact
                                   const compel::RemoteMemory &memory) {
     compel::Batch batch = agent.batch();
     ThreadQuestions leader = ask_thread(batch, task, task.threads.front());
-    begin_leader(leader.core, task);
+    begin_leader(leader.core, task, context.namespaces);
     for (const resource::TaskResource *kind : resource::task_resources())
         leader.answers.push_back(kind->ask(batch, task));
     MmQuestions mm = MmQuestions::ask(batch);
@@ -395,6 +397,9 @@ Result<void> dump_zombie(TaskDumpContext &context, const tree::TaskFacts &task) 
         tc->mutable_ext()->set_parent_thread(static_cast<uint32_t>(task.parent_vthread.value));
     if (task.stat.exit_signal != SIGCHLD)
         tc->mutable_ext()->set_exit_signal(static_cast<uint32_t>(task.stat.exit_signal));
+    if (!task.inner.empty())
+        tc->mutable_ext()->set_pid_namespace(
+            context.namespaces.id_of(tree::NamespaceKind::Pid, task.ns[tree::NamespaceKind::Pid]));
     return write_core(context, task.vpid, core);
 }
 

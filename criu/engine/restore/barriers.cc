@@ -5,6 +5,7 @@
 #include "criu/engine/restore/restore_run.hh"
 #include "criu/engine/restore/surroundings.hh"
 #include "criu/engine/restore/task.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -98,10 +99,17 @@ uint32_t count(const Arrivals &arrivals, Who who) {
     return arrivals.threads;
 }
 
+Result<void> start_root(RestoreRun &run) {
+    TRY(run.coordinator->start());
+    if (NumberClerk::is_needed(*run.context))
+        run.clerk.emplace(TRY(NumberClerk::start(*run.context)));
+    return {};
+}
+
 Result<void> meet_at(const Barrier &barrier, const Arrivals &arrivals, bool first, RestoreRun &run) {
     run.context->rendezvous.expect(count(arrivals, barrier.who));
     if (first)
-        TRY(run.coordinator->start());
+        TRY(start_root(run));
     else
         run.context->rendezvous.open(barrier.stage);
     if (barrier.meanwhile)
@@ -128,6 +136,7 @@ Result<void> open_context(RestoreRun &run) {
                                        .notifier = run.notifier,
                                        .log = run.log,
                                        .checkpoint = checkpoint,
+                                       .own_copy = *run.draft.checkpoint,
                                        .topology = run.draft.topology,
                                        .plugins = *run.plugins,
                                        .spaces = std::move(run.draft.spaces),
@@ -156,6 +165,7 @@ Result<void> make_groups(RestoreRun &run) {
     run.context->root_waits = run.context->has_own_namespaces() || !run.given.of_root.empty() ||
                               has_any_below(checkpoint) || run.groups->knows(root_set(checkpoint)) ||
                               has_own(checkpoint, tree::NamespaceKind::Cgroup);
+    run.context->owners = TRY(resource::read_owners(checkpoint.images(), below(checkpoint, tree::NamespaceKind::User)));
     return {};
 }
 
@@ -177,6 +187,7 @@ Result<void> rebuild(RestoreRun &run) {
     for (const Barrier &barrier : kBarriers)
         if (!barrier.applies || barrier.applies(*run.context))
             TRY(meet_at(barrier, arrivals, std::exchange(first, false), run));
+    run.clerk.reset();
     run.clock->forked();
     return {};
 }

@@ -19,7 +19,8 @@ Result<void> check_machine(RestoreRun &run) {
     TRY(check_cpu(checkpoint));
     TRY(check_probes(checkpoint, run.request.allow_uprobes));
     TRY(check_processor(checkpoint, run.request.processor, run.log));
-    return check_namespaces(checkpoint, run.request.namespaces);
+    TRY(check_namespaces(checkpoint, run.request.namespaces));
+    return check_numbers(checkpoint);
 }
 
 Result<void> print_plan(RestoreRun &run) {

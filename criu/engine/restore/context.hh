@@ -11,6 +11,7 @@
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 #include "criu/resource/file/file.hh"
+#include "criu/resource/namespace/mounts/later.hh"
 #include "criu/tree/pid_map.hh"
 
 #include <algorithm>
@@ -26,6 +27,7 @@ struct RestoreContext {
     engine::Notifier &notifier;
     base::Log &log;
     const plan::Checkpoint &checkpoint;
+    plan::Checkpoint &own_copy; ///< the same, of this process: plan::number_as_inside()
     const plan::Topology &topology;
     const kernel::Plugins &plugins;
     kernel::Outside outside{};              ///< for what the tasks may not do themselves
@@ -51,9 +53,18 @@ struct RestoreContext {
     /// Descriptors of the namespaces that only tasks below the root live in, by the image's number; made by the root
     /// task.
     std::map<uint32_t, base::UniqueFd> namespaces;
-    base::UniqueFd own_proc; ///< /proc of the tool, as the root task has it before it has mounts of its own
+    std::vector<resource::mounts::LaterMount> later_mounts; ///< that await a pid namespace
+    std::map<uint32_t, uint32_t> owners;                    ///< resource::read_owners()
+    uint32_t mount_namespace = 0; ///< number of the one that this process lives in, where not the root task's
+    uint32_t user_namespace = 0;  ///< number of the one that this process lives in, where not the root task's
+    base::UniqueFd own_proc;      ///< /proc of the tool, as the root task has it before it has mounts of its own
     std::map<uint64_t, int> shared_memory; ///< shared anonymous memory: its id -> a descriptor of its file
     NumberGap stash_room;                  ///< where descriptors are stashed that cannot be at home
+    // Of whoever has forked this process, where he cannot be seen from inside: Birthplace.
+    base::UniqueFd parent;       ///< pidfd
+    uint32_t parent_is = 0;      ///< its number
+    bool born_elsewhere = false; ///< whether that is so
+    uint32_t time_made_by = 0;   ///< the task that has left the time namespace of its children behind
 
     resource::KindStates kept_by_files; ///< what kinds of files remember from opening them
 
@@ -105,6 +116,11 @@ struct RestoreContext {
                    : std::string();
     }
     base::Pid real_root() const { return real_pid(checkpoint.root().pid); }
+
+    /// What one process of the tree is called by another.
+    pid_t seen_by(const plan::Node &observer, uint32_t number) const {
+        return static_cast<pid_t>(checkpoint.numbers.seen_by(observer.pid, number));
+    }
 
     const plan::TaskImage &task(const plan::Node &node) const {
         return checkpoint.tasks[static_cast<size_t>(node.task)];

@@ -2,6 +2,7 @@
 
 #include "criu/engine/restore/file_checks.hh"
 #include "criu/engine/restore/namespaces.hh"
+#include "criu/engine/restore/number_clerk.hh"
 
 #include "base/both.hh"
 
@@ -95,6 +96,7 @@ Result<void> verify_images(int images_dir_fd, bool shell_job) {
     TRY(check_capabilities(*draft.checkpoint, false));
     TRY(check_groups(*draft.checkpoint));
     TRY(check_namespaces(*draft.checkpoint, {}));
+    TRY(check_numbers(*draft.checkpoint));
     auto check_plans = [&]() -> Result<void> {
         for (size_t i = 0; i < draft.spaces.size(); i++)
             if (!draft.checkpoint->tasks[i].dead())

@@ -278,6 +278,7 @@ resource::FileSettleContext settle_context(const RestoreContext &context, const 
             .table = table,
             .pid = task.pid,
             .sid = task.sid,
+            .numbers = context.checkpoint.numbers,
             .kept = context.kept_by_files};
 }
 

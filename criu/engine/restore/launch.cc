@@ -3,7 +3,10 @@
 #include "compel/blob.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/lazy_link.hh"
+#include "criu/engine/restore/namespaces.hh"
 #include "criu/engine/restore/proc_files.hh"
+#include "criu/plan/numbers.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <csignal>
 #include <cstring>
@@ -66,6 +69,23 @@ Result<int> keep_open(const RestoreContext &context, const char *path) {
     return kept;
 }
 
+Result<int> keep_namespace(const RestoreContext &context, uint32_t id) {
+    const auto found = context.namespaces.find(id);
+    const int kept =
+        found == context.namespaces.end() ? -1 : fcntl(found->second.get(), F_DUPFD_CLOEXEC, context.keep_base());
+    return kept < 0 ? base::fail_sys("keep its user namespace") : Result<int>(kept);
+}
+
+/// The change of users cuts the tie to the parent: tie_to_parent().
+Result<void> change_user_namespace(RestoreContext &context, const Launch &launch, uint32_t id) {
+    const pid_t parent = getppid();
+    TRY(take_on_user_namespace(launch.outside, *launch.user_fd));
+    context.user_namespace = id;
+    close(*launch.user_fd);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return getppid() == parent ? Result<void>{} : base::fail(base::ErrorKind::Died, "its parent has ended");
+}
+
 } // namespace
 
 Result<void> map_agent(RestoreContext &context) {
@@ -105,8 +125,16 @@ Result<void> keep_for_memory(RestoreContext &context, const plan::TaskImage &tas
 
 Result<Launch> prepare_launch(RestoreContext &context, const plan::Node &node) {
     const plan::TaskImage &task = context.task(node);
+    plan::number_as_inside(context.own_copy, static_cast<size_t>(node.task)); // nobody is forked any more
+    Launch launch{.around = context.around, .program = {}, .outside = task.core().thread_core().creds(), .user_fd = {}};
+    const uint32_t user = task.ids.user_ns_id(), home = context.checkpoint.root().ids.user_ns_id();
+    if (user != home)
+        plan::own_as_inside(context.own_copy, static_cast<size_t>(node.task),
+                            TRY(resource::owner_maps_below(context.checkpoint.images(), user, home)),
+                            context.user_namespace == user);
     TRY(restore_proc_files(task));
-    plan::Surroundings around = context.around;
+    TRY(enter_mounts(context, task));
+    plan::Surroundings &around = launch.around;
     TRY(keep_for_memory(context, task, around));
     if (context.checkpoint.has_late_files && !borrows_table(context, node))
         around.proc_fd = TRY(keep_open(context, "/proc"));
@@ -117,13 +145,15 @@ Result<Launch> prepare_launch(RestoreContext &context, const plan::Node &node) {
         around.directories.emplace(id, kept);
     }
     TRY(restore_directories(context, task)); // a chroot may have no /proc
-    auto program = TRY(
+    launch.program = TRY(
         plan::compile(context.checkpoint, task, context.space(node), around, static_cast<uint32_t>(node.task) << 16));
-    for (const plan::Listing &listing : program.listings)
+    for (const plan::Listing &listing : launch.program.listings)
         TRY(plan::validate(listing, around.arena));
+    if (user != (context.user_namespace ? context.user_namespace : home))
+        launch.user_fd = TRY(keep_namespace(context, user));
     // From here on our own low descriptors, the log among them, may be replaced by the task's.
     context.log.set_level(base::LogLevel::None);
-    return Launch{std::move(around), std::move(program)};
+    return launch;
 }
 
 Result<AgentStart> finish_launch(RestoreContext &context, const plan::Node &node, const Launch &launch) {
@@ -140,11 +170,15 @@ Result<AgentStart> finish_launch(RestoreContext &context, const plan::Node &node
             TRY(thread->second->resume(context.rendezvous));
     if (!borrows_table(context, node)) {
         context.namespaces.clear(); // everybody is where he belongs
+        context.later_mounts.clear();
+        context.parent.reset();
         context.own_proc.reset();
         TRY(place_files(context, node, task.ids.files_id(), launch.around.proc_fd));
         close_foreign(context, task.ids.files_id());
         TRY(restore_locks(context, task));
     }
+    if (launch.user_fd)
+        TRY(change_user_namespace(context, launch, task.ids.user_ns_id()));
     TRY(map_agent(context));
     // Our own threads have left a list of semaphore adjustments, empty, where the task had none.
     if (task.early_threads.empty() && unshare(CLONE_SYSVSEM) < 0)

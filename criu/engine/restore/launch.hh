@@ -9,6 +9,8 @@ namespace restore {
 struct Launch {
     plan::Surroundings around;
     plan::Program program;
+    img::creds_entry outside;   ///< of the leader, as the root's user namespace sees them
+    std::optional<int> user_fd; ///< a user namespace that it still has to go to
 };
 
 /// Compiles the plan: the last that opens files of our own. The next is to pass plan::kOpened.

@@ -2,6 +2,7 @@
 
 #include "criu/engine/restore/network.hh"
 #include "criu/engine/restore/page_reader.hh"
+#include "criu/kernel/child.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/parse/status.hh"
@@ -15,7 +16,9 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <set>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 namespace restore {
 namespace {
@@ -45,10 +48,10 @@ uint32_t id_of(const img::task_kobj_ids_entry &ids, tree::NamespaceKind kind) {
     return 0;
 }
 
-/// The number of a task or thread in its own namespace.
-Result<base::VPid> inner_number(const kernel::ProcDir &task) {
-    const auto status = TRY(parse::parse_status(TRY(task.read_file("status"))));
-    return base::VPid(status.ns_pid.empty() ? status.pid : status.ns_pid.back());
+/// The numbers of a task or thread, from our pid namespace inwards.
+Result<std::vector<int32_t>> numbers_of(const kernel::ProcDir &task) {
+    auto status = TRY(parse::parse_status(TRY(task.read_file("status"))));
+    return status.ns_pid.empty() ? std::vector{status.pid} : std::move(status.ns_pid);
 }
 
 } // namespace
@@ -68,10 +71,9 @@ Result<void> check_namespaces(const plan::Checkpoint &checkpoint, const resource
             if (task.dead() || id == root)
                 continue;
             TRY_CTX(resource::check_nested(kind), fmt::format("ids-{}.img", task.pid));
-            if (id == host || (kind == tree::NamespaceKind::Mnt && root == host))
+            if (id == host)
                 return base::unsupported(
-                    fmt::format("task {} lived in the {} namespace of the tool, or the root of the "
-                                "tree did and the task in another",
+                    fmt::format("task {} lived in the {} namespace of the tool, while the root of the tree did not",
                                 task.pid, kernel::name_of(kind)));
         }
     }
@@ -86,6 +88,9 @@ std::vector<uint32_t> below(const plan::Checkpoint &checkpoint, tree::NamespaceK
         if (!task.dead())
             ids.insert(id_of(task.ids, kind));
     ids.erase(id_of(checkpoint.root().ids, kind));
+    if (kind == tree::NamespaceKind::Time) // the parent of who lives in one of these makes it
+        for (const plan::TaskImage &task : checkpoint.tasks)
+            ids.erase(task.core().tc().ext().time_for_children());
     return {ids.begin(), ids.end()};
 }
 
@@ -96,7 +101,10 @@ const plan::TaskImage &member_of(const plan::Checkpoint &checkpoint, tree::Names
 
 bool has_any_below(const plan::Checkpoint &checkpoint) {
     return std::ranges::any_of(tree::kAllNamespaceKinds,
-                               [&](tree::NamespaceKind kind) { return !below(checkpoint, kind).empty(); });
+                               [&](tree::NamespaceKind kind) { return !below(checkpoint, kind).empty(); }) ||
+           std::ranges::any_of(checkpoint.tasks, [](const plan::TaskImage &task) {
+               return task.core().tc().ext().has_time_for_children();
+           });
 }
 
 bool has_own_clocks(const plan::Checkpoint &checkpoint) {
@@ -150,11 +158,30 @@ Result<base::UniqueFd> own_namespace(const RestoreContext &context, tree::Namesp
     return fd ? Result<base::UniqueFd>(std::move(fd)) : base::fail_sys(path);
 }
 
+/// One that belongs to a user namespace is made by who lives in that.
+Result<base::UniqueFd> make_for(const RestoreContext &context, tree::NamespaceKind kind, int owner) {
+    base::UniqueFd made;
+    TRY(kernel::run_to_end([&]() -> Result<void> {
+        if (setns(owner, CLONE_NEWUSER) < 0 || unshare(static_cast<int>(kernel::clone_flag_of(kind))) < 0)
+            return base::fail_sys("make it for another user namespace");
+        made = TRY(own_namespace(context, kind));
+        return {};
+    }));
+    return made;
+}
+
 /// Makes the namespaces of a kind that tasks below the root live in, empty.
 Result<void> make_below(RestoreContext &context, tree::NamespaceKind kind, std::span<const uint32_t> ids) {
     for (uint32_t id : ids) {
         if (const auto given = context.given_namespaces.below.find(id); given != context.given_namespaces.below.end()) {
             context.namespaces[id].reset(fcntl(given->second.get(), F_DUPFD_CLOEXEC, 0));
+            continue;
+        }
+        if (const auto owner = context.owners.find(id); owner != context.owners.end()) {
+            context.namespaces[id] = TRY(make_for(context, kind, context.namespaces.at(owner->second).get()));
+            if (kind == tree::NamespaceKind::Net)
+                TRY(kernel::inside(std::array{context.namespaces[id].get()},
+                                   [&] { return lock_network_below(context, id); }));
             continue;
         }
         TRY(kernel::inside({}, [&]() -> Result<void> {
@@ -179,14 +206,17 @@ Result<void> fill_kind(RestoreContext &context, const resource::NamespaceKindRow
     const bool continues_clocks = row.kind == tree::NamespaceKind::Time && context.needs_own_clocks && !given;
     if (row.nesting == resource::Nesting::All)
         fill.below = ids;
-    if (own || continues_clocks)
+    if ((own || continues_clocks) && row.fill)
         TRY(row.fill(fill));
+    else if (row.fill_below && !ids.empty())
+        TRY(row.fill_below(fill));
     if (row.nesting != resource::Nesting::Each)
         return {};
     for (uint32_t id : ids) {
         if (context.given_namespaces.below.contains(id))
             continue;
         fill.id = id;
+        fill.is_below = true;
         if (row.make_below) {
             context.namespaces[id] = TRY(row.make_below(fill));
             continue;
@@ -204,7 +234,7 @@ Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segm
     if (!context.own_proc)
         return base::fail_sys("open /proc");
     for (const resource::NamespaceKindRow &row : resource::namespace_kinds()) {
-        if (!row.fill)
+        if (!row.fill && !row.make_below)
             continue;
         const bool own = has_own(context.checkpoint, row.kind);
         const resource::NamespaceFillContext fill{
@@ -213,14 +243,20 @@ Result<void> fill_namespaces(RestoreContext &context, resource::SegmentSet &segm
             .log = context.log,
             .options = context.request.namespaces,
             .id = own ? id_of(context.checkpoint.root().ids, row.kind) : 0,
+            .root_user = id_of(context.checkpoint.root().ids, tree::NamespaceKind::User),
             .below = {},
             .made = context.namespaces,
+            .owners = context.owners,
             .segments = segments,
             .fill_contents = [&](uint64_t id, std::byte *memory,
                                  uint64_t size) { return fill_shared(context.checkpoint.chain, id, memory, size); },
-            .masters = masters};
+            .masters = masters,
+            .later = context.later_mounts};
         TRY_CTX(fill_kind(context, row, fill), fmt::format("{} namespace", kernel::name_of(row.kind)));
     }
+    for (const resource::mounts::LaterMount &later : context.later_mounts)
+        if (!context.checkpoint.numbers.find(later.awaits))
+            return base::bad_image(fmt::format("{}: no task lives in the pid namespace that it shows", later.name));
     return {};
 }
 
@@ -228,13 +264,40 @@ Result<void> enter_namespaces(const RestoreContext &context, const plan::TaskIma
                               const plan::TaskImage &parent) {
     for (tree::NamespaceKind kind : tree::kAllNamespaceKinds) {
         const uint32_t id = id_of(task.ids, kind);
-        if (id == id_of(parent.ids, kind))
-            continue;
+        if (id == id_of(parent.ids, kind) || kind == tree::NamespaceKind::Pid || kind == tree::NamespaceKind::User ||
+            kind == tree::NamespaceKind::Mnt)
+            continue; // of pids it was born into its own; who goes to the others loses rights, or sight of /proc: later
+        if (kind == tree::NamespaceKind::Time && id == parent.core().tc().ext().time_for_children())
+            continue; // as well
         const auto found = context.namespaces.find(id);
         if (found == context.namespaces.end() ||
             setns(found->second.get(), static_cast<int>(kernel::clone_flag_of(kind))) < 0)
             return base::fail_sys(fmt::format("enter its {} namespace", kernel::name_of(kind)));
     }
+    return {};
+}
+
+Result<void> enter_mounts(RestoreContext &context, const plan::TaskImage &task) {
+    const uint32_t id = task.ids.mnt_ns_id(), roots = context.checkpoint.root().ids.mnt_ns_id();
+    if (id == (context.mount_namespace ? context.mount_namespace : roots))
+        return {};
+    const auto found = context.namespaces.find(id);
+    if (found == context.namespaces.end() || setns(found->second.get(), CLONE_NEWNS) < 0)
+        return base::fail_sys("enter its mnt namespace");
+    context.mount_namespace = id;
+    return {};
+}
+
+Result<void> take_on_user_namespace(const img::creds_entry &creds, int ns) {
+    // As the task has them, whether or not they have names there: nobody could take them on inside.
+    if (syscall(SYS_setgroups, static_cast<size_t>(creds.groups_size()), creds.groups().data()) < 0 ||
+        syscall(SYS_setresgid, creds.gid(), creds.egid(), creds.sgid()) < 0 || prctl(PR_SET_KEEPCAPS, 1) < 0 ||
+        syscall(SYS_setresuid, creds.uid(), creds.euid(), creds.suid()) < 0)
+        return base::fail_sys("take on its users and groups");
+    TRY(kernel::raise_capabilities());
+    if (setns(ns, CLONE_NEWUSER) < 0)
+        return base::fail_sys("enter its user namespace");
+    prctl(PR_SET_DUMPABLE, 1);
     return {};
 }
 
@@ -251,11 +314,13 @@ Result<std::map<uint32_t, std::string>> mounts_below(const RestoreContext &conte
 
 Result<tree::PidMap> find_pids(Pid root) {
     tree::PidMap map = tree::PidMap::empty();
+    const size_t level = TRY(numbers_of(TRY(kernel::ProcDir::open(root)))).size() - 1;
     std::vector<Pid> tasks{root};
     for (size_t i = 0; i < tasks.size(); i++) {
         const auto task = TRY(kernel::ProcDir::open(tasks[i]));
         for (Pid tid : TRY(task.list_tasks()))
-            map.add(tid, TRY(inner_number(TRY(task.open_thread(tid)))));
+            if (const auto all = TRY(numbers_of(TRY(task.open_thread(tid)))); level < all.size())
+                map.add(tid, base::VPid(all[level]));
         const auto children = kernel::children_of(tasks[i]);
         tasks.insert(tasks.end(), children.begin(), children.end());
     }

@@ -44,6 +44,14 @@ bool has_any_below(const plan::Checkpoint &checkpoint);
 Result<void> enter_namespaces(const RestoreContext &context, const plan::TaskImage &task,
                               const plan::TaskImage &parent);
 
+/// Goes to the task's mounts, unless it is there. Late, as /proc there may not show it; but who shares its directories
+/// with others cannot any more.
+Result<void> enter_mounts(RestoreContext &context, const plan::TaskImage &task);
+
+/// When a task has forked all others and opened all it has: goes to its user namespace (`ns`), as who it is there.
+/// `creds`: as the root task's user namespace calls them.
+Result<void> take_on_user_namespace(const img::creds_entry &creds, int ns);
+
 /// Of mounts that only tasks below the root have: what to put before a path there ("/proc/PID/root"), by the image's
 /// number of the mount. For the coordinator, when the tasks are there.
 Result<std::map<uint32_t, std::string>> mounts_below(const RestoreContext &context);

@@ -122,6 +122,72 @@ base::Pid Rendezvous::root() const {
     return base::Pid(static_cast<pid_t>(load(page_->root)));
 }
 
+void Rendezvous::tell_born(size_t place) {
+    __atomic_store_n(&page_->born[place], 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&page_->births, 1, __ATOMIC_ACQ_REL);
+    wake(page_->births);
+}
+
+Result<void> Rendezvous::wait_born(size_t place) {
+    constexpr int kMostRounds = 1500; // half a minute: images in which two wait for each other end here
+    for (int round = 0; round < kMostRounds; round++) {
+        const uint32_t seen = load(page_->births);
+        if (__atomic_load_n(&page_->born[place], __ATOMIC_ACQUIRE))
+            return {};
+        if (given_up())
+            return base::fail(base::ErrorKind::Died, "the restore was given up");
+        const timespec limit{0, 20'000'000};
+        sleep_on(page_->births, seen, &limit);
+    }
+    return base::bad_image("the init of its pid namespace is not made by anybody who could");
+}
+
+namespace {
+constexpr uint32_t kNoVerdict = 0, kRight = 1, kWrong = 2;
+}
+
+Result<void> Rendezvous::ask_for_number(uint32_t number) {
+    store(page_->number_verdict, kNoVerdict);
+    store(page_->number_wanted, number);
+    wake(page_->number_wanted);
+    const timespec limit{0, 20'000'000};
+    while (load(page_->number_wanted) == number) {
+        if (given_up())
+            return base::fail(base::ErrorKind::Died, "the restore was given up");
+        sleep_on(page_->number_wanted, number, &limit);
+    }
+    return {};
+}
+
+void Rendezvous::tell_of_number(bool right) {
+    store(page_->number_verdict, right ? kRight : kWrong);
+    wake(page_->number_verdict);
+}
+
+Result<bool> Rendezvous::has_right_number() {
+    const timespec limit{0, 20'000'000};
+    while (load(page_->number_verdict) == kNoVerdict) {
+        if (given_up())
+            return base::fail(base::ErrorKind::Died, "the restore was given up");
+        sleep_on(page_->number_verdict, kNoVerdict, &limit);
+    }
+    return load(page_->number_verdict) == kRight;
+}
+
+void Rendezvous::serve_numbers(const std::function<void(uint32_t)> &choose) {
+    const timespec limit{0, 20'000'000};
+    while (!given_up()) {
+        const uint32_t wanted = load(page_->number_wanted);
+        if (!wanted) {
+            sleep_on(page_->number_wanted, 0, &limit);
+            continue;
+        }
+        choose(wanted);
+        store(page_->number_wanted, 0);
+        wake(page_->number_wanted);
+    }
+}
+
 void Rendezvous::count(uint64_t compared, uint64_t skipped_cow, uint64_t restored) {
     __atomic_add_fetch(&page_->counters.compared, compared, __ATOMIC_RELAXED);
     __atomic_add_fetch(&page_->counters.skipped_cow, skipped_cow, __ATOMIC_RELAXED);

@@ -52,6 +52,18 @@ public:
     Result<void> in_turn(const std::function<Result<void>()> &body);
     /// Adds to the counters of stats-restore.
     void count(uint64_t compared, uint64_t skipped_cow, uint64_t restored);
+    /// The init of a pid namespace below the root's exists. `place`: in tree::Numbers::below().
+    void tell_born(size_t place);
+    /// Waits for that. Errors: Died when the restore was given up; BadImage where nobody makes it.
+    Result<void> wait_born(size_t place);
+    // A number that only the clerk can choose (number_clerk.hh); only in in_turn().
+    /// The next process that is made gets it, if nobody else makes one in between. Errors: Died.
+    Result<void> ask_for_number(uint32_t number);
+    /// The newborn says whether it has got it.
+    void tell_of_number(bool right);
+    Result<bool> has_right_number();
+    /// The clerk: waits for a wish and hands out what `choose` has chosen. Returns when the restore is given up.
+    void serve_numbers(const std::function<void(uint32_t)> &choose);
     /// Reports a failure; only the first counts.
     void report(const base::Error &error);
 
@@ -73,7 +85,10 @@ private:
         agent::Rendezvous meet;
         Counters counters;
         uint32_t root;
-        uint32_t turn; ///< 1: somebody has it
+        uint32_t turn;   ///< 1: somebody has it
+        uint32_t births; ///< how many inits were told of; the futex of those who wait for one
+        uint8_t born[1024];
+        uint32_t number_wanted, number_verdict;
         uint32_t text_length, hint_length;
         char text[3000], hint[900];
     };

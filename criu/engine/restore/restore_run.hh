@@ -11,6 +11,7 @@
 #include "criu/engine/restore/draft.hh"
 #include "criu/engine/restore/lazy_link.hh"
 #include "criu/engine/restore/network.hh"
+#include "criu/engine/restore/number_clerk.hh"
 #include "criu/engine/restore/restored_threads.hh"
 #include "criu/engine/restore/statistics.hh"
 #include "criu/engine/restore/sysv_keeper.hh"
@@ -38,7 +39,8 @@ struct RestoreRun {
     std::optional<resource::cgroup::Groups> groups{};
     std::optional<Coordinator> coordinator{};
     std::optional<SysvKeeper> segments{};
-    base::Journal journal{}; ///< of what is outside of the tree
+    std::optional<NumberClerk> clerk{}; ///< while tasks are made
+    base::Journal journal{};            ///< of what is outside of the tree
     std::optional<RestoredThreads> threads{};
     engine::RestoreOutcome outcome{};
 

@@ -249,6 +249,9 @@ Result<void> check_capabilities(const plan::Checkpoint &checkpoint, bool withhol
         return {};
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const plan::ThreadImage &thread : task.threads) {
+            if (number_in_images(task, tree::NamespaceKind::User) !=
+                number_in_images(checkpoint.root(), tree::NamespaceKind::User))
+                continue;
             const auto &words = thread.core.thread_core().creds().cap_prm();
             uint64_t permitted = 0;
             for (int i = 0; i < std::min(words.size(), 2); i++)

@@ -31,7 +31,7 @@ Result<Segments> attached_segments(const plan::Checkpoint &checkpoint) {
         return Segments{}; // the namespace's own: resource/namespace/ipc
     for (const plan::TaskImage &task : checkpoint.tasks)
         for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & resource::kVmaSysvIpc)
+            if (task.ids.ipc_ns_id() == checkpoint.root().ids.ipc_ns_id() && vma.status() & resource::kVmaSysvIpc)
                 wanted.insert(vma.shmid());
     if (wanted.empty())
         return Segments{};

@@ -9,6 +9,8 @@
 
 #include "base/guarded.hh"
 
+#include "criu/engine/restore/birthplace.hh"
+#include "criu/engine/restore/clone_task.hh"
 #include "criu/engine/restore/files.hh"
 #include "criu/engine/restore/launch.hh"
 #include "criu/engine/restore/memory.hh"
@@ -21,6 +23,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -84,30 +87,36 @@ Result<void> pass(RestoreContext &context, const Node &node, plan::RendezvousSta
 }
 
 /// A process of this address space. It has come to its first stop when this returns.
-Result<void> spawn_here(RestoreContext &context, int index, const clone_args &args) {
+Result<pid_t> spawn_here(RestoreContext &context, int index, const clone_args &args, const Birthplace &birthplace) {
+    const Node &node = context.topology.nodes[static_cast<size_t>(index)];
+    if (birthplace.owner() || args.set_tid_size < context.checkpoint.numbers.everywhere(node.pid).size())
+        return base::unsupported("it shares its memory with a parent that lives in another user namespace");
     auto body = [&context, index](Strand &self) {
         context.processes_here[index] = &self;
         return live(context, index);
     };
-    TRY(Strand::start(args, body, context.rendezvous, context.strands));
-    return {};
+    TRY_CTX(Strand::start(args, body, context.rendezvous, context.strands), fmt::format("create task {}", node.pid));
+    return static_cast<pid_t>(node.pid);
 }
 
 Result<void> spawn(RestoreContext &context, int index) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
-    const auto wanted = static_cast<pid_t>(node.pid);
-    clone_args args{};
-    args.flags = sharing_flags(context, node);
+    const std::vector<int32_t> wanted = context.checkpoint.numbers.everywhere(node.pid);
+    uint64_t flags = sharing_flags(context, node);
     if (index == 0)
-        args.flags |= context.namespace_flags;
-    const bool sibling = index == 0 && context.request.sibling;
+        flags |= context.namespace_flags;
+    Birthplace birthplace;
+    if (index != 0)
+        TRY_CTX(birthplace.go(context, node, flags), fmt::format("create task {}", node.pid));
+    clone_args args{};
+    args.flags = flags;
     args.exit_signal = exit_signal_of(context, node);
-    if (sibling) {
+    if (index == 0 && context.request.sibling) {
         args.flags |= CLONE_PARENT;
         args.exit_signal = 0; // the kernel takes the parent's
     }
-    args.set_tid = reinterpret_cast<uint64_t>(&wanted);
-    args.set_tid_size = 1;
+    args.set_tid = reinterpret_cast<uint64_t>(wanted.data());
+    args.set_tid_size = std::min(wanted.size(), choosable(context, node));
     const auto born_in = index == 0 ? context.given_namespaces.of_root.find(tree::NamespaceKind::Pid)
                                     : context.given_namespaces.of_root.end();
     base::UniqueFd own;
@@ -116,34 +125,16 @@ Result<void> spawn(RestoreContext &context, int index) {
         if (!own || setns(born_in->second.get(), CLONE_NEWPID) < 0)
             return base::fail_sys("go to the pid namespace that was given");
     }
-    Result<void> shared{};
-    long pid = 0;
-    if (node.shares_memory) {
-        shared = spawn_here(context, index, args);
-        pid = shared ? static_cast<long>(node.pid) : -1;
-        errno = shared ? 0 : shared.error().code();
-    } else
-        pid = syscall(SYS_clone3, &args, sizeof args);
-    if (pid == 0)
-        jump(live(context, index));
-    const int code = errno;
+    const auto begin = [&] { jump(live(context, index)); };
+    Result<pid_t> pid = node.shares_memory ? spawn_here(context, index, args, birthplace)
+                                           : clone_task({context, node, wanted, birthplace.owner(), begin}, args);
     if (own && setns(own.get(), CLONE_NEWPID) < 0)
         return base::fail_sys("come back from the pid namespace that was given");
-    errno = code;
-    if (pid > 0) {
-        if (index == 0)
-            context.rendezvous.tell_root(base::Pid(static_cast<pid_t>(pid)));
-        return {};
-    }
-    base::Error error = base::Error::sys(fmt::format("create task {}", node.pid));
-    if (errno == EEXIST)
-        error.hint(fmt::format("the pid {} is in use by another process: end it, or restore in a new pid namespace",
-                               node.pid));
-    if (errno == EPERM)
-        error.hint("choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
-    if (errno == EINVAL)
-        error.hint("the pid may be larger than /proc/sys/kernel/pid_max");
-    return base::fail(std::move(error));
+    TRY(birthplace.come_back(context));
+    const pid_t made = TRY(std::move(pid));
+    if (index == 0)
+        context.rendezvous.tell_root(base::Pid(made));
+    return birthplace.finish(context, node);
 }
 
 /// Dies with its parent, so that nothing outlives a restore that is killed.
@@ -158,15 +149,21 @@ void tie_to_parent(RestoreContext &context, const Node &node) {
             _exit(1);
         return;
     }
+    if (context.born_elsewhere && node.parent >= 0) { // nor there
+        pollfd death{context.parent.get(), POLLIN, 0};
+        if (poll(&death, 1, 0) > 0 && (death.revents & POLLIN))
+            _exit(1);
+        return;
+    }
     const pid_t parent = node.parent < 0
                              ? context.coordinator
-                             : static_cast<pid_t>(context.topology.nodes[static_cast<size_t>(node.parent)].pid);
+                             : context.seen_by(node, context.topology.nodes[static_cast<size_t>(node.parent)].pid);
     if (getppid() != parent)
         _exit(1);
 }
 
 Result<void> fork_children(RestoreContext &context, const Node &node, bool before_setsid) {
-    for (int index : node.children) {
+    for (int index : in_order_of_birth(context, node)) {
         const Node &child = context.topology.nodes[static_cast<size_t>(index)];
         if (child.before_setsid == before_setsid && !child.parent_thread)
             TRY(spawn(context, index));
@@ -175,16 +172,18 @@ Result<void> fork_children(RestoreContext &context, const Node &node, bool befor
 }
 
 Result<void> fork_children_of(RestoreContext &context, const Node &node, uint32_t thread) {
-    for (int index : node.children)
+    for (int index : in_order_of_birth(context, node))
         if (context.topology.nodes[static_cast<size_t>(index)].parent_thread == thread)
             TRY(spawn(context, index));
     return {};
 }
 
-Result<void> join_group(const Node &node) {
-    if (!node.pgid || getpgid(0) == static_cast<pid_t>(node.pgid))
+/// A group whose leader cannot be seen from inside of the pid namespace one is born into: Birthplace.
+Result<void> join_group(const RestoreContext &context, const Node &node) {
+    const pid_t group = context.seen_by(node, node.pgid);
+    if (!node.pgid || getpgid(0) == group)
         return {};
-    if (setpgid(0, static_cast<pid_t>(node.pgid)) < 0)
+    if (!group || setpgid(0, group) < 0)
         return base::fail_sys(fmt::format("join process group {}", node.pgid));
     return {};
 }
@@ -201,8 +200,26 @@ Result<void> make_tree(RestoreContext &context, const Node &node) {
     if (is_task(context, node))
         TRY(make_early_threads(context, node,
                                [&](uint32_t thread) { return fork_children_of(context, node, thread); }));
+    TRY(make_time_of_children(context, node));
     // Leaders make their groups before anybody joins one: all have done so when all are forked.
-    return node.pgid == node.pid ? join_group(node) : Result<void>{};
+    return node.pgid == node.pid ? join_group(context, node) : Result<void>{};
+}
+
+bool is_init(const RestoreContext &context, const Node &node) {
+    const tree::Numbers::Below *home = context.checkpoint.numbers.find(context.checkpoint.numbers.home_of(node.pid));
+    return home && home->init == node.pid;
+}
+
+/// From inside no signal ends the init of a pid namespace, and from outside only SIGKILL does.
+Result<void> end_init(const plan::TaskImage &zombie, pid_t pid) {
+    const auto status = static_cast<int>(zombie.core().tc().exit_code());
+    if (!WIFSIGNALED(status))
+        return {};
+    if (WTERMSIG(status) != SIGKILL)
+        return base::unsupported(fmt::format("task {} was the init of a pid namespace and was ended by signal {}: "
+                                             "only SIGKILL can be repeated",
+                                             zombie.pid, WTERMSIG(status)));
+    return kill(pid, SIGKILL) < 0 ? base::fail_sys("end the init of a pid namespace") : Result<void>{};
 }
 
 /// Helpers have gone and zombies are dead when this returns; what their ends have queued is forgotten.
@@ -210,7 +227,9 @@ Result<void> collect_children(const RestoreContext &context, const Node &node) {
     for (int index : node.children) {
         const Node &child = context.topology.nodes[static_cast<size_t>(index)];
         siginfo_t info;
-        const auto id = static_cast<id_t>(child.pid);
+        const auto id = static_cast<id_t>(context.seen_by(node, child.pid));
+        if (is_zombie(context, child) && is_init(context, child))
+            TRY(end_init(context.task(child), static_cast<pid_t>(id)));
         if (child.task < 0 && waitid(P_PID, id, &info, WEXITED | __WALL) < 0)
             return base::fail_sys("wait for a helper");
         if (is_zombie(context, child) && waitid(P_PID, id, &info, WEXITED | WNOWAIT | __WALL) < 0)
@@ -226,11 +245,12 @@ Result<void> collect_children(const RestoreContext &context, const Node &node) {
     return {};
 }
 
-[[noreturn]] void die_like(const plan::TaskImage &zombie) {
+[[noreturn]] void die_like(const plan::TaskImage &zombie, bool init) {
     const auto status = static_cast<int>(zombie.core().tc().exit_code());
-    prctl(PR_SET_NAME, zombie.core().tc().comm().c_str());
     if (!WIFSIGNALED(status))
         _exit(WEXITSTATUS(status));
+    while (init) // its parent does it
+        pause();
     const rlimit none{0, 0};
     setrlimit(RLIMIT_CORE, &none);
     signal(WTERMSIG(status), SIG_DFL);
@@ -252,14 +272,19 @@ Result<void> settle_in_user_namespace(RestoreContext &context, const Node &node)
 }
 
 /// A task's parent may be a helper, which lives where its own parent does.
-Result<void> settle_in_namespaces(const RestoreContext &context, const Node &node) {
+Result<void> settle_in_namespaces(RestoreContext &context, const Node &node) {
     int parent = node.parent;
     while (parent >= 0 && !is_task(context, context.topology.nodes[static_cast<size_t>(parent)]))
         parent = context.topology.nodes[static_cast<size_t>(parent)].parent;
     if (parent < 0)
         return {};
-    return enter_namespaces(context, context.task(node),
-                            context.task(context.topology.nodes[static_cast<size_t>(parent)]));
+    const plan::TaskImage &task = context.task(node);
+    TRY(enter_namespaces(context, task, context.task(context.topology.nodes[static_cast<size_t>(parent)])));
+    const auto &all = context.checkpoint.tasks;
+    const auto shares = [&](const plan::TaskImage &other) {
+        return !other.dead() && other.pid != task.pid && other.ids.fs_id() == task.ids.fs_id();
+    };
+    return std::ranges::any_of(all, shares) ? enter_mounts(context, task) : Result<void>{};
 }
 
 Result<AgentStart> live_on(RestoreContext &context, const Node &node) {
@@ -267,6 +292,7 @@ Result<AgentStart> live_on(RestoreContext &context, const Node &node) {
     const bool task = is_task(context, node), has_memory = task && !node.shares_memory;
     if (task && !context.namespaces.empty())
         TRY(settle_in_namespaces(context, node));
+    TRY(wait_for_mounts(context, node));
     resource::SegmentSet segments; // attached until our memory goes, when all have attached theirs
     if (node.parent < 0) {
         resource::Masters masters;
@@ -284,13 +310,13 @@ Result<AgentStart> live_on(RestoreContext &context, const Node &node) {
         TRY(restore_memory(context, node, Part::PassedOn, counters));
     TRY(make_tree(context, node));
     TRY(pass(context, node, plan::kAllForked));
-    TRY(join_group(node));
+    TRY(join_group(context, node));
     TRY(pass(context, node, plan::kGrouped));
     if (node.task < 0)
         _exit(0);
     TRY(collect_children(context, node));
     if (!task)
-        die_like(context.task(node));
+        die_like(context.task(node), is_init(context, node));
     if (has_memory)
         TRY(restore_memory(context, node, Part::Own, counters));
     context.rendezvous.count(counters.compared, counters.skipped_cow, counters.restored);
@@ -322,6 +348,8 @@ AgentStart live(RestoreContext &context, int index) {
     if (node.parent < 0)
         wait_for_hold(context);
     tie_to_parent(context, node);
+    if (is_zombie(context, node)) // it may be ended any time
+        prctl(PR_SET_NAME, context.task(node).core().tc().comm().c_str());
     auto outcome = base::guarded([&] { return live_on(context, node); });
     if (outcome)
         return *outcome;

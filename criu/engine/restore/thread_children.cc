@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <span>
 #include <sys/mman.h>
 
 namespace restore {
@@ -29,12 +30,12 @@ Result<AgentStart> map_waiting_room(const plan::Arena &arena, size_t place) {
                       .gate = address + offsetof(plan::WaitingRoom, gate)};
 }
 
-/// What to create a thread of this process by; `wanted` has to outlive the call.
-clone_args thread_of_ours(const pid_t &wanted) {
+/// What to create a thread of this process by; `wanted`, all numbers that it has, has to outlive the call.
+clone_args thread_of_ours(std::span<const int32_t> wanted) {
     clone_args args{};
     args.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-    args.set_tid = reinterpret_cast<uint64_t>(&wanted);
-    args.set_tid_size = 1;
+    args.set_tid = reinterpret_cast<uint64_t>(wanted.data());
+    args.set_tid_size = wanted.size();
     return args;
 }
 
@@ -70,7 +71,7 @@ Result<void> make_early_threads(RestoreContext &context, const plan::Node &node,
                 self.fail(base::fail(std::move(done.error().ctx(fmt::format("thread {}", thread.tid)))));
             return waiting;
         };
-        const auto wanted = static_cast<pid_t>(thread.tid);
+        const std::vector<int32_t> wanted = context.checkpoint.numbers.everywhere(thread.tid);
         TRY_CTX(Strand::start(thread_of_ours(wanted), body, context.rendezvous, context.strands),
                 fmt::format("create thread {}", thread.tid));
     }

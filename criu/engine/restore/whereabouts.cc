@@ -36,6 +36,11 @@ uint32_t mount_of(const img::file_entry &file) {
     return static_cast<uint32_t>(std::max(mount, 0));
 }
 
+/// 0: that of the root task.
+uint32_t queues_of(const img::file_entry &file) {
+    return file.reg().extension().mqueue().namespace_();
+}
+
 } // namespace
 
 Result<Whereabouts> Whereabouts::start(const RestoreContext &context) {
@@ -47,9 +52,10 @@ Result<Whereabouts> Whereabouts::start(const RestoreContext &context) {
             openat(context.own_proc.get(), fmt::format("self/ns/{}", name).c_str(), O_RDONLY | O_CLOEXEC));
     };
     here.home_net_ = own("net");
+    here.home_ipc_ = own("ipc");
     here.home_mounts_ = own("mnt");
     here.home_root_.reset(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!here.home_net_ || !here.home_mounts_ || !here.home_root_)
+    if (!here.home_net_ || !here.home_ipc_ || !here.home_mounts_ || !here.home_root_)
         return base::fail_sys("open the namespaces of the root task");
     for (const auto &[id, fd] : context.namespaces)
         for (const img::mnt_entry &mount :
@@ -63,21 +69,27 @@ Result<void> Whereabouts::go_to(uint32_t file) {
     if (!several())
         return {};
     if (found == context_->checkpoint.files.end())
-        return go(net_, 0);
-    const uint32_t net = network_of(found->second), mount = mount_of(found->second);
+        return go(net_, ipc_, 0);
+    const uint32_t net = network_of(found->second), ipc = queues_of(found->second), mount = mount_of(found->second);
     const auto mnt = mounts_.find(mount);
-    return go(context_->namespaces.contains(net) ? net : 0, mnt == mounts_.end() ? 0 : mnt->second);
+    return go(context_->namespaces.contains(net) ? net : 0, context_->namespaces.contains(ipc) ? ipc : 0,
+              mnt == mounts_.end() ? 0 : mnt->second);
 }
 
 Result<void> Whereabouts::go_home() {
-    return several() ? go(0, 0) : Result<void>{};
+    return several() ? go(0, 0, 0) : Result<void>{};
 }
 
-Result<void> Whereabouts::go(uint32_t net, uint32_t mnt) {
+Result<void> Whereabouts::go(uint32_t net, uint32_t ipc, uint32_t mnt) {
     if (net != net_) {
         if (setns(net ? context_->namespaces.at(net).get() : home_net_.get(), CLONE_NEWNET) < 0)
             return base::fail_sys("enter a network namespace of the tree");
         net_ = net;
+    }
+    if (ipc != ipc_) {
+        if (setns(ipc ? context_->namespaces.at(ipc).get() : home_ipc_.get(), CLONE_NEWIPC) < 0)
+            return base::fail_sys("enter an ipc namespace of the tree");
+        ipc_ = ipc;
     }
     return mnt == mnt_ ? Result<void>{} : enter_mounts(mnt);
 }

@@ -41,6 +41,7 @@
 #include "criu/resource/socket/networks.hh"
 #include "criu/resource/terminals.hh"
 #include "criu/tree/facts.hh"
+#include "criu/tree/numbers.hh"
 #include "images_pb.hh"
 
 #include <functional>
@@ -199,6 +200,8 @@ struct FileSettleContext {
     const std::map<uint32_t, int> &opened; ///< file id -> descriptor, above all numbers of tasks; early ones
     const std::map<int, uint32_t> &table;  ///< number in this task -> file id
     uint32_t pid = 0, sid = 0;             ///< of this task
+    const tree::Numbers &numbers;          ///< in pid namespaces below the root's
+    pid_t seen_from_here(uint32_t number) const { return static_cast<pid_t>(numbers.seen_by(pid, number)); }
     bool first_holder = false; ///< this task is the first of the tree that has the file at hand; the root task is it
                                ///< for files that no task has as a descriptor
     KindStates kept;           ///< of FileOpenContext

@@ -1,5 +1,7 @@
 #include "criu/resource/mm/sysv_segment.hh"
 
+#include "criu/kernel/namespaces.hh"
+
 #include "base/ids.hh"
 #include "base/unique_fd.hh"
 
@@ -126,6 +128,17 @@ Result<void> set_owner(int id, const img::ipc_shm_entry &entry) {
 }
 
 } // namespace
+
+Result<void> check_segment(const parse::Vma &vma, const tree::Namespace &home) {
+    const base::UniqueFd ns = TRY(kernel::open_namespace(home.member, home.kind));
+    return kernel::inside(std::array{ns.get()}, [&]() -> Result<void> {
+        shmid_ds now{};
+        if (vma.inode > INT32_MAX || !stat_segment(static_cast<int>(vma.inode), now))
+            return base::unsupported(
+                fmt::format("{}: the segment is not of the IPC namespace that the task lives in", vma.name));
+        return {};
+    });
+}
 
 Result<img::ipc_shm_entry> describe_segment(const parse::Vma &vma) {
     // The inode's number is the id; its device is that of all shared memory.

@@ -8,6 +8,7 @@
 #include "base/result.hh"
 #include "base/unique_fd.hh"
 #include "criu/parse/maps.hh"
+#include "criu/tree/namespaces.hh"
 #include "ipc-shm.pb.h"
 
 #include <functional>
@@ -20,6 +21,9 @@ using base::Result;
 /// What the kernel tells about the segment behind a mapping. Errors: Unsupported when the segment is not of our
 /// IPC namespace.
 Result<img::ipc_shm_entry> describe_segment(const parse::Vma &vma);
+
+/// Whether it is a segment of that IPC namespace, which is not ours. Errors: Unsupported.
+Result<void> check_segment(const parse::Vma &vma, const tree::Namespace &home);
 
 /// The segments of a checkpoint, found again or created; attached until the object ends.
 class SegmentSet {

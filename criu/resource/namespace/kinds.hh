@@ -5,11 +5,15 @@
 
 namespace resource::user_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
+/// Of any kind: whether it belongs to a user namespace that a restore makes.
+Result<void> refuse_owner(const NamespaceCheckContext &, const tree::Namespace &);
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+Result<base::UniqueFd> make_below(NamespaceFillContext &);
 } // namespace resource::user_namespace
 namespace resource::pid_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
-}
+Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
+} // namespace resource::pid_namespace
 namespace resource::ipc_namespace {
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
@@ -24,8 +28,10 @@ namespace resource::mnt_namespace {
 Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
+Result<void> fill_below(NamespaceFillContext &);
 } // namespace resource::mnt_namespace
 namespace resource::time_namespace {
+Result<void> refuse(const NamespaceCheckContext &, const tree::Namespace &);
 Result<void> dump(NamespaceDumpContext &, const tree::Namespace &);
 Result<void> fill(NamespaceFillContext &);
 Result<base::UniqueFd> make_below(NamespaceFillContext &);

@@ -19,6 +19,7 @@
 #include "criu/image/image_writer.hh"
 #include "criu/kernel/outside.hh"
 #include "criu/resource/mm/sysv_segment.hh"
+#include "criu/resource/namespace/mounts/later.hh"
 #include "criu/resource/namespace/options.hh"
 #include "criu/resource/terminals.hh"
 #include "criu/tree/facts.hh"
@@ -54,14 +55,23 @@ struct NamespaceFillContext {
     const image::ImageDir &images;
     base::Log &log;
     const NamespaceOptions &options;
-    uint32_t id = 0; ///< of the namespace at hand
+    uint32_t id = 0;        ///< of the namespace at hand
+    uint32_t root_user = 0; ///< number of the root task's user namespace
+    bool is_below = false;  ///< it is one that only tasks below the root live in
     /// Those of the kind that tasks below the root live in, by number.
     std::span<const uint32_t> below;
-    std::map<uint32_t, base::UniqueFd> &made; ///< descriptors of namespaces that are there, of all kinds
-    SegmentSet &segments;                     ///< keeps System V memory until tasks have attached theirs
+    std::map<uint32_t, base::UniqueFd> &made;   ///< descriptors of namespaces that are there, of all kinds
+    const std::map<uint32_t, uint32_t> &owners; ///< numbers of those that belong to a user namespace below -> of that
+    /// The user namespace that one belongs to; -1: the root task's.
+    int owner_of(uint32_t ns) const {
+        const auto found = owners.find(ns);
+        return found == owners.end() ? -1 : made.at(found->second).get();
+    }
+    SegmentSet &segments; ///< keeps System V memory until tasks have attached theirs
     /// Reads pagemap-shmem-ID to a mapping of `size` bytes.
     SegmentSet::Fill fill_contents;
-    Masters &masters; ///< gets those of terminals that are parts of mounts
+    Masters &masters;                       ///< gets those of terminals that are parts of mounts
+    std::vector<mounts::LaterMount> &later; ///< gets mounts that await a pid namespace
 };
 
 struct NamespaceBringContext {
@@ -75,6 +85,7 @@ struct NamespaceBringContext {
 
 enum class Nesting : uint8_t {
     Never,
+    Born, ///< with its first task, whose parent makes both
     Each, ///< fill() fills one at a time, in a thread that has made it
     All,  ///< fill() makes and fills those below together with the root's
 };
@@ -87,6 +98,8 @@ struct NamespaceKindRow {
     Result<void> (*dump)(NamespaceDumpContext &, const tree::Namespace &) = nullptr;
     Result<void> (*bring)(NamespaceBringContext &) = nullptr;
     Result<void> (*fill)(NamespaceFillContext &) = nullptr;
+    /// Nesting::All, where the root task has none of its own: those below.
+    Result<void> (*fill_below)(NamespaceFillContext &) = nullptr;
     /// Instead of unshare() in a thread, and fill(): in the root task itself, makes and fills one for tasks below.
     Result<base::UniqueFd> (*make_below)(NamespaceFillContext &) = nullptr;
     /// How tasks below the root come to others than it has.
@@ -99,8 +112,8 @@ std::span<const NamespaceKindRow> namespace_kinds();
 /// Why this namespace cannot be saved, in words. Those of the host always can.
 Result<void> check_namespace(const NamespaceCheckContext &context, const tree::Namespace &ns);
 
-/// The next child of a task that has called unshare would live elsewhere: that is not saved.
-Result<void> check_children(const tree::TaskFacts &task);
+/// The next child of a task or thread that has called unshare lives elsewhere: whether that can be saved.
+Result<void> check_children(std::span<const tree::TaskFacts> tasks, const tree::TaskFacts &task);
 
 /// Whether a restore can make a namespace of this kind for a task below the root. Errors: Unsupported.
 Result<void> check_nested(tree::NamespaceKind kind);

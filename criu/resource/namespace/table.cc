@@ -14,10 +14,17 @@ namespace {
 
 // A name is resolved where the hostname, the addresses and the mounts are what they were: hence this order.
 constexpr NamespaceKindRow kNamespaceKinds[] = {
-    {.kind = tree::NamespaceKind::User, .refuse = user_namespace::refuse, .dump = user_namespace::dump},
-    {.kind = tree::NamespaceKind::Pid, .refuse = pid_namespace::refuse},
+    {.kind = tree::NamespaceKind::User,
+     .refuse = user_namespace::refuse,
+     .dump = user_namespace::dump,
+     .make_below = user_namespace::make_below,
+     .nesting = Nesting::Each},
+    {.kind = tree::NamespaceKind::Pid,
+     .refuse = pid_namespace::refuse,
+     .dump = pid_namespace::dump,
+     .nesting = Nesting::Born},
     {.kind = tree::NamespaceKind::Time,
-     .refuse = nullptr,
+     .refuse = time_namespace::refuse,
      .dump = time_namespace::dump,
      .fill = time_namespace::fill,
      .make_below = time_namespace::make_below,
@@ -28,7 +35,11 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
      .dump = uts_namespace::dump,
      .fill = uts_namespace::fill,
      .nesting = Nesting::Each},
-    {.kind = tree::NamespaceKind::Ipc, .refuse = nullptr, .dump = ipc_namespace::dump, .fill = ipc_namespace::fill},
+    {.kind = tree::NamespaceKind::Ipc,
+     .refuse = nullptr,
+     .dump = ipc_namespace::dump,
+     .fill = ipc_namespace::fill,
+     .nesting = Nesting::Each},
     {.kind = tree::NamespaceKind::Net,
      .refuse = net_namespace::refuse,
      .dump = net_namespace::dump,
@@ -39,6 +50,7 @@ constexpr NamespaceKindRow kNamespaceKinds[] = {
      .refuse = mnt_namespace::refuse,
      .dump = mnt_namespace::dump,
      .fill = mnt_namespace::fill,
+     .fill_below = mnt_namespace::fill_below,
      .nesting = Nesting::All},
 };
 static_assert(std::size(kNamespaceKinds) == tree::kAllNamespaceKinds.size());
@@ -71,21 +83,45 @@ Result<void> check_namespace(const NamespaceCheckContext &context, const tree::N
     if (ns.origin == tree::NamespaceOrigin::External && ns.kind == tree::NamespaceKind::Net)
         return {};
     TRY_CTX(check_nesting(context.namespaces, ns), describe(ns));
+    if (ns.origin == tree::NamespaceOrigin::Ours)
+        TRY_CTX(user_namespace::refuse_owner(context, ns), describe(ns));
     if (auto refuse = row_of(ns.kind).refuse; refuse && ns.origin != tree::NamespaceOrigin::External)
         TRY_CTX(refuse(context, ns), describe(ns));
     return {};
 }
 
-Result<void> check_children(const tree::TaskFacts &task) {
-    const auto check = [&](tree::NamespaceKind kind, uint64_t inode) -> Result<void> {
-        if (!inode || inode == task.ns[kind])
-            return {};
-        return base::unsupported(fmt::format("it has called unshare: its next child would live in a {} namespace of "
-                                             "its own, which is not saved yet",
-                                             kernel::name_of(kind)));
-    };
-    TRY(check(tree::NamespaceKind::Pid, task.ns.pid_for_children));
-    return check(tree::NamespaceKind::Time, task.ns.time_for_children);
+namespace {
+
+/// Made by itself, which is to be its parent then too, and with it everybody who lives there.
+Result<void> check_time_of_children(std::span<const tree::TaskFacts> tasks, const tree::TaskFacts &task) {
+    const uint64_t next = task.ns.time_for_children, own = task.ns[tree::NamespaceKind::Time];
+    if (!next || next == own)
+        return {};
+    for (const tree::TaskFacts &other : tasks) {
+        const auto parent = std::ranges::find(tasks, other.parent, &tree::TaskFacts::pid);
+        if (!other.zombie && other.pid != task.pid && other.ns[tree::NamespaceKind::Time] != next &&
+            other.ns.time_for_children == next)
+            return base::unsupported(fmt::format("its next child would live in a time namespace that only the next "
+                                                 "child of task {} does as well",
+                                                 other.pid.value));
+        if (other.ns[tree::NamespaceKind::Time] == next &&
+            (parent == tasks.end() || (parent->pid != task.pid && parent->ns[tree::NamespaceKind::Time] != next)))
+            return base::unsupported(
+                fmt::format("task {} lives in the time namespace of its children, and is none", other.pid.value));
+    }
+    return {};
+}
+
+} // namespace
+
+Result<void> check_children(std::span<const tree::TaskFacts> tasks, const tree::TaskFacts &task) {
+    for (const tree::ThreadFacts &thread : task.threads)
+        if (thread.pid_namespace_of_children && thread.pid_for_children->value == 0)
+            return base::unsupported(
+                fmt::format("the next child of thread {} would live in another pid namespace (pid:[{}]), whose init "
+                            "has ended or is outside of the tree",
+                            thread.tid.value, thread.pid_namespace_of_children));
+    return check_time_of_children(tasks, task);
 }
 
 Result<void> check_nested(tree::NamespaceKind kind) {

@@ -5,6 +5,9 @@
 
 namespace resource {
 
+namespace children_namespace {
+extern const ThreadResource kResource;
+}
 namespace credentials {
 extern const ThreadResource kResource;
 }

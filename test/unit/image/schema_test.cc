@@ -20,6 +20,7 @@ namespace {
 // message, number, type, name
 const std::vector<std::vector<std::string>> kOurFields{
     {"userns_entry", "1000", "ext_user_namespace", "extension"},
+    {"pidns_entry", "1000", "ext_pid_namespace", "extension"},
     {"task_core_entry", "1000", "ext_task_core", "ext"},
     {"thread_core_entry", "1000", "ext_thread_core", "ext"},
     {"vma_entry", "1000", "ext_vma", "ext"},

@@ -275,10 +275,12 @@ class Cycle(Hostility, damage.Damage, migration.Migration):
         deadline = time.monotonic() + self.timeout
         for pid in observe.pids_of(before):
             while os.path.exists(f"/proc/{pid}"):
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass
+                # The init of a pid namespace ends when all others in it are collected.
+                for each in observe.pids_of(before):
+                    try:
+                        os.waitpid(each, os.WNOHANG)
+                    except ChildProcessError:
+                        pass
                 if time.monotonic() > deadline:
                     raise Failure(f"task {pid} is still there after the dump, state {state_of(pid)}")
                 time.sleep(0.001)

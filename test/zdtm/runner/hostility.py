@@ -64,8 +64,19 @@ class Hostility:
             if not self._strays():
                 self._expect_dead(before)
                 return True
+            self._collect()
             time.sleep(0.01)
         return False
+
+    @staticmethod
+    def _collect():
+        """The init of a pid namespace ends when all others in it are collected, also those that have become ours."""
+        for pid in isolate.descendants(os.getpid()):
+            try:
+                if state_of(pid) == "Z":
+                    os.waitpid(pid, os.WNOHANG)
+            except (ChildProcessError, FileNotFoundError, ProcessLookupError):
+                pass
 
     def _refused_restore(self, images):
         """The world has changed: restore must say so, by name, and leave nothing."""

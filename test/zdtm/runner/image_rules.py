@@ -175,6 +175,13 @@ class Rules:
         for lock in self.one("filelocks"):
             self.need(any(entry["fd"] == lock["fd"] for entry in self.table_of(lock["pid"])), f"filelocks: pid {lock['pid']} has no fd {lock['fd']}")
 
+    def contents_of(self, pid, vma):
+        """Ids of System V segments in IPC namespaces below the root's would be those of others: the namespace's number is put before them."""
+        if not vma["status"] & SYSVIPC:
+            return vma["shmid"]
+        space, roots = (self.one("ids", task)[0]["ipc_ns_id"] for task in (pid, self.tree[0]["pid"]))
+        return (space << 32 if space != roots else 0) | vma["shmid"]
+
     def check_mappings(self):
         """Mappings ascend, guards behind them; each leads to its file or contents."""
         for pid, entries in self.all("mm"):
@@ -185,7 +192,7 @@ class Rules:
                 if vma["status"] & (FILE_PRIVATE | FILE_SHARED | SOCKET | MEMFD):
                     self.need(vma["shmid"] in self.files, f"mm-{pid}: {vma['start']:#x}: the file is not there")
                 elif vma["status"] & (ANON_SHARED | SYSVIPC):
-                    self.need(("pagemap-shmem", vma["shmid"]) in self.images, f"mm-{pid}: {vma['start']:#x}: no contents")
+                    self.need(("pagemap-shmem", self.contents_of(pid, vma)) in self.images, f"mm-{pid}: {vma['start']:#x}: no contents")
             for run in self.one("pagemap", pid)[1:]:
                 self.check_run(pid, run, mappings)
 

@@ -1,6 +1,7 @@
 #include "criu/resource/file/mqueue/message_queue.hh"
 
 #include "criu/kernel/child.hh"
+#include "criu/kernel/namespaces.hh"
 #include "criu/resource/file/mqueue/mqueue_notify.hh"
 
 #include <cstring>
@@ -109,13 +110,17 @@ struct OpenQueue {
     base::UniqueFd fd;
     std::string name;
     bool unlinked = false;
+    base::UniqueFd space{}; ///< its ipc namespace, where not that of the root task
 
     OpenQueue(base::UniqueFd f, std::string n, bool u) : fd(std::move(f)), name(std::move(n)), unlinked(u) {}
     OpenQueue(OpenQueue &&other) noexcept = default;
     OpenQueue &operator=(OpenQueue &&) = delete;
     ~OpenQueue() {
+        const auto unlink = [&]() -> Result<void> {
+            return mq_unlink(name.c_str()) < 0 ? base::fail_sys("mq_unlink") : Result<void>{};
+        };
         if (fd && unlinked)
-            mq_unlink(name.c_str());
+            (void)(space ? kernel::inside(std::array{space.get()}, unlink) : unlink());
     }
 };
 
@@ -217,6 +222,8 @@ Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, 
     entry->set_gid(file.stat.st_gid);
     entry->set_mode(file.stat.st_mode);
     entry->set_inode(file.stat.st_ino);
+    if (const uint32_t below = TRY(namespace_of_queue(context, file.stat.st_dev)))
+        entry->set_namespace_(below);
     const bool first = context.states.of<DumpedQueues>().inodes.insert(file.stat.st_ino).second;
     if (TRY(has_notification(file.fd)))
         return dump_with_notification(context, file, first, *entry);
@@ -237,6 +244,8 @@ Result<base::UniqueFd> open_message_queue(FileOpenContext &context, const img::f
         auto opened = queue.unlinked() ? make_unlinked(queue, entry.reg().name())
                                        : open_or_make(context.log, queue, entry.reg().name());
         it = known.emplace(queue.inode(), TRY(std::move(opened))).first;
+        if (const auto space = context.namespaces.find(queue.namespace_()); space != context.namespaces.end())
+            it->second.space.reset(fcntl(space->second.get(), F_DUPFD_CLOEXEC, 0));
     }
     const auto flags = static_cast<int>(entry.reg().flags() & (O_ACCMODE | O_NONBLOCK));
     base::UniqueFd fd(mq_open(it->second.name.c_str(), flags | O_CLOEXEC));

@@ -12,7 +12,9 @@ Result<void> dump_message_queue(FileDumpContext &context, const OpenFile &file, 
 
 /// Whether a description of the queue has been dumped.
 bool is_dumped_queue(FileDumpContext &context, int queue);
-/// Those of the tree's own ipc namespace that are left, when all tables are done.
+/// The number of its ipc namespace, where only tasks below the root live in that; else 0.
+Result<uint32_t> namespace_of_queue(FileDumpContext &context, dev_t device);
+/// Those of the tree's own ipc namespaces that are left, when all tables are done.
 Result<void> dump_unopened_queues(FileDumpContext &context);
 
 /// Opens the queue of that name, or makes it anew with its messages.

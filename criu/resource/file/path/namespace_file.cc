@@ -2,6 +2,7 @@
 #include "criu/kernel/namespaces.hh"
 #include "criu/resource/file/file.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
@@ -26,6 +27,14 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     const uint32_t number = context.namespaces.id_of(kind, file.stat.st_ino);
     if (!number)
         return base::unsupported("a namespace that no task of the tree lives in");
+    if (kind == tree::NamespaceKind::Pid && number != context.namespaces.root_id(kind) &&
+        number != context.namespaces.host_id(kind))
+        return base::unsupported("a pid namespace that only tasks below the root live in, and that is there later than "
+                                 "open files");
+    if (kind == tree::NamespaceKind::Time && std::ranges::any_of(context.tasks, [&](const tree::TaskFacts &task) {
+            return task.ns.time_for_children == file.stat.st_ino && task.ns[kind] != file.stat.st_ino;
+        }))
+        return base::unsupported("the time namespace of a task's children, which is there later than open files");
     img::ns_file_entry *ns = entry.mutable_nsf();
     ns->set_id(file.id.value);
     ns->set_ns_id(number);
@@ -51,7 +60,8 @@ extern const FileKind kKind{.name = "namespace",
                             .type = img::NS,
                             .about = {.saved = "which of the tree's namespaces it is",
                                       .restored = "that of the root task, or of a task below it",
-                                      .limits = "a namespace that no task of the tree lives in is refused"},
+                                      .limits = "a namespace that no task of the tree lives in, and a pid namespace "
+                                                "that only tasks below the root live in, are refused"},
                             .matches = matches,
                             .dump = dump,
                             .open = open_file};

@@ -1,6 +1,7 @@
 #include "criu/resource/file/path/proc_file.hh"
 
 #include "criu/resource/file/path/dead_task.hh"
+#include "criu/resource/namespace/mounts/proc_below.hh"
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +11,7 @@
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -80,12 +82,49 @@ void examine_proc_file(const OpenFile &file, const Examined &known) {
         known.warnings.push_back(about_foreign(file.link, *target));
 }
 
+namespace {
+
+/// Proc file systems that show pid namespaces below the root's.
+struct ProcFileSystems {
+    bool are_known = false;
+    mounts::ProcBelow below;
+};
+
+/// The namespace that the file's file system shows, where that is one of them.
+Result<const tree::Namespace *> shown_below(FileDumpContext &context, const OpenFile &file) {
+    auto &known = context.states.of<ProcFileSystems>();
+    if (!std::exchange(known.are_known, true))
+        known.below = TRY(mounts::find_proc_below(context.namespaces));
+    const auto found = known.below.find(major(file.stat.st_dev) << 20 | minor(file.stat.st_dev));
+    if (found == known.below.end())
+        return nullptr;
+    const auto all = context.namespaces.all();
+    return &*std::ranges::find(all, found->second, &tree::Namespace::id);
+}
+
+/// What a file system of the tree's own calls a task; 0: it does not show it.
+pid_t shown_number(const FileDumpContext &context, const tree::Namespace *below, const tree::TaskFacts &task) {
+    if (below)
+        return task.ns[tree::NamespaceKind::Pid] == below->inode && !task.inner.empty() ? task.inner.back() : 0;
+    return context.namespaces.root_has_own(tree::NamespaceKind::Mnt) ? task.vpid.value : task.pid.value;
+}
+
+} // namespace
+
+Result<void> check_proc_below(FileDumpContext &context, const OpenFile &file) {
+    struct statfs fs {};
+    const bool is_proc = fstatfs(file.fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+    if (!is_proc || !TRY(shown_below(context, file)))
+        return {};
+    return base::unsupported("it is a file of a proc file system that shows a pid namespace which only tasks below the "
+                             "root live in, and is opened before those are there");
+}
+
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path) {
     const ProcTarget target = *proc_target(path);
-    // A file system of the tree's own names its tasks as they are called inside.
-    const bool inner = context.namespaces.root_has_own(tree::NamespaceKind::Mnt);
+    const tree::Namespace *below = TRY(shown_below(context, file));
     auto task = std::ranges::find(context.tasks, static_cast<pid_t>(target.pid),
-                                  [&](auto &t) { return inner ? t.vpid.value : t.pid.value; });
+                                  [&](auto &t) { return shown_number(context, below, t); });
     // The kernel only notices that the task is gone when somebody looks the path up.
     struct stat now {};
     const bool gone = lstat(context.mounts.path(path).c_str(), &now) < 0 || now.st_ino != file.stat.st_ino;
@@ -99,6 +138,8 @@ Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, cons
         return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
     if (!gone)
         return {};
+    if (below)
+        return check_proc_below(context, file); // its stand-in would have to be made inside
     if (target.tid && target.tid != target.pid)
         return base::unsupported(fmt::format("it is a file of thread {}, which has ended", target.tid));
     if (task != context.tasks.end())

@@ -24,6 +24,9 @@ bool is_proc_file(const OpenFile &file);
 /// outside of the tree only the path is kept, with a warning.
 Result<void> dump_proc_file(FileDumpContext &context, const OpenFile &file, const std::string &path);
 
+/// Refuses a file that is opened early, of a file system that can only be made when the tasks are there.
+Result<void> check_proc_below(FileDumpContext &context, const OpenFile &file);
+
 /// The same as far as it shows from outside of a running tree.
 void examine_proc_file(const OpenFile &file, const Examined &known);
 

@@ -128,6 +128,8 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
         reg->set_mnt_id(TRY(mount_of(context, file)));
     if (is_proc_file(file))
         return dump_proc_file(context, file, path);
+    if (context.mounts.own())
+        TRY(check_proc_below(context, file));
     if (is_message_queue(file))
         return dump_message_queue(context, file, *reg);
     const bool anywhere = context.mounts.own() && reg->mnt_id() < 0;

@@ -49,7 +49,7 @@ Result<void> lead_session(FileSettleContext &context, const image::ImageDir &ima
 
 Result<void> settle_session(FileSettleContext &context, const image::ImageDir &images) {
     const Controlling terminal = TRY(find_controlling(context, images));
-    auto group = static_cast<pid_t>(terminal.info.pgrp());
+    auto group = context.seen_from_here(terminal.info.pgrp());
     // A foreground group may have died out: then the terminal has none.
     if (terminal.fd && group && ioctl(terminal.fd.get(), TIOCSPGRP, &group) < 0 && errno != ESRCH && errno != EPERM)
         return base::fail_sys(fmt::format("make {} the foreground group", group));

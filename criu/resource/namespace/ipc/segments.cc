@@ -42,6 +42,12 @@ private:
     void *at_;
 };
 
+/// pagemap-shmem-N has the contents. Ids of the root task's namespace are the numbers as they are, as in CRIU's images;
+/// those of others below it would be the same ones.
+uint64_t contents_of(uint32_t below, uint64_t id) {
+    return static_cast<uint64_t>(below) << 32 | id;
+}
+
 /// The key that a segment was created with. One marked for removal has lost it, but for its name, "/SYSV%08x".
 Result<uint32_t> key_of(const std::string &file, const shmid_ds &state) {
     constexpr std::string_view kPrefix = "/SYSV";
@@ -67,7 +73,8 @@ Result<void> dump_segment(NamespaceDumpContext &context, uint32_t ns, int id, co
     entry.mutable_desc()->set_key(TRY(key_of(file, state)));
     TRY(context.images.add(image::ImageKind::IpcnsShm, ns, entry));
     const base::UniqueFd memory = TRY(kernel::open_at(AT_FDCWD, file.c_str(), O_RDONLY));
-    return context.dump_contents(static_cast<uint64_t>(id), memory.get());
+    const bool below = ns != context.namespaces.root_id(tree::NamespaceKind::Ipc);
+    return context.dump_contents(contents_of(below ? ns : 0, static_cast<uint64_t>(id)), memory.get());
 }
 
 } // namespace
@@ -89,7 +96,13 @@ Result<void> dump_segments(NamespaceDumpContext &context, uint32_t ns) {
 Result<void> fill_segments(NamespaceFillContext &context) {
     const auto entries = TRY(context.images.read<img::ipc_shm_entry>(image::ImageKind::IpcnsShm, context.id));
     std::vector<uint32_t> live;
-    return context.segments.restore(entries, context.fill_contents, live);
+    const uint32_t below = context.is_below ? context.id : 0;
+    return context.segments.restore(
+        entries,
+        [&](uint64_t id, std::byte *memory, uint64_t size) {
+            return context.fill_contents(contents_of(below, id), memory, size);
+        },
+        live);
 }
 
 } // namespace resource::ipc

@@ -175,7 +175,7 @@ public:
         : outside_(outside), plan_(plan), entries_(entries), fill_(fill), masters_(masters),
           mounts_(plan.steps.size()) {}
 
-    Result<std::vector<UniqueFd>> build() {
+    Result<BuiltMounts> build() {
         auto built = assemble();
         if (!built)
             (void)delete_again(); // nothing of a failed restore stays in the caller's directories
@@ -183,7 +183,7 @@ public:
     }
 
 private:
-    Result<std::vector<UniqueFd>> assemble() {
+    Result<BuiltMounts> assemble() {
         // The way to our own namespaces: the tree may have no /proc.
         self_.reset(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!self_)
@@ -203,13 +203,46 @@ private:
         for (const Propagation &each : plan_.sharing)
             TRY_CTX(share(each), name(each.step) + ": propagation");
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            if (entry(i).flags() & kUnbindable)
+            if (entry(i).flags() & kUnbindable && mounts_[i])
                 TRY_CTX(set_propagation(mounts_[i].get(), MS_UNBINDABLE), name(i));
-        std::vector<UniqueFd> below;
+        BuiltMounts built;
+        for (size_t i : plan_.later)
+            built.later.push_back(TRY_CTX(keep(i), name(i)));
         for (size_t i = 1; i < plan_.trees.size(); i++)
-            below.push_back(TRY_CTX(move_out(plan_.trees[i]), "another mount namespace of the tree"));
+            built.below.push_back(TRY_CTX(move_out(plan_.trees[i]), "another mount namespace of the tree"));
         TRY(leave_old_root());
-        return below;
+        for (LaterMount &each : built.later)
+            TRY(tell_namespace(each, built.below));
+        return built;
+    }
+
+    size_t root_of(size_t step) const {
+        while (plan_.steps[step].parent != step)
+            step = plan_.steps[step].parent;
+        return step;
+    }
+
+    /// A mount that is attached when a pid namespace is there, detached until then.
+    Result<LaterMount> keep(size_t i) const {
+        const MountStep &step = plan_.steps[i];
+        LaterMount later{.awaits = step.awaits,
+                         .name = name(i),
+                         .place = entry(i).mountpoint(),
+                         .tree = root_of(i),
+                         .part = step.path,
+                         .attributes = attributes_of(entry(i)),
+                         .options = entry(i).options()};
+        if (step.origin != Origin::Proc)
+            later.mount = TRY(clone(mounts_[i].get(), ""));
+        return later;
+    }
+
+    Result<void> tell_namespace(LaterMount &later, std::span<const UniqueFd> below) const {
+        const auto tree = std::ranges::find(plan_.trees, later.tree) - plan_.trees.begin();
+        later.table = static_cast<size_t>(tree);
+        later.space.reset(tree ? fcntl(below[static_cast<size_t>(tree) - 1].get(), F_DUPFD_CLOEXEC, 0)
+                               : openat(self_.get(), "thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
+        return later.space ? Result<void>() : base::fail_sys("open the mount namespace");
     }
 
     /// What has a name for a while only.
@@ -225,7 +258,7 @@ private:
 
     Result<void> take_given(size_t i) {
         const MountStep &step = plan_.steps[i];
-        if (step.origin == Origin::New || step.origin == Origin::Part)
+        if (step.origin == Origin::New || step.origin == Origin::Part || step.origin == Origin::Proc)
             return {};
         const std::string path = step.origin == Origin::Namespace ? "/proc/" + step.path : step.path;
         if (step.origin == Origin::Namespace) // ours are the tree's
@@ -245,7 +278,7 @@ private:
         // own.
         std::string over = plan_.steps.front().path;
         for (const char *other : {"/tmp", "/mnt", "/var"})
-            if (access(over.c_str(), F_OK) < 0)
+            if (over == "/" || access(over.c_str(), F_OK) < 0)
                 over = other;
         TRY_CTX(attach(yard_.get(), AT_FDCWD, over), "the yard");
         return set_propagation(yard_.get(), MS_PRIVATE);
@@ -342,6 +375,8 @@ private:
 
     Result<void> make(size_t i) {
         const MountStep &step = plan_.steps[i];
+        if (step.origin == Origin::Proc)
+            return {};
         if (step.origin == Origin::New)
             mounts_[i] = TRY(make_file_system(entry(i), born_with(i), step.path));
         if (step.origin == Origin::Part)
@@ -435,6 +470,10 @@ private:
 
     Result<void> share(const Propagation &each) const {
         const int mounted = mounts_[each.step].get();
+        if (each.of_given) // our other threads are where the caller's mounts are
+            return join(
+                TRY(kernel::open_at(self_.get(), ("self/root" + plan_.steps[each.step].path).c_str(), O_PATH)).get(),
+                mounted);
         if (each.leader)
             TRY(join(mounts_[*each.leader].get(), mounted));
         if (each.becomes_slave)
@@ -464,9 +503,35 @@ private:
 
 } // namespace
 
-Result<std::vector<UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                           const std::vector<Entry> &entries, const Fillers &fill, Masters &masters) {
+Result<BuiltMounts> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
+                                 const std::vector<Entry> &entries, const Fillers &fill, Masters &masters) {
     return Builder(outside, plan, entries, fill, masters).build();
+}
+
+Result<UniqueFd> make_proc(std::string_view options) {
+    Entry proc;
+    proc.set_fstype(img::PROC);
+    proc.set_source("proc");
+    proc.set_options(std::string(options));
+    return make_file_system(proc, 0);
+}
+
+Result<void> attach_later(const LaterMount &later, int proc) {
+    return kernel::inside(std::array{later.space.get()}, [&]() -> Result<void> {
+        UniqueFd made;
+        if (!later.mount) {
+            auto copy = clone(proc, later.part);
+            if (!copy && copy.error().code() == EINVAL && later.part.empty()) // Linux before 6.15: the only one then
+                made.reset(fcntl(proc, F_DUPFD_CLOEXEC, 0));
+            else
+                made = TRY(std::move(copy));
+            TRY(change(made.get(), later.attributes));
+        }
+        const UniqueFd place(open(later.place.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+        if (!place)
+            return base::fail_sys("its place is not there");
+        return attach(made ? made.get() : later.mount.get(), place.get(), "");
+    });
 }
 
 } // namespace resource::mounts

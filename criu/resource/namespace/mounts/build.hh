@@ -3,6 +3,7 @@
 
 #include "base/unique_fd.hh"
 #include "criu/kernel/outside.hh"
+#include "criu/resource/namespace/mounts/later.hh"
 #include "criu/resource/namespace/mounts/plan.hh"
 #include "criu/resource/terminals.hh"
 
@@ -20,12 +21,15 @@ struct Fillers {
         deleted;
 };
 
-/// Makes all mounts, puts them together and moves the calling process to their root. Returns descriptors of the further
-/// namespaces of the plan, in its order. The caller is alone in its mount
+struct BuiltMounts {
+    std::vector<base::UniqueFd> below; ///< the further namespaces of the plan, in its order
+    std::vector<LaterMount> later;
+};
+
+/// Makes all mounts, puts them together and moves the calling process to their root. The caller is alone in its mount
 /// namespace, a copy of the tool's, of which nothing is left afterwards: on failure it has to end.
 /// `masters` gets those of the terminals that are mounts. Errors: each names the mount.
-Result<std::vector<base::UniqueFd>> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
-                                                 const std::vector<img::mnt_entry> &entries, const Fillers &fill,
-                                                 Masters &masters);
+Result<BuiltMounts> build_mounts(const kernel::Outside &outside, const MountPlan &plan,
+                                 const std::vector<img::mnt_entry> &entries, const Fillers &fill, Masters &masters);
 
 } // namespace resource::mounts

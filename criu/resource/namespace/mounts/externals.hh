@@ -20,10 +20,14 @@ inline constexpr std::string_view kDeviceKey = "CRIU:EXTERNAL_DEV";
 /// Of a namespace of the tree that is bound to a file; followed by its kind. CRIU has none.
 inline constexpr std::string_view kNamespaceKey = "CRIU:NAMESPACE:";
 
+/// Of a proc file system that shows a pid namespace which only tasks below the root live in; followed by its number.
+inline constexpr std::string_view kProcKey = "CRIU:PROC:";
+
 struct Externals {
     std::map<std::string, std::string> keys;  ///< on the dump: mount point -> key
     std::map<std::string, std::string> paths; ///< on the restore: key -> path
-    std::string root;                         ///< --root: what becomes the root mount, on the restore
+    bool beside = false;    ///< the root of the tree lives in the tool's mount namespace, and all others beside that
+    std::string root;       ///< --root: what becomes the root mount, on the restore
     bool automatic = false; ///< mnt[]: mounts that show a part of the caller's are found by themselves
     bool masters = false;   ///< ... also those that receive mounts from the caller's
     bool sharing = false;   ///< ... also those that share mounts

@@ -1,5 +1,6 @@
 #include "criu/resource/namespace/mounts/host_mounts.hh"
 
+#include <algorithm>
 #include <set>
 
 namespace resource::mounts {
@@ -73,6 +74,52 @@ std::optional<HostSource> find_source(const parse::Mount &mount, std::span<const
             best = std::move(source);
     }
     return best;
+}
+
+namespace {
+
+const parse::Mount *hiding(const std::vector<parse::Mount> &mounts, const parse::Mount &hidden) {
+    for (const parse::Mount &each : mounts)
+        if (each.parent_id == hidden.id && each.id != hidden.id && each.mount_point == hidden.mount_point)
+            return &each;
+    return nullptr;
+}
+
+/// With all that lies on it, but for what hides it.
+void take_out(std::vector<parse::Mount> &mounts, const parse::Mount hidden, int32_t upper) {
+    std::set<int32_t> gone{hidden.id};
+    for (bool more = true; more;) {
+        more = false;
+        for (const parse::Mount &each : mounts)
+            if (each.id != upper && gone.contains(each.parent_id))
+                more |= gone.insert(each.id).second;
+    }
+    for (parse::Mount &each : mounts)
+        if (each.id == upper)
+            each.parent_id = hidden.parent_id;
+    std::erase_if(mounts, [&](const parse::Mount &each) { return gone.contains(each.id); });
+}
+
+} // namespace
+
+std::vector<parse::Mount> without_hidden(std::vector<parse::Mount> mounts, std::span<const parse::Mount> host,
+                                         std::vector<std::string> &left_out) {
+    Externals all;
+    all.automatic = all.masters = all.sharing = true;
+    for (size_t i = 0; i < mounts.size();) {
+        const parse::Mount &each = mounts[i];
+        const parse::Mount *upper = hiding(mounts, each);
+        const bool is_copy =
+            std::ranges::any_of(host, [&](const parse::Mount &other) { return same_file_system(each, other); });
+        if (!upper || !is_copy || each.mount_point == "/" || find_source(each, host, all)) {
+            i++;
+            continue;
+        }
+        left_out.push_back(each.mount_point);
+        take_out(mounts, each, upper->id);
+        i = 0;
+    }
+    return mounts;
 }
 
 } // namespace resource::mounts

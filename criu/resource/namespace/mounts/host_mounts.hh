@@ -24,4 +24,9 @@ struct HostSource {
 std::optional<HostSource> find_source(const parse::Mount &mount, std::span<const parse::Mount> host,
                                       const Externals &externals);
 
+/// The mounts of a namespace beside the caller's, without copies of those of the caller's that others hide there as
+/// well: nobody could copy them again. What hides them takes their place. `left_out` gets their mount points.
+std::vector<parse::Mount> without_hidden(std::vector<parse::Mount> mounts, std::span<const parse::Mount> host,
+                                         std::vector<std::string> &left_out);
+
 } // namespace resource::mounts

@@ -1,9 +1,12 @@
 // Mount namespaces: the table of mounts, and what is in file systems that live in memory only.
+#include "criu/kernel/child.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/resource/namespace/kinds.hh"
 #include "criu/resource/namespace/mounts/archive.hh"
 #include "criu/resource/namespace/mounts/build.hh"
 #include "criu/resource/namespace/mounts/contents.hh"
+#include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/proc_below.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
@@ -11,8 +14,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
+#include <sched.h>
 #include <set>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace resource::mnt_namespace {
@@ -38,10 +43,21 @@ Result<std::vector<parse::Mount>> list_mounts(base::Pid member) {
 struct Tables {
     std::vector<const tree::Namespace *> namespaces; ///< the root task's first
     std::vector<Entries> entries;                    ///< of each
+    std::vector<std::string> left_out;               ///< mount points
 };
 
+/// Beside the tool's own, which the root of the tree lives in: copies of it mostly, with some changes.
+mounts::Externals beside_ours(const mounts::Externals &externals) {
+    mounts::Externals all = externals;
+    all.beside = all.automatic = all.masters = all.sharing = true;
+    all.keys.clear();
+    all.root = "/";
+    return all;
+}
+
 /// Of all mount namespaces of the tree, in one look: they belong together.
-Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Externals &externals) {
+Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Externals &given) {
+    const mounts::Externals externals = namespaces.root_has_own(tree::NamespaceKind::Mnt) ? given : beside_ours(given);
     Tables tables;
     std::vector<std::vector<parse::Mount>> mounts;
     for (const tree::Namespace &ns : namespaces.all()) {
@@ -50,12 +66,23 @@ Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Ext
         mounts.push_back(TRY(list_mounts(ns.member)));
         tables.namespaces.push_back(&ns);
     }
-    tables.entries = TRY(mounts::describe(mounts, TRY(read_mounts("self")), namespaces, externals));
+    const std::vector<parse::Mount> host = TRY(read_mounts("self"));
+    if (externals.beside)
+        for (auto &table : mounts)
+            table = mounts::without_hidden(std::move(table), host, tables.left_out);
+    mounts::ProcBelow proc;
+    for (size_t i = 0; i < mounts.size(); i++)
+        mounts::find_proc_below(namespaces, tables.namespaces[i]->member, mounts[i], proc);
+    tables.entries = TRY(mounts::describe(mounts, host, namespaces, externals, proc));
     return tables;
 }
 
-bool is_of_root(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
-    return ns.id == namespaces.root_id(ns.kind);
+/// What is done for all of them together is done for the root's, or the first below where the root has the tool's.
+bool is_first(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
+    const auto first = std::ranges::find_if(namespaces.all(), [&](const tree::Namespace &each) {
+        return each.kind == ns.kind && each.origin != tree::NamespaceOrigin::Host;
+    });
+    return first->id == ns.id;
 }
 
 /// mountinfo says owners as the initial user namespace has them; who mounts says them as its own has.
@@ -110,20 +137,20 @@ Result<Entries> read_entries(const NamespaceFillContext &context, uint32_t id) {
 
 // Those of tasks below the root go with its own.
 Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
-    if (!context.namespaces.root_has_own(ns.kind))
-        return base::unsupported("while the root of the tree lives in that of the tool");
-    if (is_of_root(context.namespaces, ns))
+    if (is_first(context.namespaces, ns))
         TRY(read_tables(context.namespaces, context.options.mounts));
     return {};
 }
 
-Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
-    if (!is_of_root(context.namespaces, root))
+Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &first) {
+    if (!is_first(context.namespaces, first))
         return {};
     const Tables tables = TRY(read_tables(context.namespaces, context.options.mounts));
     for (const std::string &path : mounts::lost_masters(tables.entries))
         context.log.warn(
             fmt::format("mount {}: what is mounted outside of the tree will not appear in it any more", path));
+    for (const std::string &path : tables.left_out)
+        context.log.warn(fmt::format("mount {}: another one hides it, here as well: it is left out", path));
     std::set<uint32_t> saved;
     for (size_t i = 0; i < tables.entries.size(); i++) {
         const tree::Namespace &ns = *tables.namespaces[i];
@@ -139,23 +166,81 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &root) {
     return {};
 }
 
-Result<void> fill(NamespaceFillContext &context) {
-    Entries entries = TRY(read_entries(context, context.id));
+namespace {
+
+/// A mount namespace belongs to the user namespace of who makes it: as a copy, in which nothing that is hidden can be
+/// laid open.
+Result<void> give_to(int owner, mounts::BuiltMounts &made, size_t i, int proc) {
+    base::UniqueFd copy;
+    TRY(kernel::run_to_end([&]() -> Result<void> {
+        if (setns(made.below[i].get(), CLONE_NEWNS) < 0 || setns(owner, CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
+            return base::fail_sys("copy the mounts for another user namespace");
+        copy = TRY(kernel::open_at(proc, "self/ns/mnt", O_RDONLY));
+        return {};
+    }));
+    for (mounts::LaterMount &later : made.later)
+        if (later.table == i + 1)
+            later.space.reset(fcntl(copy.get(), F_DUPFD_CLOEXEC, 0));
+    made.below[i] = std::move(copy);
+    return {};
+}
+
+/// Makes the mounts of all namespaces that have any: the root task's are `entries` first.
+Result<void> make_all(NamespaceFillContext &context, Entries entries, const mounts::Externals &externals) {
     std::vector<size_t> tables;
     for (uint32_t id : context.below) {
         tables.push_back(entries.size());
         Entries more = TRY(read_entries(context, id));
         std::ranges::move(more, std::back_inserter(entries));
     }
-    const auto plan = TRY(mounts::plan_mounts(entries, context.options.mounts, std::move(tables)));
+    const auto plan = TRY(mounts::plan_mounts(entries, externals, std::move(tables)));
     const mounts::Fillers fillers{
         .file_system = [&](const auto &entry, int directory) { return fill_file_system(context, entry, directory); },
         .deleted = [&](const auto &entry, int directory, const std::string &name,
                        bool is_directory) { return make_deleted(context, entry, directory, name, is_directory); }};
+    const base::UniqueFd proc = TRY(kernel::open_at(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY));
     auto made = TRY(mounts::build_mounts(context.outside, plan, entries, fillers, context.masters));
-    for (size_t i = 0; i < made.size(); i++)
-        context.made[context.below[i]] = std::move(made[i]);
+    for (size_t i = 0; i < made.below.size(); i++)
+        if (const int owner = context.owner_of(context.below[i]); owner >= 0)
+            TRY(give_to(owner, made, i, proc.get()));
+    for (size_t i = 0; i < made.below.size(); i++)
+        context.made[context.below[i]] = std::move(made.below[i]);
+    std::ranges::move(made.later, std::back_inserter(context.later));
     return {};
+}
+
+/// Stands for the mounts of the tool, in which the root of the tree lives.
+Result<img::mnt_entry> our_root() {
+    struct stat st {};
+    if (stat("/", &st) < 0)
+        return base::fail_sys("look at /");
+    img::mnt_entry entry;
+    entry.set_fstype(img::UNSUPPORTED);
+    entry.set_mnt_id(UINT32_MAX); // which the kernel gives to nobody
+    entry.set_parent_mnt_id(UINT32_MAX);
+    entry.set_root_dev(major(st.st_dev) << 20 | minor(st.st_dev));
+    entry.set_flags(0);
+    entry.set_root("/");
+    entry.set_mountpoint("/");
+    entry.set_source("");
+    entry.set_options("");
+    return entry;
+}
+
+} // namespace
+
+Result<void> fill(NamespaceFillContext &context) {
+    return make_all(context, TRY(read_entries(context, context.id)), context.options.mounts);
+}
+
+// All is put together in a copy of the tool's, which goes when the thread does.
+Result<void> fill_below(NamespaceFillContext &context) {
+    Entries entries{TRY(our_root())};
+    return kernel::inside({}, [&]() -> Result<void> {
+        if (unshare(CLONE_NEWNS) < 0)
+            return base::fail_sys("unshare(CLONE_NEWNS)");
+        return make_all(context, std::move(entries), beside_ours(context.options.mounts));
+    });
 }
 
 } // namespace resource::mnt_namespace

@@ -5,6 +5,7 @@
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 #include <map>
 #include <set>
@@ -47,6 +48,7 @@ public:
             plan_.trees.push_back(step_of_[root]);
         TRY(find_parents());
         order_attaching();
+        TRY(put_off());
         TRY(share());
         return std::move(plan_);
     }
@@ -149,6 +151,13 @@ private:
             if (kind.find('/') != kind.npos)
                 return base::bad_image(fmt::format("{}: an impossible namespace", name_of(entry)));
             add(i, Origin::Namespace, "self/ns/" + kind);
+        } else if (entry.ext_key().starts_with(kProcKey)) {
+            const size_t step = add(i, Origin::Proc, *below("/", entry.root()));
+            const std::string number = entry.ext_key().substr(kProcKey.size());
+            if (std::from_chars(number.data(), number.data() + number.size(), plan_.steps[step].awaits).ec !=
+                    std::errc() ||
+                !plan_.steps[step].awaits || climbs(entry.root()))
+                return base::bad_image(fmt::format("{}: an impossible pid namespace", name_of(entry)));
         } else
             add(i, Origin::External, TRY(path_given(entry)));
         return true;
@@ -239,11 +248,57 @@ private:
         plan_.attaching.assign(under_way.begin() + static_cast<ptrdiff_t>(plan_.trees.size()), under_way.end());
     }
 
+    /// What lies on a mount that comes later comes with it.
+    Result<void> put_off() {
+        std::vector<size_t> now;
+        for (size_t step : plan_.attaching) {
+            MountStep &each = plan_.steps[step];
+            if (const uint32_t parents = is_root(each.parent) ? 0 : plan_.steps[each.parent].awaits;
+                parents && each.awaits != parents) {
+                if (each.awaits)
+                    return base::unsupported(
+                        fmt::format("{}: a proc file system on another one's", name_of(entry_of(step))));
+                each.awaits = parents;
+            }
+            (each.awaits ? plan_.later : now).push_back(step);
+        }
+        plan_.attaching = std::move(now);
+        for (size_t step : plan_.later)
+            for (size_t other : plan_.attaching)
+                if (plan_.steps[other].parent == plan_.steps[step].parent &&
+                    below(entry_of(other).mountpoint(), entry_of(step).mountpoint()) &&
+                    entry_of(other).mountpoint() != entry_of(step).mountpoint())
+                    return base::unsupported(
+                        fmt::format("{}: {} covers it", name_of(entry_of(step)), entry_of(other).mountpoint()));
+        return {};
+    }
+
+    /// Groups that mounts of the tool's are in, beside which the tree's are.
+    std::set<uint32_t> groups_of_given() const {
+        std::set<uint32_t> given;
+        if (!externals_.beside)
+            return given;
+        for (const MountStep &step : plan_.steps) {
+            const Entry &entry = entries_[step.entry];
+            if (step.origin != Origin::External || entry.ext_key() != kFoundKey)
+                continue;
+            if (entry.shared_id() && !entry.internal_sharing())
+                given.insert(entry.shared_id());
+            if (entry.master_id())
+                given.insert(entry.master_id());
+        }
+        given.erase(0);
+        return given;
+    }
+
     /// Groups by number: the mount that shows most of the file system leads, the others copy from it.
     Result<void> share() {
         std::map<uint32_t, size_t> leaders;
+        const std::set<uint32_t> given = groups_of_given();
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            if (const uint32_t group = entry_of(i).shared_id(); group) {
+            if (given.contains(entry_of(i).shared_id()))
+                plan_.sharing.push_back({.step = i, .of_given = true});
+            else if (const uint32_t group = entry_of(i).shared_id(); group && plan_.steps[i].origin != Origin::Proc) {
                 auto [leader, fresh] = leaders.emplace(group, i);
                 if (!fresh && entry_of(i).root().size() < entry_of(leader->second).root().size())
                     leader->second = i;
@@ -252,7 +307,8 @@ private:
         for (auto &[group, leader] : leaders)
             TRY(share_group(group, leaders, done, 0));
         for (size_t i = 0; i < plan_.steps.size(); i++) // slaves that share with nobody
-            if (const uint32_t master = entry_of(i).master_id(); master && !entry_of(i).shared_id())
+            if (const uint32_t master = entry_of(i).master_id();
+                master && !given.contains(master) && !entry_of(i).shared_id() && plan_.steps[i].origin != Origin::Proc)
                 if (auto leader = leaders.find(master); leader != leaders.end())
                     plan_.sharing.push_back({.step = i, .leader = leader->second, .becomes_slave = true});
         return {};
@@ -275,7 +331,7 @@ private:
         }
         plan_.sharing.push_back(first);
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            if (i != leader && entry_of(i).shared_id() == group)
+            if (i != leader && entry_of(i).shared_id() == group && plan_.steps[i].origin != Origin::Proc)
                 plan_.sharing.push_back({.step = i, .leader = leader});
         return {};
     }
@@ -304,6 +360,8 @@ std::string print_origin(const MountStep &step, const MountPlan &plan, const Ent
                            entry.deleted() ? ", deleted" : "");
     case Origin::Namespace:
         return fmt::format("namespace {}", step.path);
+    case Origin::Proc:
+        return fmt::format("proc of pid namespace {}: /{}", step.awaits, step.path);
     }
     return {};
 }
@@ -336,10 +394,16 @@ std::string print(const MountPlan &plan, const std::vector<img::mnt_entry> &entr
         out += fmt::format("another namespace: {}\n", print_origin(plan.steps[plan.trees[i]], plan, entries));
     for (size_t step : plan.attaching)
         out += fmt::format("attach {}\n", entries[plan.steps[step].entry].mountpoint());
+    for (size_t step : plan.later)
+        out += fmt::format("attach {} when pid namespace {} is there\n", entries[plan.steps[step].entry].mountpoint(),
+                           plan.steps[step].awaits);
     for (const Propagation &each : plan.sharing)
         out += fmt::format("propagation of {}:{}{}{}\n", entries[plan.steps[each.step].entry].mountpoint(),
                            each.leader ? " joins " + entries[plan.steps[*each.leader].entry].mountpoint() : "",
-                           each.becomes_slave ? " slave" : "", each.becomes_shared ? " shared" : "");
+                           each.becomes_slave ? " slave" : "",
+                           each.becomes_shared ? " shared"
+                           : each.of_given     ? " as given"
+                                               : "");
     return out;
 }
 

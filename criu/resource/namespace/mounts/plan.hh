@@ -21,23 +21,25 @@ using base::Result;
 
 /// How a mount comes into being.
 enum class Origin {
-    Root,     ///< the caller's root directory (--root)
-    External, ///< a path of the caller's
-    New,      ///< a file system of its own
-    Part,     ///< a part of another mount's file system
-    Namespace ///< a namespace of the root task, bound to a file
+    Root,      ///< the caller's root directory (--root)
+    External,  ///< a path of the caller's
+    New,       ///< a file system of its own
+    Part,      ///< a part of another mount's file system
+    Namespace, ///< a namespace of the root task, bound to a file
+    Proc       ///< a proc file system, or a part of one, of a pid namespace that is not there yet
 };
 
 struct MountStep {
     size_t entry = 0; ///< index in the image's entries
     Origin origin{};
     /// External and Root: the caller's; New: the device, where it has one; Part: below the root of `whole`, "" for all
-    /// of it; Namespace: its file below /proc.
+    /// of it; Namespace: its file below /proc; Proc: below its root.
     std::string path;
     size_t whole = 0;      ///< Part: index of the step whose mount it is taken from
     size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for a root
     std::string place;     ///< below the parent's root, "" for its root itself
     bool archived = false; ///< its contents are in an archive
+    uint32_t awaits = 0;   ///< number of the pid namespace that has to be there before it can be attached; 0: none
 };
 
 /// Membership of one mount in groups of propagation.
@@ -46,12 +48,14 @@ struct Propagation {
     std::optional<size_t> leader; ///< joins the group of this step's mount; absent: makes its own
     bool becomes_slave = false;   ///< receives only: after joining
     bool becomes_shared = false;  ///< (again) a group of its own, after that
+    bool of_given = false;        ///< joins the group of the mount that the caller gives
 };
 
 struct MountPlan {
     std::vector<MountStep> steps;     ///< in the order of making; the root is the first
     std::vector<size_t> trees;        ///< indices of the steps that are roots, a namespace each; the root task's first
     std::vector<size_t> attaching;    ///< indices of steps, without the roots
+    std::vector<size_t> later;        ///< ... of those that await something, in order
     std::vector<Propagation> sharing; ///< in order
 };
 

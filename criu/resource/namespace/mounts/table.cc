@@ -74,6 +74,7 @@ struct Around {
     const std::vector<parse::Mount> &host;
     const tree::Namespaces &namespaces;
     const Externals &externals;
+    const ProcBelow &proc;
 };
 
 bool is_cgroup(const parse::Mount &mount) {
@@ -82,7 +83,8 @@ bool is_cgroup(const parse::Mount &mount) {
 
 /// Of control groups as a whole a new mount shows the same, from where the tree sees them.
 void find_outside(const parse::Mount &mount, const Around &around, img::mnt_entry &entry) {
-    if (!around.externals.automatic || mount.mount_point == "/" || (is_cgroup(mount) && mount.root == "/"))
+    const bool is_given_root = mount.mount_point == "/" && !around.externals.beside;
+    if (!around.externals.automatic || is_given_root || (is_cgroup(mount) && mount.root == "/"))
         return;
     const auto source = find_source(mount, around.host, around.externals);
     if (!source)
@@ -148,6 +150,10 @@ img::mnt_entry describe_one(const parse::Mount &mount, const Around &around) {
     entry.set_master_id(static_cast<uint32_t>(mount.master));
     if (auto key = around.externals.key_of(mount.mount_point)) {
         entry.set_ext_key(*key);
+        return entry;
+    }
+    if (const auto below = around.proc.find(entry.root_dev()); below != around.proc.end()) {
+        entry.set_ext_key(fmt::format("{}{}", kProcKey, below->second));
         return entry;
     }
     describe_by_name(mount, around, entry);
@@ -230,14 +236,14 @@ std::vector<const parse::Mount *> kept(const std::vector<parse::Mount> &mounts, 
 } // namespace
 
 Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const std::vector<parse::Mount> &host,
-                        const tree::Namespaces &namespaces, const Externals &externals) {
+                        const tree::Namespaces &namespaces, const Externals &externals, const ProcBelow &proc) {
     Externals below = externals; // keys are of mount points of the root's
     below.keys.clear();
     Tables all;
     std::map<uint32_t, const parse::Mount *> mounts; ///< by id
     for (const std::vector<parse::Mount> &table : tables) {
         const Externals &here = all.empty() ? externals : below;
-        const Around around{host, namespaces, here};
+        const Around around{host, namespaces, here, proc};
         std::vector<img::mnt_entry> &entries = all.emplace_back();
         for (const parse::Mount *mount : kept(table, here)) {
             entries.push_back(describe_one(*mount, around));
@@ -246,7 +252,8 @@ Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const
     }
     for (const auto &entries : all)
         for (const img::mnt_entry &entry : entries)
-            if (&entries != &all.front() || !is_root(entry)) // whatever the root task's root is, the caller gives it
+            if (&entries != &all.front() || !is_root(entry) ||
+                externals.beside) // whatever the root task's root is, the caller gives it
                 TRY(check(entry, *mounts.at(entry.mnt_id()), all, externals));
     return all;
 }

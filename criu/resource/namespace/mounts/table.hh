@@ -7,6 +7,7 @@
 #include "criu/tree/namespaces.hh"
 #include "mnt.pb.h"
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,9 @@ enum Flag : uint32_t {
     kStrictAtime = 0x1000000,
 };
 
+/// Proc file systems of pid namespaces that only tasks below the root live in: device (as in images) -> number of that.
+using ProcBelow = std::map<uint32_t, uint32_t>;
+
 /// Entries in the order of CRIU's images: the last mount first. `host`: the caller's mounts, for Externals::automatic.
 /// Errors: Unsupported for a mount that is neither of a file system that can be made again, nor a part of one that is
 /// mounted as a whole, nor external, nor a namespace of the tree's root; each with what would help.
@@ -43,7 +47,7 @@ Result<std::vector<img::mnt_entry>> describe(const std::vector<parse::Mount> &mo
 Result<std::vector<std::vector<img::mnt_entry>>> describe(std::span<const std::vector<parse::Mount>> tables,
                                                           const std::vector<parse::Mount> &host,
                                                           const tree::Namespaces &namespaces,
-                                                          const Externals &externals);
+                                                          const Externals &externals, const ProcBelow &proc = {});
 
 /// Mounts that receive from a group outside of the tree and will not any more: of no image and not the caller's.
 std::vector<std::string> lost_masters(const std::vector<std::vector<img::mnt_entry>> &tables);

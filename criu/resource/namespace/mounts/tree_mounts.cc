@@ -10,14 +10,12 @@ namespace resource {
 
 Result<TreeMounts> tree_mounts(const tree::Namespaces &namespaces) {
     TreeMounts mounts;
-    if (!namespaces.root_has_own(tree::NamespaceKind::Mnt))
-        return mounts;
     const uint32_t root = namespaces.root_id(tree::NamespaceKind::Mnt);
     for (const tree::Namespace &ns : namespaces.all()) {
         if (ns.kind != tree::NamespaceKind::Mnt || ns.origin == tree::NamespaceOrigin::Host)
             continue;
         const std::string before = fmt::format("/proc/{}/root", ns.member.value);
-        (ns.id == root ? mounts.root : mounts.roots[ns.inode]) = before;
+        (ns.id == root ? mounts.root : mounts.roots[ns.inode]) = before; // where the root has the tool's: ""
         const std::string text =
             TRY(kernel::read_file(AT_FDCWD, fmt::format("/proc/{}/mountinfo", ns.member.value).c_str()));
         for (const parse::Mount &mount : TRY(parse::parse_mountinfo(text))) {

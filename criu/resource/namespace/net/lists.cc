@@ -6,10 +6,12 @@
 #include "criu/resource/namespace/net/net.hh"
 #include "criu/resource/namespace/net/nexthops.hh"
 
+#include <algorithm>
 #include <cerrno>
 #include <fmt/format.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -155,6 +157,30 @@ bool is_at_hand(const List &list, std::string_view body) {
     return list.answer != RTM_NEWROUTE || kernel::value_of<rtmsg>(body).rtm_scope >= RT_SCOPE_LINK;
 }
 
+/// The device of an address or route.
+uint32_t device_of(const List &list, std::string_view body) {
+    if (list.answer == RTM_NEWADDR)
+        return kernel::value_of<ifaddrmsg>(body).ifa_index;
+    uint32_t index = 0;
+    if (list.answer == RTM_NEWROUTE)
+        (void)kernel::for_each_attribute(body.substr(std::min(sizeof(rtmsg), body.size())),
+                                         [&](int type, std::string_view value) {
+                                             if (type == RTA_OIF)
+                                                 index = kernel::value_of<uint32_t>(value);
+                                         });
+    return index;
+}
+
+/// A tun device comes with its file, and brings its addresses and routes along.
+bool comes_later(const List &list, std::string_view body, const std::vector<img::net_device_entry> &devices) {
+    const uint32_t index = device_of(list, body);
+    char name[IF_NAMESIZE];
+    if (!index || if_indextoname(index, name))
+        return false;
+    const auto device = std::ranges::find(devices, index, &img::net_device_entry::ifindex);
+    return device == devices.end() || device->type() == img::TUN;
+}
+
 } // namespace
 
 Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id) {
@@ -169,6 +195,7 @@ Result<void> dump_lists(NamespaceDumpContext &context, uint32_t id) {
 }
 
 Result<void> fill_lists(NamespaceFillContext &context) {
+    const auto devices = TRY(context.images.read<img::net_device_entry>(image::ImageKind::Netdev, context.id));
     for (const List &list : kLists) {
         const auto bodies = TRY(read_messages(context, list));
         if (list.kind == image::ImageKind::Route)
@@ -177,7 +204,7 @@ Result<void> fill_lists(NamespaceFillContext &context) {
             TRY(drop_rules(list, bodies));
         for (bool at_hand : {true, false})
             for (const std::string &body : bodies)
-                if (is_at_hand(list, body) == at_hand)
+                if (is_at_hand(list, body) == at_hand && !comes_later(list, body, devices))
                     TRY(send(list, body));
     }
     return {};

@@ -1,4 +1,5 @@
 #include "criu/resource/socket/unix/unix_socket.hh"
+#include "criu/kernel/namespaces.hh"
 
 #include "criu/resource/socket/unix/unix_socket_verbs.hh"
 
@@ -48,13 +49,32 @@ std::string show_unix_name(std::string_view name) {
     return out;
 }
 
-bool peer_credentials(const tree::PidMap &pids, int fd, img::ext_credentials *credentials) {
+namespace {
+
+/// What a peer that is no task of the tree is called in the tree's own pid namespace: one that has ended, mostly.
+pid_t number_inside(const FileDumpContext &context, int fd) {
+    const tree::Namespace *ns = context.namespaces.of_root(tree::NamespaceKind::Pid);
+    if (!ns || ns->origin == tree::NamespaceOrigin::Host)
+        return 0;
+    ucred peer{};
+    const auto asked = kernel::inside_pids(ns->member, [&]() -> Result<void> {
+        socklen_t size = sizeof peer;
+        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ? base::fail_sys("SO_PEERCRED")
+                                                                         : Result<void>{};
+    });
+    return asked ? peer.pid : 0;
+}
+
+} // namespace
+
+bool peer_credentials(const FileDumpContext &context, int fd, img::ext_credentials *credentials) {
     ucred peer{};
     socklen_t size = sizeof peer;
     constexpr auto kNobody = static_cast<uid_t>(-1);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid == kNobody)
         return false;
-    credentials->set_pid(static_cast<uint32_t>(pids.inside(base::Pid(peer.pid)).value));
+    const pid_t number = context.pids.inside(base::Pid(peer.pid)).value;
+    credentials->set_pid(static_cast<uint32_t>(number || !peer.pid ? number : number_inside(context, fd)));
     credentials->set_uid(peer.uid);
     credentials->set_gid(peer.gid);
     size = 0;

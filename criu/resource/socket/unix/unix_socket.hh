@@ -83,6 +83,6 @@ Result<void> dump_unix_name(FileDumpContext &context, const OpenFile &file, cons
 Result<void> dump_unix_queue(FileDumpContext &context, int fd, int type, uint32_t id, uint32_t inode);
 
 /// Fills in what SO_PEERCRED and SO_PEERGROUPS tell. False: nothing.
-bool peer_credentials(const tree::PidMap &pids, int fd, img::ext_credentials *credentials);
+bool peer_credentials(const FileDumpContext &context, int fd, img::ext_credentials *credentials);
 
 } // namespace resource

@@ -65,7 +65,7 @@ Result<void> dump_details(const FileDumpContext &context, int fd, const kernel::
     img::ext_unix_sk *ext = entry->mutable_ext();
     if (sk.peer && *sk.peer == 0 && entry->peer() == 0)
         dump_gone_peer(fd, entry);
-    if (img::ext_credentials credentials; peer_credentials(context.pids, fd, &credentials))
+    if (img::ext_credentials credentials; peer_credentials(context, fd, &credentials))
         *ext->mutable_peer_creds() = credentials;
     // SO_ERROR would take it away; there is no other error that a unix socket can have.
     pollfd error{fd, 0, 0};
@@ -130,7 +130,7 @@ Result<void> accept_one(FileDumpContext &context, UnixDumpState &state, UnixDump
     pending->set_client(client);
     if (!client)
         pending->set_client_name(unix_name(name));
-    peer_credentials(context.pids, fd.get(), pending->mutable_creds());
+    peer_credentials(context, fd.get(), pending->mutable_creds());
     pending->set_queue(state.next_queue_id--);
     return dump_unix_queue(context, fd.get(), static_cast<int>(listener.entry.usk().type()), pending->queue(), 0);
 }
