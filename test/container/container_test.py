@@ -122,8 +122,15 @@ def end(pid):
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-    wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists() or "State:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text(),
-             "the container ends")
+    wait_for(lambda: has_ended(pid), "the container ends")
+
+
+def has_ended(pid):
+    """It may go while its file is being read."""
+    try:
+        return "State:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def restore(folder, images):
