@@ -18,7 +18,7 @@ namespace migrate {
 namespace {
 
 constexpr int kForEver = -1;
-constexpr int kGoMs = 300'000;
+constexpr int kUntilGoMs = 300'000;
 constexpr unsigned kMostRounds = 100;
 
 /// What has come, a folder a round in the folder of images; gone with this.
@@ -73,7 +73,7 @@ public:
         if (hook != std::string_view("post-restore"))
             return {};
         TRY(talk_.say(Word::Ready));
-        return talk_.expect(Word::Go, kGoMs);
+        return talk_.expect(Word::Go, kUntilGoMs);
     }
     Result<int> tell_for_status(const char *hook, std::optional<base::Pid> root) override {
         return users_.tell_for_status(hook, root);

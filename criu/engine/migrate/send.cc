@@ -21,9 +21,9 @@
 namespace migrate {
 namespace {
 
-constexpr int kAnswerMs = 300'000; // the other side writes to disk and rebuilds a tree
-constexpr int kGoMs = 60'000;      // only the last step of a restore
-constexpr int kWholeWordMs = 1000; // it has begun to come
+constexpr int kAnswerMs = 300'000;  // the other side writes to disk and rebuilds a tree
+constexpr int kLastStepMs = 60'000; // only the last step of a restore
+constexpr int kWholeWordMs = 1000;  // it has begun to come
 
 /// The images of a round are a folder of this one: what they say of memory is kept, the memory is not.
 class Workspace {
@@ -63,7 +63,7 @@ public:
         // Even a failed write may have reached it.
         if (!talk_.say(Word::Go))
             return engine::kUndecided;
-        auto heard = talk_.hear(kGoMs);
+        auto heard = talk_.hear(kLastStepMs);
         if (heard && *heard == Word::Running) {
             runs_since_us_ = base::now_us(CLOCK_MONOTONIC);
             return 0;
