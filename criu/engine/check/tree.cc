@@ -108,6 +108,8 @@ void Examination::examine_hidden(std::vector<TaskFacts> &tasks) {
     const auto found = resource::find_hidden_state(open, tasks);
     if (!found)
         return add(Severity::Degrades, nullptr, {}, resource::cannot_look(found.error()), {});
+    if (std::string unseen = resource::cannot_see_landlock(tasks); !unseen.empty())
+        add(Severity::Degrades, nullptr, {}, std::move(unseen), {});
     for (const resource::HiddenFinding &finding : *found) {
         const auto task = std::ranges::find(tasks, finding.task, &TaskFacts::pid);
         const bool allowed = file_options_.allowed_losses.has(finding.loss);

@@ -18,8 +18,7 @@
 namespace resource {
 namespace {
 
-// ---- whether there can be any, which costs next to nothing to find out
-// ------------------------------------------------
+// ---- whether there can be any, at next to no cost -----------------------------------------------------------------
 
 bool has_landlock() {
     return syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
@@ -62,8 +61,7 @@ bool may_have_keys(const std::vector<tree::TaskFacts> &tasks) {
     return false;
 }
 
-// ---- what there is
-// -----------------------------------------------------------------------------------------------------
+// ---- what there is -------------------------------------------------------------------------------------------------
 
 /// Where the credentials of a task have what Landlock keeps there: modules that have a part of their own come in the
 /// order in which they were started. Nothing where that is not known.
@@ -205,6 +203,14 @@ std::string cannot_look(const base::Error &why) {
                        why.message());
 }
 
+std::string cannot_see_landlock(const std::vector<tree::TaskFacts> &tasks) {
+    if (std::ranges::none_of(tasks, may_be_confined) || !has_landlock() || landlock_offset())
+        return {};
+    return "whether tasks have confined themselves by Landlock cannot be told, as this kernel has security modules "
+           "that "
+           "are not known; its rules are lost";
+}
+
 Result<void> settle_hidden_state(const OpenKernelMemory &open, std::vector<tree::TaskFacts> &tasks,
                                  const AllowedLosses &allowed, base::Log &log) {
     const auto found = find_hidden_state(open, tasks);
@@ -212,6 +218,8 @@ Result<void> settle_hidden_state(const OpenKernelMemory &open, std::vector<tree:
         log.warn("dump: " + cannot_look(found.error()));
         return {};
     }
+    if (const std::string unseen = cannot_see_landlock(tasks); !unseen.empty())
+        log.warn("dump: " + unseen);
     for (const HiddenFinding &finding : *found)
         TRY_CTX(lose(allowed, log, finding.loss, finding.what), fmt::format("task {}", finding.task.value));
     return {};

@@ -28,6 +28,8 @@ Result<std::vector<HiddenFinding>> find_hidden_state(const OpenKernelMemory &ope
 
 /// What to say where it cannot be looked for.
 std::string cannot_look(const base::Error &why);
+/// The same of Landlock alone, on a kernel with security modules that we do not know. Empty: nothing to say.
+std::string cannot_see_landlock(const std::vector<tree::TaskFacts> &tasks);
 
 /// Refuses what was found, or warns: --allow-loss. Not to be able to look is a warning.
 Result<void> settle_hidden_state(const OpenKernelMemory &open, std::vector<tree::TaskFacts> &tasks,
