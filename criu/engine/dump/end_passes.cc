@@ -10,6 +10,18 @@
 namespace dump {
 namespace {
 
+using KindVerb = Result<void> (*resource::FileKind::*)(resource::FileDumpContext &);
+
+/// Only where the tree is to end.
+Result<void> have_kinds(KindVerb verb, FrozenDump &dump) {
+    if (dump.tree_survives())
+        return {};
+    for (const resource::FileKind *kind : resource::file_kinds())
+        if (kind->*verb)
+            TRY_CTX((kind->*verb)(*dump.files), kind->name);
+    return {};
+}
+
 void take_back_files(FrozenDump &dump, bool failed) {
     if (!dump.files)
         return;
@@ -47,12 +59,7 @@ Result<void> send_images(FrozenDump &dump) {
 }
 
 Result<void> prepare_to_kill(FrozenDump &dump) {
-    if (dump.tree_survives())
-        return {};
-    for (const resource::FileKind *kind : resource::file_kinds())
-        if (kind->before_kill)
-            TRY_CTX(kind->before_kill(*dump.files), kind->name);
-    return {};
+    return have_kinds(&resource::FileKind::before_kill, dump);
 }
 
 // What connections receive in the last moment.
@@ -82,12 +89,7 @@ Result<void> give_left_memory(FrozenDump &dump) {
 }
 
 Result<void> outlive(FrozenDump &dump) {
-    if (dump.tree_survives())
-        return {};
-    for (const resource::FileKind *kind : resource::file_kinds())
-        if (kind->outlive)
-            TRY_CTX(kind->outlive(*dump.files), kind->name);
-    return {};
+    return have_kinds(&resource::FileKind::outlive, dump);
 }
 
 Result<void> leave_tree(FrozenDump &dump) {

@@ -50,13 +50,16 @@ Result<void> NetworkNotice::give() {
     return job_.notifier.tell("network-lock", job_.request.root);
 }
 
-Result<void> tell_plugins(FrozenDump &dump) {
-    if (!dump.plugins.has(kernel::PluginMoment::CheckpointDevices))
-        return {};
-    for (const compel::FrozenProcess &process : dump.tree.processes())
-        if (!process.zombie)
-            TRY(dump.plugins.tell(kernel::PluginMoment::CheckpointDevices, process.pid));
+Result<void> FrozenDump::tell_of_each(kernel::PluginMoment moment) const {
+    if (plugins.has(moment))
+        for (const compel::FrozenProcess &process : tree.processes())
+            if (!process.zombie)
+                TRY(plugins.tell(moment, process.pid));
     return {};
+}
+
+Result<void> tell_plugins(FrozenDump &dump) {
+    return dump.tell_of_each(kernel::PluginMoment::CheckpointDevices);
 }
 
 Result<void> announce_lock(FrozenDump &dump) {

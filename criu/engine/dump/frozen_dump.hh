@@ -92,6 +92,8 @@ struct FrozenDump {
     pages::PageSink &sink() const { return job.page_server ? *job.page_server : *directory; }
     /// Runs `body` where the caller is: programs of his.
     template <class Body> auto at_home(Body &&body) { return visit ? visit->outside(body) : body(); }
+    /// Tells the plugins of each task that is no zombie.
+    Result<void> tell_of_each(kernel::PluginMoment moment) const;
 };
 
 // fact_passes.cc

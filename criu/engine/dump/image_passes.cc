@@ -80,12 +80,7 @@ Result<void> take_what_changes_the_tree(FrozenDump &dump) {
 }
 
 Result<void> tell_plugins_late(FrozenDump &dump) {
-    if (!dump.plugins.has(kernel::PluginMoment::DumpDevicesLate))
-        return {};
-    for (const compel::FrozenProcess &process : dump.tree.processes())
-        if (!process.zombie)
-            TRY(dump.plugins.tell(kernel::PluginMoment::DumpDevicesLate, process.pid));
-    return {};
+    return dump.tell_of_each(kernel::PluginMoment::DumpDevicesLate);
 }
 
 Result<void> write_surroundings(FrozenDump &dump) {

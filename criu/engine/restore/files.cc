@@ -53,7 +53,7 @@ Result<const FileKind *> kind_of(const img::file_entry &file) {
     return kind;
 }
 
-/// Opens files so that what one needs is open before it.
+/// Opens each file once, and what is on its way through it.
 class Opener {
 public:
     Opener(RestoreContext &context, resource::FileOpenContext &files, Whereabouts &here)
@@ -66,16 +66,11 @@ public:
         const FileKind *kind = TRY(kind_of(file));
         if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
             return {};
-        if (!under_way_.insert(id).second)
-            return base::bad_image(fmt::format("files.img: file {} needs itself", id));
         auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
         if (!fd) {
-            if (kind->needs)
-                TRY(open_needed(kind->needs(file)));
             TRY(here_.go_to(id));
             fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
             if (std::exchange(files_.try_again, false)) {
-                under_way_.erase(id);
                 postponed_.push_back(id);
                 return {};
             }
@@ -169,20 +164,10 @@ public:
     }
 
 private:
-    Result<void> open_needed(const std::vector<base::FileId> &others) {
-        for (base::FileId other : others) {
-            if (!context_.checkpoint.files.contains(other.value))
-                return base::bad_image(fmt::format("files.img: file {} is missing", other.value));
-            TRY(open(other.value));
-        }
-        return {};
-    }
-
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     Whereabouts &here_;
     std::map<uint32_t, int> homes_;
-    std::set<uint32_t> under_way_;
     std::vector<uint32_t> carried_, postponed_;
     std::set<std::string> given_keys_;
 };

@@ -265,8 +265,6 @@ struct FileKind {
     Result<void> (*lead_session)(FileSettleContext &, const image::ImageDir &) = nullptr;
     /// In each session leader when groups are joined, before its descriptors are placed.
     Result<void> (*settle_session)(FileSettleContext &, const image::ImageDir &) = nullptr;
-    /// Files that must be open before this one.
-    std::vector<FileId> (*needs)(const img::file_entry &) = nullptr;
     /// Whether the file is opened late. Null: never.
     bool (*late)(const img::file_entry &, const ImageFiles &, const Remaps &) = nullptr;
     /// The operation whose result is the new descriptor.
