@@ -77,6 +77,14 @@ def mounts_of(pid):
     return found
 
 
+def mounts_if_any(pid):
+    """Also tells whether a number is still that of the container."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError:
+        return ""
+
+
 def last_line(log):
     lines = log.read_text().splitlines() if log.exists() else []
     return lines[-1] if lines else ""
@@ -87,6 +95,7 @@ class Folder:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
+        self.inits = []  # of containers that may run: none outlives its test
         root = self.path / "rootfs"
         for name in ("bin", "proc", "dev", "sys", "tmp", "data", "root", "etc"):
             (root / name).mkdir(parents=True)
@@ -114,7 +123,8 @@ def start(folder):
         starter.kill()
         raise Failure(f"the container starts: {starter.communicate()[0].decode()}")
     children = pathlib.Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
-    return starter, int(children[0])
+    folder.inits.append(int(children[0]))
+    return starter, folder.inits[-1]
 
 
 def end(pid):
@@ -139,7 +149,8 @@ def restore(folder, images):
     status, output = run(CRIU, "restore", "-d", "-D", images, "--root", folder.path / "rootfs", "--external",
                          f"mnt[data]:{folder.path / 'data'}", "--pidfile", pidfile)
     check(status == 0, f"restore: {output.strip()}")
-    return int(pidfile.read_text())
+    folder.inits.append(int(pidfile.read_text()))
+    return folder.inits[-1]
 
 
 def compare_network(pid):
@@ -265,13 +276,17 @@ def main():
     failed = 0
     for name, test in TESTS.items():
         path = tempfile.mkdtemp(prefix="criu-container-")
+        folder = Folder(path)
         try:
-            test(Folder(path))
+            test(folder)
             print(f"ok {name}", flush=True)
         except (Failure, subprocess.TimeoutExpired, OSError) as why:
             failed += 1
             print(f"not ok {name}: {why}", flush=True)
         finally:
+            for pid in folder.inits:
+                if f"{path}/" in mounts_if_any(pid):
+                    end(pid)
             # Only what this test has made: a mount below it would have to be somebody's.
             if path not in pathlib.Path("/proc/self/mountinfo").read_text():
                 shutil.rmtree(path, ignore_errors=True)
