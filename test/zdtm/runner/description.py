@@ -16,6 +16,7 @@ FLAGS = {
     "nosibling": "makes no sense with --sibling",
     "nostop": "makes no sense with --stopped",
     "nolazy": "checks what is not kept where memory comes after the restore",
+    "restored": "verifies what only a restore makes of it: skipped with --dump-only",
     "noleave": "can only be dumped by ending it: skipped where a dump leaves it alive",
 }
 
