@@ -250,6 +250,23 @@ TEST_CASE("mounts: devices by name, types by name", "[mounts]") {
     CHECK(print(*plan, *entries).find("mount /disk: new ext4 discard on /dev/loop7\n") != std::string::npos);
 }
 
+TEST_CASE("mounts: overlays whose directories are found from here", "[mounts]") {
+    const auto tree = [](const char *options) {
+        return std::vector<parse::Mount>{
+            one("40 30 254:0 / / rw - ext4 /dev/vda rw\n"),
+            one(std::string("41 40 0:50 / /merged rw - overlay overlay rw,") + options + "\n")};
+    };
+    const std::vector<parse::Mount> host{one("20 1 254:0 / / rw - ext4 /dev/vda rw\n")},
+        other{one("20 1 254:0 /pods/a / rw - ext4 /dev/vda rw\n")};
+    const char *absolute = "lowerdir=/a:/b,upperdir=/u,workdir=/w";
+    CHECK(describe(tree(absolute), host, {}, {}));
+    CHECK_FALSE(describe(tree(absolute), other, {}, {}));
+    CHECK_FALSE(describe(tree("lowerdir=/a:b,upperdir=/u,workdir=/w"), host, {}, {}));
+    Externals externals;
+    externals.keys["/merged"] = "x";
+    CHECK(describe(tree(absolute), other, {}, externals));
+}
+
 TEST_CASE("mounts: namespaces that are bound to files", "[mounts]") {
     tree::Namespaces namespaces;
     tree::NamespaceInodes root;

@@ -22,10 +22,10 @@ constexpr Option kMountOptions[] = {{"ro", kReadOnly},      {"nosuid", kNoSuid},
                                     {"relatime", kRelAtime}};
 constexpr Option kSuperOptions[] = {{"rw", 0}, {"ro", kReadOnly}, {"sync", kSynchronous}, {"dirsync", kDirSync}};
 
-std::vector<std::string_view> split(std::string_view text) {
+std::vector<std::string_view> split(std::string_view text, char separator = ',') {
     std::vector<std::string_view> parts;
     while (!text.empty()) {
-        const size_t end = std::min(text.find(','), text.size());
+        const size_t end = std::min(text.find(separator), text.size());
         parts.push_back(text.substr(0, end));
         text.remove_prefix(std::min(end + 1, text.size()));
     }
@@ -200,10 +200,43 @@ std::string reason(const img::mnt_entry &entry, const parse::Mount &mount) {
                        entry.mountpoint(), entry.root(), mount.fs_type);
 }
 
+/// Whether the options name directories that the tree finds elsewhere than who makes the mount again: by relative
+/// paths, or where the tree has a root of its own.
+bool names_directories(std::string_view options, bool same_root) {
+    for (std::string_view option : split(options)) {
+        const size_t equals = option.find('=');
+        const std::string_view name = option.substr(0, equals);
+        if (equals == std::string_view::npos ||
+            !(name.starts_with("lowerdir") || name.starts_with("datadir") || name == "upperdir" || name == "workdir"))
+            continue;
+        for (std::string_view path : split(option.substr(equals + 1), ':'))
+            if (!same_root || !path.starts_with('/'))
+                return true;
+    }
+    return false;
+}
+
+/// Whether paths of the tree lead to the same from where its mounts are made again.
+bool has_same_root(const std::vector<parse::Mount> &tree, const std::vector<parse::Mount> &host) {
+    const auto root = [](const std::vector<parse::Mount> &mounts) {
+        return std::ranges::find(mounts, "/", &parse::Mount::mount_point);
+    };
+    const auto theirs = root(tree), ours = root(host);
+    return theirs != tree.end() && ours != host.end() && theirs->dev_major == ours->dev_major &&
+           theirs->dev_minor == ours->dev_minor && theirs->root == ours->root;
+}
+
 Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount, const Tables &tables,
-                   const Externals &externals) {
+                   const Externals &externals, bool same_root) {
     if (entry.has_ext_key())
         return {};
+    if (entry.fstype() == img::OVERLAYFS && entry.root() == "/" && names_directories(entry.options(), same_root))
+        return base::fail(
+            base::Error(base::ErrorKind::Unsupported,
+                        fmt::format("mount {}: an overlay whose directories are named by relative paths, or by paths "
+                                    "of the tree's own root",
+                                    entry.mountpoint()))
+                .hint(advice(mount, externals)));
     if (entry.root() == "/" && !type_of(entry).empty())
         return {};
     for (const auto &entries : tables)
@@ -240,6 +273,7 @@ Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const
     Externals below = externals; // keys are of mount points of the root's
     below.keys.clear();
     Tables all;
+    const bool same_root = externals.beside || (!tables.empty() && has_same_root(tables.front(), host));
     std::map<uint32_t, const parse::Mount *> mounts; ///< by id
     for (const std::vector<parse::Mount> &table : tables) {
         const Externals &here = all.empty() ? externals : below;
@@ -254,7 +288,7 @@ Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const
         for (const img::mnt_entry &entry : entries)
             if (&entries != &all.front() || !is_root(entry) ||
                 externals.beside) // whatever the root task's root is, the caller gives it
-                TRY(check(entry, *mounts.at(entry.mnt_id()), all, externals));
+                TRY(check(entry, *mounts.at(entry.mnt_id()), all, externals, same_root));
     return all;
 }
 
