@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from steps import Failure, check, must, run, wait_for  # noqa: E402
+from steps import Failure, check, has_ended, must, run, wait_for  # noqa: E402
 
 CRIU = os.path.abspath(sys.argv[1])
 SKIPPED = 77
@@ -133,14 +133,6 @@ def end(pid):
     except ProcessLookupError:
         return
     wait_for(lambda: has_ended(pid), "the container ends")
-
-
-def has_ended(pid):
-    """It may go while its file is being read."""
-    try:
-        return "State:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def restore(folder, images):

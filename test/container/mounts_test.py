@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 from engines import Rootfs, main  # noqa: E402
-from steps import Failure, check, run, wait_for  # noqa: E402
+from steps import Failure, check, has_ended, run, wait_for  # noqa: E402
 
 CRIU = os.path.abspath(sys.argv[1])
 
@@ -96,8 +96,7 @@ class Tree:
     def end(self):
         if pathlib.Path(f"/proc/{self.pid}").exists():
             run("kill", "-9", self.pid)
-            wait_for(lambda: not pathlib.Path(f"/proc/{self.pid}").exists() or "State:\tZ" in
-                     pathlib.Path(f"/proc/{self.pid}/status").read_text(), "the tree ends")
+            wait_for(lambda: has_ended(self.pid), "the tree ends")
         self.starter.stderr.close()
 
 

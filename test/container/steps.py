@@ -1,4 +1,5 @@
 """What the tests of this folder share: commands, conditions, and how results are told."""
+import pathlib
 import subprocess
 import time
 
@@ -33,3 +34,11 @@ def must(*command):
     status, output = run(*command)
     check(status == 0, f"{' '.join(map(str, command))}: {status}: {output.strip()}")
     return output
+
+
+def has_ended(pid):
+    """It may go while its file is being read."""
+    try:
+        return "State:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
