@@ -207,7 +207,19 @@ Result<void> check_mappings(const Checkpoint &checkpoint, const TaskImage &task)
     return {};
 }
 
+/// Numbers and owners are translated once for an address space: number_as_inside(), own_as_inside().
+Result<void> check_sharing(const Checkpoint &checkpoint, const TaskImage &task) {
+    const bool below = checkpoint.numbers.home_of(task.pid) != tree::Numbers::kRoots ||
+                       task.ids.user_ns_id() != checkpoint.root().ids.user_ns_id();
+    return task.memory_of && below ? base::unsupported(fmt::format(
+                                         "task {} shares the memory of task {}, in a pid or user namespace that is "
+                                         "not that of the root of the tree",
+                                         task.pid, task.memory_of))
+                                   : Result<void>{};
+}
+
 Result<void> check_task(Checkpoint &checkpoint, const TaskImage &task) {
+    TRY(check_sharing(checkpoint, task));
     TRY(load_table(checkpoint, task.ids.files_id()));
     if (own_table(task.threads.front()))
         return base::bad_image(fmt::format("core-{}.img: a process has descriptors besides its own", task.pid));

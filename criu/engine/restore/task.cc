@@ -87,10 +87,8 @@ Result<void> pass(RestoreContext &context, const Node &node, plan::RendezvousSta
 }
 
 /// A process of this address space. It has come to its first stop when this returns.
-Result<pid_t> spawn_here(RestoreContext &context, int index, const clone_args &args, const Birthplace &birthplace) {
+Result<pid_t> spawn_here(RestoreContext &context, int index, const clone_args &args) {
     const Node &node = context.topology.nodes[static_cast<size_t>(index)];
-    if (birthplace.owner() || args.set_tid_size < context.checkpoint.numbers.everywhere(node.pid).size())
-        return base::unsupported("it shares its memory with a parent that lives in another user namespace");
     auto body = [&context, index](Strand &self) {
         context.processes_here[index] = &self;
         return live(context, index);
@@ -126,7 +124,7 @@ Result<void> spawn(RestoreContext &context, int index) {
             return base::fail_sys("go to the pid namespace that was given");
     }
     const auto begin = [&] { jump(live(context, index)); };
-    Result<pid_t> pid = node.shares_memory ? spawn_here(context, index, args, birthplace)
+    Result<pid_t> pid = node.shares_memory ? spawn_here(context, index, args)
                                            : clone_task({context, node, wanted, birthplace.owner(), begin}, args);
     if (own && setns(own.get(), CLONE_NEWPID) < 0)
         return base::fail_sys("come back from the pid namespace that was given");
