@@ -85,19 +85,12 @@ Result<base::UniqueFd> make_proc_inside(RestoreContext &context, const Node &her
     const base::UniqueFd read_end(ends[0]), write_end(ends[1]);
     clone_args args{};
     args.flags = CLONE_FILES | CLONE_VFORK; // what it opens is ours
-    long pid = -1;
-    for (int32_t tries = 0; pid < 0 && tries < 100; tries++) {
-        const auto numbers = free_numbers(context.checkpoint, &home, tries);
-        args.set_tid = reinterpret_cast<uint64_t>(numbers.data());
-        args.set_tid_size = std::min(numbers.size(), choosable_in(context, &home));
-        pid = syscall(SYS_clone3, &args, sizeof args);
-        if (pid < 0 && errno != EEXIST)
-            break;
-        if (pid == 0) {
-            auto made = resource::mounts::make_proc(options);
-            const int answer = made ? made->release() : -made.error().code();
-            _exit(write(write_end.get(), &answer, sizeof answer) == sizeof answer ? 0 : 1);
-        }
+    const long pid = clone_helper(args, choosable_in(context, &home),
+                                  [&](int32_t skip) { return free_numbers(context.checkpoint, &home, skip); });
+    if (pid == 0) {
+        auto made = resource::mounts::make_proc(options);
+        const int answer = made ? made->release() : -made.error().code();
+        _exit(write(write_end.get(), &answer, sizeof answer) == sizeof answer ? 0 : 1);
     }
     const int code = errno;
     if (setns(ours.get(), CLONE_NEWPID) < 0)
@@ -126,6 +119,20 @@ Result<void> attach_mounts(RestoreContext &context, const Node &here, const tree
 }
 
 } // namespace
+
+long clone_helper(clone_args args, size_t choosable, const std::function<std::vector<int32_t>(int32_t skip)> &numbers) {
+    constexpr int32_t kMostTries = 100;
+    long pid = -1;
+    for (int32_t tries = 0; pid < 0 && tries < kMostTries; tries++) {
+        const std::vector<int32_t> wanted = numbers(tries);
+        args.set_tid = reinterpret_cast<uint64_t>(wanted.data());
+        args.set_tid_size = std::min(wanted.size(), choosable);
+        pid = syscall(SYS_clone3, &args, sizeof args);
+        if (pid < 0 && errno != EEXIST)
+            break;
+    }
+    return pid;
+}
 
 int32_t free_number(const plan::Checkpoint &checkpoint, int32_t skip) {
     int32_t number = kHighest - skip;

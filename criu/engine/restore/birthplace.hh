@@ -3,6 +3,10 @@
 
 #include "criu/engine/restore/context.hh"
 
+#include <functional>
+#include <linux/sched.h>
+#include <vector>
+
 namespace restore {
 
 using base::Result;
@@ -16,6 +20,10 @@ Result<void> make_time_of_children(RestoreContext &context, const plan::Node &no
 
 /// In the init of a pid namespace: until its parent has attached the mounts that show it.
 Result<void> wait_for_mounts(RestoreContext &context, const plan::Node &node);
+
+/// clone3 for a helper of ours, under numbers that nobody of the tree has: `numbers` gives the `skip`th choice, the
+/// innermost first; the first `choosable` of them are asked for. Returns as clone3: 0 in the child, -1 with errno.
+long clone_helper(clone_args args, size_t choosable, const std::function<std::vector<int32_t>(int32_t skip)> &numbers);
 
 /// A high number that nobody of the tree has in the root task's pid namespace; the `skip`th.
 int32_t free_number(const plan::Checkpoint &checkpoint, int32_t skip);

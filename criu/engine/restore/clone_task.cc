@@ -98,15 +98,8 @@ Result<pid_t> clone_by_midwife(const Birth &birth, clone_args args) {
     const plan::Node &here = context.topology.nodes[static_cast<size_t>(birth.node.parent)];
     clone_args midwife{};
     midwife.exit_signal = args.exit_signal;
-    long pid = -1;
-    for (int32_t tries = 0; pid < 0 && tries < 100; tries++) {
-        const auto numbers = Birthplace::midwife_numbers(context, here, tries);
-        midwife.set_tid = reinterpret_cast<uint64_t>(numbers.data());
-        midwife.set_tid_size = std::min(numbers.size(), choosable(context, here));
-        pid = syscall(SYS_clone3, &midwife, sizeof midwife);
-        if (pid < 0 && errno != EEXIST)
-            break;
-    }
+    const long pid = clone_helper(midwife, choosable(context, here),
+                                  [&](int32_t skip) { return Birthplace::midwife_numbers(context, here, skip); });
     if (pid < 0)
         return not_made(birth.node);
     if (pid == 0)

@@ -42,17 +42,10 @@ Result<NumberClerk> NumberClerk::start(RestoreContext &context) {
         return base::fail_sys("go to the pid namespace of the tree");
     clone_args args{};
     args.exit_signal = SIGCHLD;
-    long pid = -1;
-    for (int32_t tries = 0; pid < 0 && tries < 100; tries++) {
-        const int32_t number = free_number(context.checkpoint, tries);
-        args.set_tid = reinterpret_cast<uint64_t>(&number);
-        args.set_tid_size = 1;
-        pid = syscall(SYS_clone3, &args, sizeof args);
-        if (pid == 0)
-            serve(context);
-        if (pid < 0 && errno != EEXIST)
-            break;
-    }
+    const long pid = clone_helper(
+        args, 1, [&](int32_t skip) { return std::vector<int32_t>{free_number(context.checkpoint, skip)}; });
+    if (pid == 0)
+        serve(context);
     const int code = errno;
     if (setns(self.get(), CLONE_NEWPID) < 0)
         return base::fail_sys("come back from the pid namespace of the tree");
