@@ -64,6 +64,15 @@ private:
     std::unique_ptr<ImageStream> stream_;
 };
 
+/// --stream says all: where the images are, and how.
+base::Result<void> check_streamer_alone(const Options &options) {
+    return is_stream(options) || !options.key_file.empty()
+               ? usage(
+                     "--stream is for criu-image-streamer, whose sockets are in the folder of images: not for -D - or "
+                     "--encrypt")
+               : base::Result<void>();
+}
+
 } // namespace
 
 bool is_stream(const Options &options) {
@@ -81,9 +90,8 @@ base::Result<Folder> folder_to_write(const Options &options, engine::Notifier &n
                      "output with -D -");
     if (!options.prev_images_dir.empty())
         return usage("a stream holds one directory of images: it cannot build on --prev-images-dir");
-    if (options.stream && (is_stream(options) || !options.key_file.empty()))
-        return usage("--stream is for criu-image-streamer, whose sockets are in the folder of images: not for -D - or "
-                     "--encrypt");
+    if (options.stream)
+        TRY(check_streamer_alone(options));
     const auto key = TRY(key_of(options));
     folder.directory = TRY(pages::private_directory());
     if (options.stream) {
@@ -104,9 +112,8 @@ base::Result<Folder> folder_to_read(const Options &options, engine::Notifier *no
                                         : usage("--encrypt is for streams of images: -D - or -D FILE");
     if (streamer && (options.lazy_pages || options.instant))
         return usage("--stream gives each file once, to restore: not to --lazy-pages or --instant");
-    if (streamer && (is_stream(options) || !options.key_file.empty()))
-        return usage("--stream is for criu-image-streamer, whose sockets are in the folder of images: not for -D - or "
-                     "--encrypt");
+    if (streamer)
+        TRY(check_streamer_alone(options));
     const auto key = TRY(key_of(options));
     folder.directory = TRY(pages::private_directory());
     if (streamer) {

@@ -126,8 +126,7 @@ base::Error no_inventory(const ImageDir &dir) {
         return base::Error(base::ErrorKind::BadImage,
                            "the checkpoint is unfinished: there are images, and no inventory.img, which comes last")
             .hint("a dump was killed or is still running, or these are memory that a page server has taken: the images "
-                  "of its "
-                  "dump belong here too");
+                  "of its dump belong here too");
     return base::Error(base::ErrorKind::BadImage, "the directory is no checkpoint: inventory.img is missing")
         .hint("name the directory of the dump with -D; a dump that failed leaves no images");
 }

@@ -128,13 +128,9 @@ public:
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t object_size) override {
         if (!team_)
             team_ = std::make_unique<PackTeam>(how_);
-        img::pagemap_head head;
-        head.set_pages_id(next_pages_id_++);
-        if (object_size)
-            head.set_object_size(object_size);
-        TRY(images_.add(kind, id, head));
-        return std::make_unique<CompressingOutput>(images_, *team_, how_.block_bytes, kind, id, head.pages_id(),
-                                                   stream_);
+        const uint32_t pages_id = next_pages_id_++;
+        TRY(begin_pagemap(images_, kind, id, pages_id, object_size));
+        return std::make_unique<CompressingOutput>(images_, *team_, how_.block_bytes, kind, id, pages_id, stream_);
     }
 
     Result<void> finish() override {

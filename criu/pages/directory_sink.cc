@@ -38,12 +38,9 @@ public:
         : images_(images), next_pages_id_(first_pages_id) {}
 
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t object_size) override {
-        img::pagemap_head head;
-        head.set_pages_id(next_pages_id_++);
-        if (object_size)
-            head.set_object_size(object_size);
-        TRY(images_.add(kind, id, head));
-        return std::make_unique<DirectoryOutput>(images_, kind, id, head.pages_id());
+        const uint32_t pages_id = next_pages_id_++;
+        TRY(begin_pagemap(images_, kind, id, pages_id, object_size));
+        return std::make_unique<DirectoryOutput>(images_, kind, id, pages_id);
     }
 
     Result<void> finish() override { return {}; }
@@ -54,6 +51,15 @@ private:
 };
 
 } // namespace
+
+Result<void> begin_pagemap(image::ImageDirWriter &images, ImageKind kind, uint64_t id, uint32_t pages_id,
+                           uint64_t object_size) {
+    img::pagemap_head head;
+    head.set_pages_id(pages_id);
+    if (object_size)
+        head.set_object_size(object_size);
+    return images.add(kind, id, head);
+}
 
 std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images, uint32_t first_pages_id) {
     return std::make_unique<DirectorySink>(images, first_pages_id);

@@ -67,6 +67,10 @@ public:
     virtual Result<void> finish() = 0;
 };
 
+/// Writes the head of a pagemap, which names the file of its pages. As PageSink::open().
+Result<void> begin_pagemap(image::ImageDirWriter &images, image::ImageKind kind, uint64_t id, uint32_t pages_id,
+                           uint64_t object_size);
+
 /// Into pagemap-N.img and pages-N.img of a directory.
 std::unique_ptr<PageSink> directory_sink(image::ImageDirWriter &images, uint32_t first_pages_id = 1);
 

@@ -76,12 +76,9 @@ public:
     StreamSink(image::ImageDirWriter &images, ImageStream &stream) : images_(images), stream_(stream) {}
 
     Result<std::unique_ptr<MemoryOutput>> open(ImageKind kind, uint64_t id, uint64_t object_size) override {
-        img::pagemap_head head;
-        head.set_pages_id(next_pages_id_++);
-        if (object_size)
-            head.set_object_size(object_size);
-        TRY(images_.add(kind, id, head));
-        return std::make_unique<StreamOutput>(images_, stream_, kind, id, head.pages_id());
+        const uint32_t pages_id = next_pages_id_++;
+        TRY(begin_pagemap(images_, kind, id, pages_id, object_size));
+        return std::make_unique<StreamOutput>(images_, stream_, kind, id, pages_id);
     }
 
     Result<void> finish() override { return {}; }

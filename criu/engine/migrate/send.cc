@@ -82,14 +82,6 @@ private:
     uint64_t runs_since_us_ = 0;
 };
 
-/// Of rounds ahead nobody is told.
-class Silence final : public engine::Notifier {
-public:
-    Result<void> tell(const char *, std::optional<base::Pid>) override { return {}; }
-    Result<int> tell_for_status(const char *, std::optional<base::Pid>) override { return 0; }
-    bool has_listeners() const override { return false; }
-};
-
 /// The other side has nothing to say while a stream goes there, but that it has failed: the rest is not sent then.
 class WatchedLine final : public pages::stream::Line {
 public:
@@ -134,7 +126,7 @@ struct Source {
 
     Result<RoundFigures> copy_ahead() {
         const uint64_t began = base::now_us(CLOCK_MONOTONIC);
-        Silence nobody;
+        engine::ScriptNotifier nobody(kernel::Scripts({}, -1)); // of rounds ahead nobody is told
         engine::PreDumpRequest round{.dump = TRY(begin_round(Word::Round))};
         const auto outcome = TRY(pre_dump::run(round, nobody, log));
         TRY(talk.expect(Word::Taken, kAnswerMs));

@@ -1,8 +1,12 @@
 // BPF programs, instruction by instruction: ours are a dozen lines, and no compiler is needed where we run.
 #pragma once
 
+#include "base/unique_fd.hh"
+
 #include <cstdint>
 #include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <vector>
 
 namespace bpf {
@@ -58,6 +62,14 @@ inline void append_exit(Code &code) {
 /// As the system call wants it.
 inline uint64_t address(const void *memory) {
     return reinterpret_cast<uintptr_t>(memory);
+}
+
+/// Loads a program of the type, and with the attachment, that `attributes` say. An invalid descriptor, and errno.
+inline base::UniqueFd load_program(const Code &code, bpf_attr attributes) {
+    attributes.insns = address(code.data());
+    attributes.insn_cnt = static_cast<uint32_t>(code.size());
+    attributes.license = address("GPL"); // what the helpers ask for
+    return base::UniqueFd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
 }
 
 } // namespace bpf

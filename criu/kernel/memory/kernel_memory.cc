@@ -51,14 +51,11 @@ Code current_code() {
     return code;
 }
 
-Result<base::UniqueFd> load_program(const Code &code) {
+Result<base::UniqueFd> load_reader(const Code &code) {
     bpf_attr attributes{};
     attributes.prog_type = BPF_PROG_TYPE_SYSCALL;
-    attributes.insns = address(code.data());
-    attributes.insn_cnt = static_cast<uint32_t>(code.size());
-    attributes.license = address("GPL"); // what the helpers ask for
     attributes.prog_flags = BPF_F_SLEEPABLE;
-    base::UniqueFd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
+    base::UniqueFd fd = bpf::load_program(code, attributes);
     if (!fd)
         return base::fail(
             base::Error(base::ErrorKind::Unsupported,
@@ -89,8 +86,8 @@ Result<KernelMemory> KernelMemory::open() {
             bytes.error().hint("the kernel has to be built with its type information (CONFIG_DEBUG_INFO_BTF)")));
     memory.bytes_ = std::make_unique<std::string>(std::move(*bytes));
     memory.btf_ = TRY(parse::Btf::parse(*memory.bytes_));
-    memory.reader_ = TRY(load_program(reader_code()));
-    memory.current_ = TRY(load_program(current_code()));
+    memory.reader_ = TRY(load_reader(reader_code()));
+    memory.current_ = TRY(load_reader(current_code()));
     return memory;
 }
 

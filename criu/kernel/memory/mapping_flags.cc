@@ -20,11 +20,7 @@ using namespace bpf;
 // struct bpf_iter__task_vma and struct bpf_iter_meta (kernel/bpf/task_iter.c): pointers of 8 bytes each.
 constexpr int kMeta = 0, kVma = 16, kSequence = 0;
 
-/// Where the kernel's types say that these lie.
-struct Offsets {
-    uint32_t start = 0, end = 0, flags = 0;
-};
-
+/// Where the kernel's types say that a member lies.
 Result<int> offset_of(const parse::Btf &types, const char *member) {
     const parse::BtfMember found = TRY(types.member("vm_area_struct", member));
     if (found.size != sizeof(uint64_t))
@@ -55,15 +51,12 @@ Result<Code> code_for(const parse::Btf &types) {
     return code;
 }
 
-Result<base::UniqueFd> load_program(const Code &code, uint32_t hook) {
+Result<base::UniqueFd> load_iterator(const Code &code, uint32_t hook) {
     bpf_attr attributes{};
     attributes.prog_type = BPF_PROG_TYPE_TRACING;
     attributes.expected_attach_type = BPF_TRACE_ITER;
     attributes.attach_btf_id = hook;
-    attributes.insns = address(code.data());
-    attributes.insn_cnt = static_cast<uint32_t>(code.size());
-    attributes.license = address("GPL"); // what the helper asks for
-    base::UniqueFd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
+    base::UniqueFd fd = bpf::load_program(code, attributes);
     if (!fd)
         return base::unsupported(fmt::format("load a BPF program that lists mappings: {}", strerror(errno)));
     return fd;
@@ -101,7 +94,7 @@ Result<std::vector<FlaggedRange>> read_ascending(int list) {
 Result<MappingFlags> MappingFlags::open() {
     const std::string bytes = TRY(read_file(AT_FDCWD, "/sys/kernel/btf/vmlinux"));
     const parse::Btf types = TRY(parse::Btf::parse(bytes));
-    return MappingFlags(TRY(load_program(TRY(code_for(types)), TRY(types.function("bpf_iter_task_vma")))));
+    return MappingFlags(TRY(load_iterator(TRY(code_for(types)), TRY(types.function("bpf_iter_task_vma")))));
 }
 
 Result<std::vector<FlaggedRange>> MappingFlags::read(base::Pid thread) const {
