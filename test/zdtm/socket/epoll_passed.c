@@ -1,36 +1,13 @@
 /* Epoll sets on their way through a socket: what they watch is found again, also under numbers that are used otherwise. */
-#include "zdtm.h"
+#include "sockets.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-static void send_one(int socket, int fd) {
-    char byte = 'e';
-    struct iovec part = {&byte, 1};
-    union {
-        char room[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS, header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    must((int)sendmsg(socket, &message, 0));
-}
-
 static int receive_one(int socket) {
-    char byte;
     int fd = -1;
-    struct iovec part = {&byte, 1};
-    union {
-        char room[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-    must((int)recvmsg(socket, &message, 0));
-    check(message.msg_controllen > 0, "no descriptor has come");
-    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+    check(receive_fds(socket, &fd, 1) == 1, "no descriptor has come");
     return fd;
 }
 
@@ -47,8 +24,8 @@ int main(int argc, char **argv) {
     watch(set, moved, 22);
     int elsewhere = must(fcntl(moved, F_DUPFD, 50));
     must(dup2(0, moved)); /* the number it was added by leads to another file */
-    send_one(pair[0], set);
-    send_one(pair[0], empty);
+    send_fds(pair[0], &set, 1);
+    send_fds(pair[0], &empty, 1);
     close(set);
     close(empty);
     test_daemon();
