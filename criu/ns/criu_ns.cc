@@ -4,17 +4,20 @@
 //     criu-ns check ...          the same
 //     criu-ns dump -t PID ...    in the pid and mount namespaces of PID, which is translated; also pre-dump
 //
-// What is dumped so says nothing of these namespaces: the tool was inside. criu itself is the first process of a fresh
-// namespace, and ends when the tree does. With --restore-detached it cannot be, for the namespace would end with it:
-// then a process that does nothing but wait is the first, and criu has the last number that there is.
+// What is dumped so says nothing of these namespaces: the tool was inside. The first process of a fresh namespace does
+// nothing but wait, and criu has the last number that there is: with --restore-detached the namespace has to outlive
+// criu, and always whoever dumps the tree from inside: the tree ends before that dump has said how it went.
 #include "base/ids.hh"
 #include "base/result.hh"
 #include "base/unique_fd.hh"
 #include "criu/kernel/io.hh"
 #include "criu/parse/status.hh"
 
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -22,6 +25,7 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -96,6 +100,33 @@ int wait_for(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/// Whether somebody is here who has entered from outside, as `criu-ns dump` does: he has no parent in this namespace.
+bool has_visitors() {
+    std::error_code error;
+    for (auto &entry : std::filesystem::directory_iterator("/proc", error)) {
+        const std::string name = entry.path().filename();
+        if (name == "1" || name.find_first_not_of("0123456789") != std::string::npos)
+            continue;
+        auto text = kernel::read_file(AT_FDCWD, (entry.path() / "status").c_str());
+        if (text && text->find("\nPPid:\t0\n") != std::string::npos)
+            return true;
+    }
+    return false;
+}
+
+/// Reaps until everybody has gone, or (`only_visitors`) everybody whom the end of the namespace must not take along.
+void wait_for_all(bool only_visitors) {
+    constexpr auto kPause = std::chrono::milliseconds(10);
+    // What lives on is our child, or of a family that will be; those who are not, visitors and theirs, end soon.
+    while (!only_visitors && (waitpid(-1, nullptr, 0) > 0 || errno == EINTR)) {
+    }
+    while (only_visitors ? has_visitors() : kill(-1, 0) == 0) {
+        while (waitpid(-1, nullptr, WNOHANG) > 0) {
+        }
+        std::this_thread::sleep_for(kPause);
+    }
+}
+
 /// The first process of the namespace: starts criu, tells how it ended, and waits for all others.
 [[noreturn]] void be_first(const Job &job, const base::UniqueFd &tell) {
     pid_t last = 32767;
@@ -113,8 +144,7 @@ int wait_for(pid_t child) {
     // The terminal, and pipes that somebody waits at, are not ours any more.
     for (int fd = 0; fd <= tell.get(); fd++)
         close(fd);
-    while (wait(nullptr) > 0 || errno == EINTR) {
-    }
+    wait_for_all(!job.detached);
     _exit(0);
 }
 
@@ -135,13 +165,11 @@ Result<int> run_fresh(const Job &job) {
             fmt::print(stderr, "Error: criu-ns: {}\n", mounted.error().message());
             _exit(1);
         }
-        if (!job.detached)
-            execute(job);
         be_first(job, writing);
     }
     writing.reset();
     unsigned char status = 0;
-    if (job.detached && read(reading.get(), &status, 1) == 1)
+    if (read(reading.get(), &status, 1) == 1)
         return status;
     return wait_for(first);
 }

@@ -89,10 +89,35 @@ def detached(folder):
         check(status == 0, output)
         now = grows(folder)
         check(now[1] == before[1], f"it says {now}, {before} before")
-        pid = next(int(entry) for entry in os.listdir("/proc") if entry.isdigit() and is_ours(entry, folder))
+        pid = shell_in(folder)
         status, output = run(CRIU_NS, "--criu-binary", CRIU, "dump", f"--tree={pid}", "-D", second)
-        check(status == 0, output)
+        check(status == 0, f"the second dump ended with {status}: {output}")
         wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the tree has ended")
+
+
+def watched(folder):
+    """A restore in the foreground ends with its tree; a dump that ends that tree says how it went before the namespace is gone."""
+    with Witness():
+        process = start(folder)
+        images = folder / "images"
+        images.mkdir()
+        status, output = run(CRIU_NS, "--criu-binary", CRIU, "dump", "-t", process.pid, "-D", images)
+        check(status == 0, output)
+        process.wait()
+        for turn in range(4):
+            inner = subprocess.Popen([CRIU_NS, "--criu-binary", CRIU, "restore", "-D", images], stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            grows(folder)
+            images = folder / f"turn-{turn}"
+            images.mkdir()
+            status, output = run(CRIU_NS, "--criu-binary", CRIU, "dump", "-t", shell_in(folder), "-D", images)
+            check(status == 0, f"the dump ended with {status}: {output}")
+            inner.wait(timeout=10)
+        check((images / "inventory.img").exists(), "the last images have no inventory")
+
+
+def shell_in(folder):
+    return next(int(entry) for entry in os.listdir("/proc") if entry.isdigit() and is_ours(entry, folder))
 
 
 def is_ours(pid, folder):
@@ -112,4 +137,4 @@ def statuses(_):
 
 
 if __name__ == "__main__":
-    sys.exit(main("criu-ns", {"pids that are taken": taken, "detached": detached, "exit status": statuses}, [], "root"))
+    sys.exit(main("criu-ns", {"pids that are taken": taken, "detached": detached, "in the foreground": watched, "exit status": statuses}, [], "root"))
