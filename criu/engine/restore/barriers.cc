@@ -138,6 +138,7 @@ Result<void> open_context(RestoreRun &run) {
                                        .checkpoint = checkpoint,
                                        .own_copy = *run.draft.checkpoint,
                                        .topology = run.draft.topology,
+                                       .files = run.draft.files,
                                        .plugins = *run.plugins,
                                        .spaces = std::move(run.draft.spaces),
                                        .around = run.draft.around,
@@ -147,7 +148,7 @@ Result<void> open_context(RestoreRun &run) {
                                        .given_namespaces = run.given,
                                        .needs_own_clocks = run.needs_own_clocks,
                                        .pids = own_pids ? tree::PidMap::empty() : tree::PidMap::identity(),
-                                       .stash_room = room_for_stash(checkpoint)});
+                                       .stash_room = room_for_stash(checkpoint, run.draft.files)});
     if (run.request.lazy_pages)
         run.context->lazy = &run.lazy.emplace(TRY(LazyLink::connect()));
     return {};

@@ -27,13 +27,14 @@ Result<void> print_plan(RestoreRun &run) {
     if (!run.request.print_plan)
         return {};
     run.outcome.root = base::Pid(static_cast<pid_t>(run.checkpoint().root().pid));
-    run.outcome.plan = TRY(print_plan(run.checkpoint(), run.draft.topology, run.draft.spaces, run.draft.around));
+    run.outcome.plan =
+        TRY(print_plan(run.checkpoint(), run.draft.topology, run.draft.files, run.draft.spaces, run.draft.around));
     return {};
 }
 
 Result<void> check_room(RestoreRun &run) {
     TRY(check_memory(run.checkpoint(), run.draft.spaces, run.request.lazy_pages));
-    TRY(check_descriptors(run.checkpoint()));
+    TRY(check_descriptors(run.checkpoint(), run.draft.files));
     return fit_limits(*run.draft.checkpoint, run.request.lower_limits, run.log);
 }
 

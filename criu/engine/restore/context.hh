@@ -8,6 +8,7 @@
 #include "criu/engine/restore/given_namespaces.hh"
 #include "criu/engine/restore/rendezvous.hh"
 #include "criu/engine/restore/strand.hh"
+#include "criu/plan/file_schedule.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 #include "criu/resource/file/file.hh"
@@ -29,6 +30,7 @@ struct RestoreContext {
     const plan::Checkpoint &checkpoint;
     plan::Checkpoint &own_copy; ///< the same, of this process: plan::number_as_inside()
     const plan::Topology &topology;
+    const plan::FileSchedule &files;
     const kernel::Plugins &plugins;
     kernel::Outside outside{};              ///< for what the tasks may not do themselves
     std::vector<plan::AddressSpace> spaces; ///< by task

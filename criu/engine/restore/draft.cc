@@ -84,6 +84,8 @@ Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste,
     draft.checkpoint =
         std::make_unique<plan::Checkpoint>(TRY(plan::load_checkpoint(images_dir_fd, haste, std::move(supplier))));
     draft.topology = TRY(plan::plan_topology(*draft.checkpoint, shell_job));
+    resource::KindStates states;
+    draft.files = TRY(plan::schedule_files(*draft.checkpoint, states));
     const OwnMappings own = TRY(own_mappings());
     const VdsoFit vdso = TRY(compare_vdso(*draft.checkpoint, own.special));
     draft.spaces = TRY(plan_spaces(*draft.checkpoint, !vdso.in_place, own));
@@ -105,7 +107,7 @@ Result<void> verify_images(int images_dir_fd, bool shell_job) {
     };
     auto check_rest = [&]() -> Result<void> {
         TRY(check_cpu(*draft.checkpoint));
-        TRY(check_descriptors(*draft.checkpoint));
+        TRY(check_descriptors(*draft.checkpoint, draft.files));
         return check_files(*draft.checkpoint);
     };
     return base::both(check_rest, check_plans);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "criu/engine/restore/surroundings.hh"
+#include "criu/plan/file_schedule.hh"
 #include "criu/plan/program.hh"
 #include "criu/plan/topology.hh"
 
@@ -13,6 +14,7 @@ namespace restore {
 struct Draft {
     std::unique_ptr<plan::Checkpoint> checkpoint; ///< where it stays: the surroundings refer to it
     plan::Topology topology;
+    plan::FileSchedule files;
     std::vector<plan::AddressSpace> spaces; ///< by task
     plan::Surroundings around;
 };

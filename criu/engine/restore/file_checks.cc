@@ -1,8 +1,8 @@
 #include "criu/engine/restore/file_checks.hh"
 
 #include "criu/engine/restore/namespaces.hh"
+#include "criu/plan/file_schedule.hh"
 #include "criu/resource/file/file.hh"
-#include "criu/resource/mm/vma_status.hh"
 
 #include <algorithm>
 #include <cerrno>
@@ -28,12 +28,10 @@ uint64_t highest_limit() {
 }
 
 /// Numbers for files that cannot lie at one of their own from the beginning, and for what is ours.
-uint64_t numbers_needed(const plan::Checkpoint &checkpoint) {
+uint64_t numbers_needed(const plan::FileSchedule &files) {
     constexpr uint64_t kOfOurOwn = 16;
-    const auto homes = homes_of(checkpoint);
-    const auto needed = needed_files(checkpoint);
-    return kOfOurOwn +
-           static_cast<uint64_t>(std::ranges::count_if(needed, [&](uint32_t id) { return !homes.contains(id); }));
+    const auto homeless = [](const plan::FileStep &step) { return !step.home; };
+    return kOfOurOwn + static_cast<uint64_t>(std::ranges::count_if(files.early, homeless));
 }
 
 /// The directory that a missing one would be made in.
@@ -64,58 +62,20 @@ Result<void> check_remap(const plan::Checkpoint &checkpoint, const img::reg_file
 
 } // namespace
 
-std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint) {
-    std::set<uint32_t> ids;
-    for (const plan::TaskImage &task : checkpoint.tasks) {
-        if (task.dead())
-            continue;
-        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-            ids.insert(entry.id());
-        for (const plan::ThreadImage &thread : task.threads)
-            if (plan::own_table(thread))
-                for (const img::fdinfo_entry &entry : checkpoint.tables.at(plan::own_table(thread)))
-                    ids.insert(entry.id());
-        for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
-                ids.insert(static_cast<uint32_t>(vma.shmid()));
-        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
-        for (const uint32_t id : plan::own_directories(task))
-            ids.insert(id);
-    }
-    // Message queues live on without anybody who has them open.
-    for (const auto &[id, file] : checkpoint.files)
-        if (file.reg().extension().has_mqueue())
-            ids.insert(id);
-    return ids;
-}
-
-std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint) {
-    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
-    for (auto &[id, table] : checkpoint.tables)
-        for (const img::fdinfo_entry &entry : table)
-            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
-                owner->second.reset();
-    std::map<uint32_t, int> homes;
-    for (auto &[number, file] : owners)
-        if (file)
-            homes.emplace(*file, static_cast<int>(number));
-    return homes;
-}
-
 bool may_raise_limits() {
     std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void *)> own(cap_get_proc(), cap_free);
     cap_flag_value_t value = CAP_CLEAR;
     return own && cap_get_flag(own.get(), CAP_SYS_RESOURCE, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
 }
 
-NumberGap room_for_stash(const plan::Checkpoint &checkpoint) {
+NumberGap room_for_stash(const plan::Checkpoint &checkpoint, const plan::FileSchedule &files) {
     std::set<int> used{STDERR_FILENO};
     for (auto &[id, table] : checkpoint.tables)
         for (const img::fdinfo_entry &entry : table)
             used.insert(static_cast<int>(entry.fd()));
     const NumberGap above{.from = *used.rbegin() + 1};
     const uint64_t limit = highest_limit();
-    if (static_cast<uint64_t>(above.from) + numbers_needed(checkpoint) <= limit)
+    if (static_cast<uint64_t>(above.from) + numbers_needed(files) <= limit)
         return above;
     // A program with a descriptor near the limit.
     NumberGap widest{.from = above.from,
@@ -126,9 +86,9 @@ NumberGap room_for_stash(const plan::Checkpoint &checkpoint) {
     return widest;
 }
 
-Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
-    const NumberGap room = room_for_stash(checkpoint);
-    const uint64_t needed = numbers_needed(checkpoint), limit = highest_limit();
+Result<void> check_descriptors(const plan::Checkpoint &checkpoint, const plan::FileSchedule &files) {
+    const NumberGap room = room_for_stash(checkpoint, files);
+    const uint64_t needed = numbers_needed(files), limit = highest_limit();
     uint64_t highest = 0;
     for (auto &[id, table] : checkpoint.tables)
         if (!table.empty())
@@ -138,7 +98,7 @@ Result<void> check_descriptors(const plan::Checkpoint &checkpoint) {
     return base::fail(base::Error(base::ErrorKind::Unsupported,
                                   fmt::format("{} files are open in the tree, and a restore needs descriptors up to {} "
                                               "at once: the hard limit on open files is {} here",
-                                              needed_files(checkpoint).size(), highest + needed, limit))
+                                              files.early.size(), highest + needed, limit))
                           .hint("raise the hard limit on open files (ulimit -Hn), or give criu CAP_SYS_RESOURCE"));
 }
 

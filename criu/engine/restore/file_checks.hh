@@ -1,22 +1,13 @@
 // What can be told of the files of a checkpoint before any is opened.
 #pragma once
 
-#include "criu/plan/checkpoint.hh"
+#include "criu/plan/file_schedule.hh"
 
 #include <climits>
-#include <map>
-#include <set>
 
 namespace restore {
 
 using base::Result;
-
-/// Ids of all files that some task has open, maps, runs or works in.
-std::set<uint32_t> needed_files(const plan::Checkpoint &checkpoint);
-
-/// Numbers at which a file can lie from the beginning: no other file has them in any table. The limit on open files
-/// then has to hold most files only once.
-std::map<uint32_t, int> homes_of(const plan::Checkpoint &checkpoint);
 
 /// Descriptor numbers that no task uses: [from, end).
 struct NumberGap {
@@ -27,14 +18,14 @@ struct NumberGap {
 
 /// Where descriptors are kept that cannot be at home: above all others, or in the widest gap where the limit on open
 /// files leaves no room there.
-NumberGap room_for_stash(const plan::Checkpoint &checkpoint);
+NumberGap room_for_stash(const plan::Checkpoint &checkpoint, const plan::FileSchedule &files);
 
 /// CAP_SYS_RESOURCE.
 bool may_raise_limits();
 
 /// Whether the limit on open files, raised as far as we may, holds all files of the tree at once.
 /// Errors: Unsupported, with both numbers.
-Result<void> check_descriptors(const plan::Checkpoint &checkpoint);
+Result<void> check_descriptors(const plan::Checkpoint &checkpoint, const plan::FileSchedule &files);
 
 /// Whether every file is of a kind that can be restored, and whether what has to be made again can be: deleted files
 /// where they were, links of --link-remap still there. Looks at paths only; nobody who watches them sees it.

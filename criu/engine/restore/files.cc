@@ -20,13 +20,11 @@
 namespace restore {
 namespace {
 
+using plan::FileStep;
 using resource::FileKind;
 
-/// Network devices come first: sockets may be bound to them or to their addresses.
-std::vector<uint32_t> in_order(const plan::Checkpoint &checkpoint, const std::set<uint32_t> &ids) {
-    std::vector<uint32_t> order(ids.begin(), ids.end());
-    std::ranges::stable_partition(order, [&](uint32_t id) { return checkpoint.files.at(id).type() == img::TUNF; });
-    return order;
+std::string name_of(const FileStep &step) {
+    return fmt::format("file {} ({})", step.file->id(), step.kind->name);
 }
 
 /// Moves a descriptor to its home, or to the lowest free number of the stash.
@@ -45,58 +43,56 @@ Result<int> stash(const RestoreContext &context, base::UniqueFd fd, std::optiona
     return number;
 }
 
-Result<const FileKind *> kind_of(const img::file_entry &file) {
-    const FileKind *kind = resource::find_file_kind(file.type());
-    if (!kind)
-        return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(),
-                                             img::fd_types_Name(file.type())));
-    return kind;
-}
-
-/// Opens each file once, and what is on its way through it.
+/// Carries out the schedule: each description once.
 class Opener {
 public:
     Opener(RestoreContext &context, resource::FileOpenContext &files, Whereabouts &here)
-        : context_(context), files_(files), here_(here), homes_(homes_of(context.checkpoint)) {}
+        : context_(context), files_(files), here_(here) {}
 
-    Result<void> open(uint32_t id) {
-        if (context_.stash.contains(id))
-            return {};
-        const img::file_entry &file = context_.checkpoint.files.at(id);
-        const FileKind *kind = TRY(kind_of(file));
-        if (resource::is_late(file, context_.checkpoint.files, context_.checkpoint.remaps))
-            return {};
-        auto fd = TRY_CTX(inherit(*kind, file), fmt::format("file {} ({})", id, kind->name));
-        if (!fd) {
-            TRY(here_.go_to(id));
-            fd = TRY_CTX(kind->open(files_, file), fmt::format("file {} ({})", id, kind->name));
-            if (std::exchange(files_.try_again, false)) {
-                postponed_.push_back(id);
-                return {};
-            }
+    Result<void> open_all() {
+        std::vector<const FileStep *> steps;
+        for (const FileStep &step : context_.files.early)
+            steps.push_back(&step);
+        while (!steps.empty()) {
+            std::vector<const FileStep *> postponed;
+            for (const FileStep *step : steps)
+                if (!TRY_CTX(open(*step), name_of(*step)))
+                    postponed.push_back(step);
+            if (postponed.size() == steps.size())
+                return base::fail(
+                    base::ErrorKind::System,
+                    fmt::format("{} waits for other files, and all others are open", name_of(*steps.front())));
+            steps = std::move(postponed);
         }
-        auto home = homes_.find(id);
-        int number =
-            TRY(stash(context_, std::move(fd), home == homes_.end() ? std::nullopt : std::optional(home->second)));
-        context_.stash[id] = files_.opened[id] = number;
-        if (kind->carries)
-            for (base::FileId other : TRY(kind->carries(files_, file)))
-                carried_.push_back(other.value);
         return {};
     }
 
+    /// False: it has to be tried again when others are open.
+    Result<bool> open(const FileStep &step) {
+        auto fd = TRY(inherit(step));
+        if (!fd) {
+            TRY(here_.go_to(step.place));
+            fd = TRY(step.kind->open(files_, *step.file));
+            if (std::exchange(files_.try_again, false))
+                return false;
+        }
+        const uint32_t id = step.file->id();
+        context_.stash[id] = files_.opened[id] = TRY(stash(context_, std::move(fd), step.home));
+        return true;
+    }
+
     /// The caller's descriptor; none if he does not give one for this object.
-    Result<base::UniqueFd> inherit(const FileKind &kind, const img::file_entry &file) {
-        if (files_.options.inherit_fds.empty() || !kind.inherit_key)
+    Result<base::UniqueFd> inherit(const FileStep &step) {
+        if (files_.options.inherit_fds.empty() || !step.kind->inherit_key)
             return base::UniqueFd();
-        const std::string key = TRY(kind.inherit_key(files_, file));
+        const std::string key = TRY(step.kind->inherit_key(files_, *step.file));
         const int given = resource::given_for(files_.options, key);
         if (given < 0)
             return base::UniqueFd();
         base::UniqueFd fd(fcntl(given, F_DUPFD_CLOEXEC, 0));
         if (!fd)
             return base::fail_sys(fmt::format("--inherit-fd fd[{}]:{}", given, key));
-        context_.given.insert(file.id());
+        context_.given.insert(step.file->id());
         given_keys_.insert(key);
         return fd;
     }
@@ -127,39 +123,12 @@ public:
         }
     }
 
-    /// What waits for other files, until all are open.
-    Result<void> open_postponed() {
-        while (!postponed_.empty()) {
-            const auto waiting = std::exchange(postponed_, {});
-            for (uint32_t id : waiting)
-                TRY(open(id));
-            if (postponed_.size() == waiting.size())
-                return base::fail(base::ErrorKind::System,
-                                  fmt::format("file {} waits for other files, and all are open", waiting.front()));
-        }
-        return {};
-    }
-
-    /// What is on its way through open files, and through that in turn.
-    Result<void> open_carried() {
-        while (!carried_.empty()) {
-            const uint32_t id = carried_.back();
-            carried_.pop_back();
-            if (!context_.checkpoint.files.contains(id))
-                return base::bad_image(fmt::format("files.img: file {} is missing", id));
-            TRY(open(id));
-        }
-        return {};
-    }
-
-    Result<void> complete() {
-        for (auto [id, fd] : files_.opened) {
-            const img::file_entry &file = context_.checkpoint.files.at(id);
-            if (const FileKind *kind = TRY(kind_of(file)); kind->complete && !context_.given.contains(id)) {
-                TRY(here_.go_to(id));
-                TRY_CTX(kind->complete(files_, fd, file), fmt::format("file {} ({})", id, kind->name));
+    Result<void> complete_all() {
+        for (const FileStep &step : context_.files.early)
+            if (step.kind->complete && !context_.given.contains(step.file->id())) {
+                TRY(here_.go_to(step.place));
+                TRY_CTX(step.kind->complete(files_, files_.opened.at(step.file->id()), *step.file), name_of(step));
             }
-        }
         return {};
     }
 
@@ -167,8 +136,6 @@ private:
     RestoreContext &context_;
     resource::FileOpenContext &files_;
     Whereabouts &here_;
-    std::map<uint32_t, int> homes_;
-    std::vector<uint32_t> carried_, postponed_;
     std::set<std::string> given_keys_;
 };
 
@@ -211,18 +178,9 @@ Result<void> open_files(RestoreContext &context, resource::Masters masters) {
     files.hand_over_terminal = [&](int master) { return context.notifier.hand_over_terminal(master); };
     files.masters = std::move(masters);
     Opener opener(context, files, here);
-    Result<void> outcome;
-    for (uint32_t id : in_order(context.checkpoint, needed_files(context.checkpoint))) {
-        outcome = opener.open(id);
-        if (!outcome)
-            break;
-    }
+    Result<void> outcome = opener.open_all();
     if (outcome)
-        outcome = opener.open_carried();
-    if (outcome)
-        outcome = opener.open_postponed();
-    if (outcome)
-        outcome = opener.complete();
+        outcome = opener.complete_all();
     if (outcome)
         outcome = here.go_home();
     if (outcome) {
@@ -290,7 +248,7 @@ Result<void> place_files(RestoreContext &context, const plan::Node &node, uint32
     table = TRY(fill_table(context, table_id, placeholder));
     const auto settle_file = [&](int fd, uint32_t id) -> Result<void> {
         const img::file_entry &file = context.checkpoint.files.at(id);
-        const FileKind *kind = TRY(kind_of(file));
+        const FileKind *kind = resource::find_file_kind(file.type()); // one of the schedule
         if (!kind->settle || context.given.contains(id))
             return {};
         auto first = context.checkpoint.first_holders.find(id);

@@ -47,6 +47,13 @@ void print_files(Out out, const plan::Checkpoint &checkpoint, const plan::TaskIm
                        entry.flags() & 1 ? ", close on exec" : "");
 }
 
+void print_schedule(Out out, const plan::FileSchedule &files) {
+    for (const plan::FileStep &step : files.early)
+        fmt::format_to(out, "open {}\n", plan::describe(step));
+    for (const plan::FileStep &step : files.late)
+        fmt::format_to(out, "later {}\n", plan::describe(step));
+}
+
 void print_memory(Out out, const plan::AddressSpace &space) {
     for (const plan::Region &region : space.regions)
         if (!region.by_agent)
@@ -58,10 +65,12 @@ void print_memory(Out out, const plan::AddressSpace &space) {
 } // namespace
 
 Result<std::string> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
-                               const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around) {
+                               const plan::FileSchedule &files, const std::vector<plan::AddressSpace> &spaces,
+                               const plan::Surroundings &around) {
     std::string text;
     const Out out(text);
     fmt::format_to(out, "arena {:#x}-{:#x}\n", around.arena.base, around.arena.end());
+    print_schedule(out, files);
     for (const plan::Node &node : topology.nodes) {
         print_node(out, checkpoint, topology, node);
         if (node.task < 0 || checkpoint.tasks[static_cast<size_t>(node.task)].dead())

@@ -10,6 +10,7 @@ using base::Result;
 
 /// What a restore would do.
 Result<std::string> print_plan(const plan::Checkpoint &checkpoint, const plan::Topology &topology,
-                               const std::vector<plan::AddressSpace> &spaces, const plan::Surroundings &around);
+                               const plan::FileSchedule &files, const std::vector<plan::AddressSpace> &spaces,
+                               const plan::Surroundings &around);
 
 } // namespace restore

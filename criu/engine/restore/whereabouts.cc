@@ -11,38 +11,6 @@
 #include <unistd.h>
 
 namespace restore {
-namespace {
-
-/// 0: that of the root task, which a CRIU before network namespaces did not say.
-uint32_t network_of(const img::file_entry &file) {
-    switch (file.type()) {
-    case img::INETSK:
-        return file.isk().ns_id();
-    case img::UNIXSK:
-        return file.usk().ns_id();
-    case img::PACKETSK:
-        return file.psk().ns_id();
-    case img::NETLINKSK:
-        return file.nlsk().ns_id();
-    case img::TUNF:
-        return file.tunf().ns_id();
-    default:
-        return 0;
-    }
-}
-
-uint32_t mount_of(const img::file_entry &file) {
-    const int32_t mount = file.has_reg() ? file.reg().mnt_id() : file.has_usk() ? file.usk().mnt_id() : 0;
-    return static_cast<uint32_t>(std::max(mount, 0));
-}
-
-/// 0: that of the root task.
-uint32_t queues_of(const img::file_entry &file) {
-    return file.reg().extension().mqueue().namespace_();
-}
-
-} // namespace
-
 Result<Whereabouts> Whereabouts::start(const RestoreContext &context) {
     Whereabouts here(context);
     if (context.namespaces.empty())
@@ -65,15 +33,18 @@ Result<Whereabouts> Whereabouts::start(const RestoreContext &context) {
 }
 
 Result<void> Whereabouts::go_to(uint32_t file) {
-    const auto found = context_->checkpoint.files.find(file);
     if (!several())
         return {};
-    if (found == context_->checkpoint.files.end())
-        return go(net_, ipc_, 0);
-    const uint32_t net = network_of(found->second), ipc = queues_of(found->second), mount = mount_of(found->second);
-    const auto mnt = mounts_.find(mount);
-    return go(context_->namespaces.contains(net) ? net : 0, context_->namespaces.contains(ipc) ? ipc : 0,
-              mnt == mounts_.end() ? 0 : mnt->second);
+    const auto found = context_->checkpoint.files.find(file);
+    return found == context_->checkpoint.files.end() ? go(net_, ipc_, 0) : go_to(resource::place_of(found->second));
+}
+
+Result<void> Whereabouts::go_to(const resource::Place &place) {
+    if (!several())
+        return {};
+    const auto known = [&](uint32_t number) { return context_->namespaces.contains(number) ? number : 0; };
+    const auto mnt = mounts_.find(place.mount);
+    return go(known(place.net), known(place.ipc), mnt == mounts_.end() ? 0 : mnt->second);
 }
 
 Result<void> Whereabouts::go_home() {

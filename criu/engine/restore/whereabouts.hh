@@ -15,6 +15,8 @@ public:
 
     /// Whether there is anywhere else to go.
     bool several() const { return static_cast<bool>(home_net_); }
+    /// A namespace that only the root task's can be meant by is home.
+    Result<void> go_to(const resource::Place &place);
     /// Goes where the file of that number is to be opened. 0: to the mounts of the root task.
     Result<void> go_to(uint32_t file);
     Result<void> go_home();

@@ -15,8 +15,9 @@
 //     outlive(context)             right before the kill: what we have made outside has to stay without us
 //     take_back(context, failed)   the tree lives on: what we have made outside goes
 //
+//     place(entry), opening        where and when it is opened, see plan/file_schedule.hh
+//     carries(images, entry)       which files are on their way through this one (SCM_RIGHTS)
 //     open(context, entry)         message -> descriptor
-//     carries(context, entry)      which files are on their way through this one (SCM_RIGHTS)
 //     inherit_key(context, entry)  how the caller names it (--inherit-fd); what he gives is used as it is
 //     complete(context, fd, entry) in the root task, when all files are open: what needs others (peers, passed files)
 //     lead_session(context, dir)   in each session leader, before it forks (controlling terminals)
@@ -154,6 +155,29 @@ using ImageFiles = std::map<uint32_t, img::file_entry>;
 /// What stands in for files without a name of their own, by orig_id.
 using Remaps = std::multimap<uint32_t, img::remap_file_path_entry>;
 
+/// Where a file's path and address mean what they say: numbers of the images. 0: where the root task is.
+struct Place {
+    uint32_t net = 0;   ///< network namespace
+    uint32_t ipc = 0;   ///< ipc namespace, of a message queue
+    uint32_t mount = 0; ///< mount through which it was opened
+    bool operator==(const Place &) const = default;
+};
+
+/// When a file is opened, among those that the root task opens for all.
+enum class Opening : uint8_t {
+    First, ///< others may be bound to it by name: network devices
+    Any,
+    Last, ///< may ask for others that are open: files of plugins
+};
+
+/// What the images tell about files before any of them is opened.
+struct FileImages {
+    const image::ImageDir &images;
+    const ImageFiles &files;
+    const Remaps &remaps;
+    KindStates &states; ///< what a kind remembers from one file to the next
+};
+
 enum PipeEnd : unsigned { kReadEnd, kWriteEnd };
 
 /// A pipe that was created (or a FIFO, whose first end has both sides): open until all descriptions of it are.
@@ -189,7 +213,7 @@ struct FileOpenContext {
     std::function<Result<void>(uint32_t id)> go_to;
     /// Descriptors of the namespaces of tasks below the root, by the image's number.
     const std::map<uint32_t, base::UniqueFd> &namespaces;
-    bool try_again = false; ///< set by open() that wants to be called again when other files are open
+    bool try_again = false; ///< set by open() of Opening::Last that wants to be called again when more files are open
 };
 
 /// What a kind may still need when the holder's descriptors are at their numbers. All processes exist and have joined
@@ -254,9 +278,12 @@ struct FileKind {
     Result<void> (*outlive)(FileDumpContext &) = nullptr;
     /// `failed`: the dump did. Called once, also where nothing was made.
     void (*take_back)(FileDumpContext &, bool failed) = nullptr;
+    Opening opening = Opening::Any;
+    /// Null: where the root task is.
+    Place (*place)(const img::file_entry &) = nullptr;
+    /// Files that exist only inside of this one (on their way through a socket): opened too.
+    Result<std::vector<FileId>> (*carries)(const FileImages &, const img::file_entry &) = nullptr;
     Result<base::UniqueFd> (*open)(FileOpenContext &, const img::file_entry &) = nullptr;
-    /// Files that exist only inside of this one (on their way through a socket): opened too, in no particular order.
-    Result<std::vector<FileId>> (*carries)(FileOpenContext &, const img::file_entry &) = nullptr;
     /// The key by which --inherit-fd names the file. Null or empty: the caller cannot give it.
     Result<std::string> (*inherit_key)(FileOpenContext &, const img::file_entry &) = nullptr;
     Result<void> (*complete)(FileOpenContext &, int fd, const img::file_entry &) = nullptr;
@@ -283,6 +310,7 @@ struct FileKind {
 std::span<const FileKind *const> file_kinds();
 /// The kind of an entry; null for types that are not supported.
 const FileKind *find_file_kind(img::fd_types type);
+Place place_of(const img::file_entry &file);
 /// Whether a file can only be opened when all processes and threads exist.
 bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps);
 

@@ -41,6 +41,11 @@ const FileKind *find_file_kind(img::fd_types type) {
     return nullptr;
 }
 
+Place place_of(const img::file_entry &file) {
+    const FileKind *kind = find_file_kind(file.type());
+    return kind && kind->place ? kind->place(file) : Place{};
+}
+
 bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps) {
     const FileKind *kind = find_file_kind(file.type());
     return kind && kind->late && kind->late(file, files, remaps);

@@ -266,6 +266,7 @@ extern const FileKind kKind{
     .matches = matches,
     .dump = dump,
     .finish = finish,
+    .opening = Opening::Last,
     .open = open_file_of_plugin,
     .settle = settle_file_of_plugin,
     .late = is_uring,

@@ -249,6 +249,11 @@ Result<void> settle(FileSettleContext &, int fd, const img::file_entry &entry) {
     return restore_owner(fd, entry.reg().fown(), entry.reg().flags());
 }
 
+Place place(const img::file_entry &file) {
+    return {.ipc = file.reg().extension().mqueue().namespace_(),
+            .mount = static_cast<uint32_t>(std::max(file.reg().mnt_id(), 0))};
+}
+
 } // namespace
 
 extern const FileKind kKind{
@@ -269,6 +274,7 @@ extern const FileKind kKind{
     .matches = matches,
     .dump = dump,
     .take_back = take_back_links,
+    .place = place,
     .open = open_file,
     .inherit_key = inherit_key,
     .settle = settle,

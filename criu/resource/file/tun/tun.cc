@@ -235,6 +235,8 @@ extern const FileKind kKind{
                         "devices are lost (the dump warns)"},
     .matches = matches,
     .dump = dump,
+    .opening = Opening::First,
+    .place = [](const img::file_entry &file) { return Place{.net = file.tunf().ns_id()}; },
     .open = open_file,
     .complete = complete,
     .settle = settle,

@@ -158,10 +158,12 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
     return fd;
 }
 
-Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
+Result<std::vector<FileId>> carries(const FileImages &images, const img::file_entry &entry) {
+    auto &ghosts = images.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, images.images, images.remaps));
     std::vector<FileId> ids;
     for (const img::fanotify_mark_entry &mark : entry.ffy().mark())
-        if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), mark))
+        if (auto id = ghost_of(ghosts, mark))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -229,8 +231,8 @@ extern const FileKind kKind{
                         "an unprivileged user becomes one of root's"},
     .matches = matches,
     .dump = dump,
-    .open = open_file,
     .carries = carries,
+    .open = open_file,
     .settle = settle,
     .release = release,
     .examine = examine};

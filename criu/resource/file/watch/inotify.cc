@@ -180,10 +180,12 @@ Result<base::UniqueFd> open_file(FileOpenContext &context, const img::file_entry
 }
 
 /// Files that stand for deleted ones have to exist.
-Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
+Result<std::vector<FileId>> carries(const FileImages &images, const img::file_entry &entry) {
+    auto &ghosts = images.states.of<WatchedGhosts>();
+    TRY(load_watched_ghosts(ghosts, images.images, images.remaps));
     std::vector<FileId> ids;
     for (const img::inotify_wd_entry &watch : entry.ify().wd())
-        if (auto id = ghost_of(context.kept.of<WatchedGhosts>(), watch))
+        if (auto id = ghost_of(ghosts, watch))
             ids.push_back(FileId(*id));
     return ids;
 }
@@ -256,8 +258,8 @@ extern const FileKind kKind{
     .matches = matches,
     .dump = dump,
     .destructive_step = dump_queues,
-    .open = open_file,
     .carries = carries,
+    .open = open_file,
     .settle = settle,
     .release = release,
     .examine = examine};

@@ -252,6 +252,7 @@ extern const FileKind kInetSocket{
     .before_kill = prepare_tcp_for_kill,
     .outlive = make_tcp_locks_lasting,
     .take_back = take_back_tcp,
+    .place = [](const img::file_entry &file) { return Place{.net = file.isk().ns_id()}; },
     .open = open_file,
     .complete = complete,
     .settle = settle,

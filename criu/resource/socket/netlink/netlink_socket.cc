@@ -400,6 +400,7 @@ extern const FileKind kKind{
     .matches = matches,
     .dump = dump,
     .destructive_step = drain_all,
+    .place = [](const img::file_entry &file) { return Place{.net = file.nlsk().ns_id()}; },
     .open = open_socket,
     .complete = complete,
     .settle = settle,

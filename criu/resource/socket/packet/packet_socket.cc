@@ -259,6 +259,7 @@ extern const FileKind kKind{
                   "refused"},
     .matches = matches,
     .dump = dump,
+    .place = [](const img::file_entry &file) { return Place{.net = file.psk().ns_id()}; },
     .open = open_file,
     .settle = settle};
 

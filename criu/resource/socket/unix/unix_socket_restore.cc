@@ -45,6 +45,22 @@ struct UnixRestoreStates {
     std::map<uint32_t, UnixRestoreState> by_net; ///< by the image's number of the network namespace
 };
 
+/// Files on their way, by the queue that they wait in.
+struct PassedFiles {
+    bool loaded = false;
+    std::multimap<uint32_t, FileId> by_queue;
+};
+
+Result<void> load_passed(PassedFiles &passed, const image::ImageDir &images) {
+    if (std::exchange(passed.loaded, true))
+        return {};
+    for (const auto &packet : TRY(images.read<img::sk_packet_entry>(image::ImageKind::SkQueues)))
+        for (const img::scm_entry &scm : packet.scm())
+            for (uint32_t id : scm.rights())
+                passed.by_queue.emplace(packet.id_for(), id);
+    return {};
+}
+
 uint32_t net_of(const FileOpenContext &context, const img::unix_sk_entry &entry) {
     return entry.ns_id() ? entry.ns_id() : context.net_namespace;
 }
@@ -221,17 +237,17 @@ Result<base::UniqueFd> open(FileOpenContext &context, const img::file_entry &ent
     return std::move(node->made);
 }
 
-Result<std::vector<FileId>> carries(FileOpenContext &context, const img::file_entry &entry) {
-    UnixRestoreState &state = *TRY(load(context, entry.usk()));
+Place place(const img::file_entry &entry) {
+    return {.net = entry.usk().ns_id(), .mount = static_cast<uint32_t>(std::max(entry.usk().mnt_id(), 0))};
+}
+
+Result<std::vector<FileId>> carries(const FileImages &images, const img::file_entry &entry) {
+    PassedFiles &passed = images.states.of<PassedFiles>();
+    TRY(load_passed(passed, images.images));
     std::vector<FileId> files;
-    auto add = [&](uint32_t queue) {
-        auto found = state.queues.find(queue);
-        if (found == state.queues.end())
-            return;
-        for (const SkPacket &packet : found->second)
-            for (const img::scm_entry &scm : packet.message.scm())
-                for (uint32_t id : scm.rights())
-                    files.emplace_back(id);
+    const auto add = [&](uint32_t queue) {
+        for (auto [at, end] = passed.by_queue.equal_range(queue); at != end; ++at)
+            files.push_back(at->second);
     };
     add(entry.id());
     for (const img::ext_unix_pending &pending : entry.usk().ext().pending())
