@@ -17,7 +17,9 @@
 namespace dump {
 namespace {
 
+using resource::mapping_kind;
 using resource::MappingClass;
+using resource::OwnPages;
 
 std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
     return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.voice.value, vma.start, vma.end);
@@ -90,6 +92,34 @@ Result<void> dump_segment(MemoryDumpContext &context, const tree::TaskFacts &tas
     return dump_shared_memory(context, task, vma);
 }
 
+/// What the mapping shows and does not hold: once for all who map it.
+Result<void> dump_object(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
+                         MappingClass kind) {
+    switch (kind) {
+    case MappingClass::IoUringTwice:
+        return dump_queues(context, task, vma);
+    case MappingClass::SysvSegment:
+    case MappingClass::CopyOfSegment:
+        return dump_segment(context, task, vma);
+    case MappingClass::SharedAnonymous:
+    case MappingClass::CopyOfShared:
+        if (context.segments_done.contains(vma.inode))
+            return base::unsupported("its number is the id of a System V segment of the tree");
+        return dump_shared_memory(context, task, vma);
+    default:
+        return {};
+    }
+}
+
+Result<void> check_open(const MemoryDumpContext &context, const parse::Vma &vma, MappingClass kind) {
+    const bool secret = vma.name.starts_with("/secretmem");
+    if (!(secret || mapping_kind(kind).of_kernel) ||
+        context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
+        return {};
+    return base::unsupported(secret ? "secret memory (memfd_secret) whose descriptor was closed"
+                                    : "an io_uring instance whose descriptor was closed");
+}
+
 Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
                          MappingClass kind, const MmAnswers &answers, img::mm_entry &mm) {
     img::vma_entry entry = resource::describe(vma, kind);
@@ -97,25 +127,11 @@ Result<void> add_mapping(MemoryDumpContext &context, const tree::TaskFacts &task
         entry.mutable_ext()->set_numa_mode(policy->second.mode);
         entry.mutable_ext()->set_numa_nodes(policy->second.nodes);
     }
-    if (kind == MappingClass::SocketRing)
-        entry.set_shmid(TRY(file_of_ring(context, vma)));
-    const bool of_uring = kind == MappingClass::IoUring || kind == MappingClass::IoUringTwice;
-    if (of_uring && !context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
-        return base::unsupported("an io_uring instance whose descriptor was closed");
-    if (vma.name.starts_with("/secretmem") &&
-        !context.files->find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
-        return base::unsupported("secret memory (memfd_secret) whose descriptor was closed");
-    if (resource::needs_file(kind) && kind != MappingClass::SocketRing)
-        entry.set_shmid(TRY(file_of(context, task, vma, entry.fdflags())));
-    if (kind == MappingClass::IoUringTwice)
-        TRY(dump_queues(context, task, vma));
-    if (kind == MappingClass::SysvSegment || kind == MappingClass::CopyOfSegment)
-        TRY(dump_segment(context, task, vma));
-    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::CopyOfShared;
-    if (of_shared && context.segments_done.contains(vma.inode))
-        return base::unsupported("its number is the id of a System V segment of the tree");
-    if (of_shared)
-        TRY(dump_shared_memory(context, task, vma));
+    TRY(check_open(context, vma, kind));
+    if (mapping_kind(kind).object == resource::ObjectId::File)
+        entry.set_shmid(kind == MappingClass::SocketRing ? TRY(file_of_ring(context, vma))
+                                                         : TRY(file_of(context, task, vma, entry.fdflags())));
+    TRY(dump_object(context, task, vma, kind));
     // Newer kernels split the vvar area in two; images have one, as CRIU writes it.
     if (kind == MappingClass::Vvar && mm.vmas_size()) {
         img::vma_entry *last = mm.mutable_vmas(mm.vmas_size() - 1);
@@ -166,17 +182,6 @@ void add_guards(const std::vector<pages::Extent> &guards, img::mm_entry &mm) {
     }
 }
 
-bool has_own_pages(MappingClass kind) {
-    return kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Vdso ||
-           kind == MappingClass::Memfd || kind == MappingClass::AioRing || kind == MappingClass::IoUring ||
-           kind == MappingClass::CopyOfShared || kind == MappingClass::CopyOfSegment;
-}
-
-/// What the program and the kernel share is saved whole: no page table tells what matters.
-bool saved_whole(MappingClass kind) {
-    return kind == MappingClass::Vdso || kind == MappingClass::AioRing || kind == MappingClass::IoUring;
-}
-
 /// The request count with which io_setup() makes a ring of the same size.
 Result<void> add_ring(const compel::RemoteMemory &memory, const parse::Vma &vma, img::mm_entry &mm) {
     constexpr uint64_t kCountField = 4;
@@ -204,9 +209,8 @@ struct PageTraits {
 /// io_uring are that in an image (describe()).
 PageTraits traits_of(const parse::Vma &vma, MappingClass kind) {
     using parse::VmFlag;
-    const bool plain = kind == MappingClass::PrivateAnonymous && !vma.shared;
-    const bool lazy = (plain || kind == MappingClass::IoUring) && !vma.flags.has(VmFlag::Lo) &&
-                      !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Dp);
+    const bool lazy = mapping_kind(kind).lazy && !vma.flags.has(VmFlag::Lo) && !vma.flags.has(VmFlag::Ht) &&
+                      !vma.flags.has(VmFlag::Dp);
     return {static_cast<bool>(vma.prot & PROT_READ), vma.flags.has(VmFlag::Ht), lazy};
 }
 
@@ -291,17 +295,16 @@ Result<PageRuns> scan_pages(const tree::TaskFacts &task, const std::vector<Mappi
         const bool wanted = !only || (*only)[i];
         i = last + 1;
         // What may be lost at any time is lost in a checkpoint: two clones must not share the random state in it.
-        if (!wanted || !has_own_pages(kind) || (kind == MappingClass::Memfd && first.shared) ||
+        if (!wanted || mapping_kind(kind).pages == OwnPages::None || (kind == MappingClass::Memfd && first.shared) ||
             first.flags.has(parse::VmFlag::Dp))
             continue;
         runs.scanned += (end - first.start) / base::kPageSize;
         found.data.clear();
-        if (saved_whole(kind))
+        if (mapping_kind(kind).pages == OwnPages::Whole)
             found.data.push_back({first.start, (end - first.start) / base::kPageSize});
         else
             TRY(scanner.scan(first.start, end,
-                             kind == MappingClass::PrivateAnonymous ? pages::Mapping::Anonymous
-                                                                    : pages::Mapping::PrivateFile,
+                             mapping_kind(kind).anonymous ? pages::Mapping::Anonymous : pages::Mapping::PrivateFile,
                              found));
         add_runs(std::span(task.vmas).subspan(static_cast<size_t>(&first - task.vmas.data()),
                                               i - static_cast<size_t>(&first - task.vmas.data())),

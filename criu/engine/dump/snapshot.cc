@@ -60,10 +60,9 @@ std::string obstacle(const engine::DumpRequest &request, const std::vector<tree:
 /// Whether a twin has the pages of a mapping.
 bool is_copied(const parse::Vma &vma, MappingClass kind) {
     using parse::VmFlag;
-    const bool plain =
-        kind == MappingClass::PrivateAnonymous || kind == MappingClass::PrivateFile || kind == MappingClass::Memfd;
-    return plain && !vma.shared && !vma.flags.has(VmFlag::Dc) && !vma.flags.has(VmFlag::Wf) &&
-           !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Io) && !vma.flags.has(VmFlag::Pf);
+    return resource::mapping_kind(kind).plain && !vma.shared && !vma.flags.has(VmFlag::Dc) &&
+           !vma.flags.has(VmFlag::Wf) && !vma.flags.has(VmFlag::Ht) && !vma.flags.has(VmFlag::Io) &&
+           !vma.flags.has(VmFlag::Pf);
 }
 
 } // namespace

@@ -22,9 +22,7 @@ MappingClass class_of(const parse::Vma &vma) {
     if (vma.name.starts_with("/anon_hugepage"))
         return kNothingOfItsOwn;
     const auto kind = resource::classify(vma);
-    const bool plain = kind && (*kind == MappingClass::PrivateAnonymous || *kind == MappingClass::PrivateFile ||
-                                *kind == MappingClass::Memfd);
-    return plain ? *kind : kNothingOfItsOwn;
+    return kind && resource::mapping_kind(*kind).plain ? *kind : kNothingOfItsOwn;
 }
 
 /// The agent in a stopped task, for as long as it is needed.

@@ -68,16 +68,10 @@ Result<MappingClass> classify_file(const Vma &vma) {
     return vma.shared ? MappingClass::SharedFile : MappingClass::PrivateFile;
 }
 
-uint32_t map_flags(const Vma &vma, MappingClass kind) {
-    uint32_t flags = vma.shared ? MAP_SHARED : MAP_PRIVATE;
-    if (kind == MappingClass::PrivateAnonymous || kind == MappingClass::SharedAnonymous || kind == MappingClass::Vdso ||
-        kind == MappingClass::Vvar || kind == MappingClass::Vsyscall)
-        flags |= MAP_ANONYMOUS;
-    if (kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment ||
-        kind == MappingClass::IoUringTwice)
-        flags = MAP_SHARED | MAP_ANONYMOUS;
-    if (kind == MappingClass::IoUring)
-        flags = MAP_PRIVATE | MAP_ANONYMOUS;
+uint32_t map_flags(const Vma &vma, const MappingKind &kind) {
+    uint32_t flags = kind.flags;
+    if (!(flags & (MAP_SHARED | MAP_PRIVATE)))
+        flags |= vma.shared ? MAP_SHARED : MAP_PRIVATE;
     if (vma.flags.has(VmFlag::Gd))
         flags |= MAP_GROWSDOWN;
     // Secret memory is locked by itself; mlock(2) of it fails.
@@ -108,37 +102,17 @@ uint64_t advice(const Vma &vma) {
     return bits;
 }
 
-uint32_t status_of(const Vma &vma, MappingClass kind) {
-    switch (kind) {
-    case MappingClass::PrivateAnonymous:
-        return kVmaRegular | kVmaAnonPrivate | (vma.name == "[heap]" ? kVmaHeap : 0);
-    case MappingClass::PrivateFile:
-        return kVmaRegular | kVmaFilePrivate;
-    case MappingClass::SharedFile:
-        return kVmaRegular | kVmaFileShared;
-    case MappingClass::SharedAnonymous:
-    case MappingClass::IoUringTwice:
-    case MappingClass::CopyOfShared:
-        return kVmaRegular | kVmaAnonShared;
-    case MappingClass::SysvSegment:
-    case MappingClass::CopyOfSegment: // apart by its extension: see describe()
-        return kVmaRegular | kVmaAnonShared | kVmaSysvIpc;
-    case MappingClass::Memfd:
-        return kVmaRegular | kVmaMemfd | (vma.shared ? kVmaFileShared : kVmaFilePrivate);
-    case MappingClass::SocketRing:
-        return kVmaRegular | kVmaSocket;
-    case MappingClass::Vdso:
-        return kVmaRegular | kVmaVdso | kVmaAnonPrivate;
-    case MappingClass::Vvar:
-        return kVmaRegular | kVmaVvar | kVmaAnonPrivate;
-    case MappingClass::Vsyscall:
-        return kVmaVsyscall | kVmaAnonPrivate;
-    case MappingClass::AioRing:
-        return kVmaRegular | kVmaAioRing | kVmaAnonPrivate;
-    case MappingClass::IoUring: // a restored instance lies in memory of the program
-        return kVmaRegular | kVmaAnonPrivate;
-    }
-    return 0;
+uint32_t status_of(const Vma &vma, const MappingKind &kind) {
+    uint32_t status = kind.status | (kind.regular ? kVmaRegular : 0);
+    if (kind.is == MappingClass::Memfd)
+        status |= vma.shared ? kVmaFileShared : kVmaFilePrivate;
+    if (kind.is == MappingClass::PrivateAnonymous && vma.name == "[heap]")
+        status |= kVmaHeap;
+    return status;
+}
+
+uint64_t object_id(const Vma &vma, const MappingKind &kind) {
+    return kind.object == ObjectId::Inode ? vma.inode : kind.object == ObjectId::Queues ? shared_id_of_queues(vma) : 0;
 }
 
 void describe_extension(const Vma &vma, img::vma_entry &entry) {
@@ -167,25 +141,23 @@ Result<MappingClass> classify(const Vma &vma) {
     return classify_file(vma);
 }
 
-img::vma_entry describe(const Vma &vma, MappingClass kind) {
+img::vma_entry describe(const Vma &vma, MappingClass is) {
+    const MappingKind &kind = mapping_kind(is);
     img::vma_entry entry;
     entry.set_start(vma.start);
     entry.set_end(vma.end);
-    const bool copies = kind == MappingClass::CopyOfShared || kind == MappingClass::CopyOfSegment;
-    const bool of_shared = kind == MappingClass::SharedAnonymous || kind == MappingClass::SysvSegment || copies;
-    const bool of_file = needs_file(kind) || of_shared;
-    entry.set_pgoff(of_file ? vma.pgoff : 0);
-    entry.set_shmid(of_shared ? vma.inode : kind == MappingClass::IoUringTwice ? shared_id_of_queues(vma) : 0);
+    entry.set_pgoff(kind.object == ObjectId::File || kind.object == ObjectId::Inode ? vma.pgoff : 0);
+    entry.set_shmid(object_id(vma, kind));
     entry.set_prot(vma.prot);
     entry.set_flags(map_flags(vma, kind));
     entry.set_status(status_of(vma, kind));
     entry.set_fd(-1);
     if (uint64_t bits = advice(vma))
         entry.set_madv(bits);
-    if (needs_file(kind) || kind == MappingClass::SysvSegment)
+    if (kind.has_access)
         entry.set_fdflags(vma.shared && vma.flags.has(VmFlag::Mw) ? O_RDWR : O_RDONLY);
     describe_extension(vma, entry);
-    if (copies)
+    if (kind.of_shared)
         entry.mutable_ext()->set_of_shared(true);
     return entry;
 }
@@ -193,11 +165,6 @@ img::vma_entry describe(const Vma &vma, MappingClass kind) {
 uint64_t shared_id_of_queues(const Vma &vma) {
     constexpr uint64_t kApart = 1u << 31;
     return vma.inode | kApart;
-}
-
-bool needs_file(MappingClass kind) {
-    return kind == MappingClass::PrivateFile || kind == MappingClass::SharedFile || kind == MappingClass::Memfd ||
-           kind == MappingClass::SocketRing;
 }
 
 } // namespace resource

@@ -3,28 +3,10 @@
 #pragma once
 
 #include "criu/parse/maps.hh"
+#include "criu/resource/mm/mapping_kinds.hh"
 #include "criu/resource/resource.hh"
 
 namespace resource {
-
-/// What a mapping is, for a dump.
-enum class MappingClass {
-    PrivateAnonymous,
-    PrivateFile,
-    SharedFile,
-    SharedAnonymous, ///< MAP_SHARED | MAP_ANONYMOUS, /dev/zero
-    Memfd,
-    SysvSegment,
-    CopyOfShared,  ///< a private mapping of shared anonymous memory, by way of /proc/PID/map_files
-    CopyOfSegment, ///< ... of a System V segment
-    SocketRing,    ///< of a packet socket
-    Vdso,
-    Vvar,
-    Vsyscall,
-    AioRing,
-    IoUring,      ///< queues or requests of an io_uring instance
-    IoUringTwice, ///< its queues, where submissions and completions are mapped apart: the same memory at two places
-};
 
 /// Whether the kernel has made it for probes (uprobes) in the program: it does so anew when one is hit.
 bool is_of_probes(const parse::Vma &vma);
@@ -37,8 +19,5 @@ img::vma_entry describe(const parse::Vma &vma, MappingClass kind);
 
 /// The number of shared memory in the images that queues become which are mapped twice: none of the kernel's own.
 uint64_t shared_id_of_queues(const parse::Vma &vma);
-
-/// Whether the mapping's file must be in the image.
-bool needs_file(MappingClass kind);
 
 } // namespace resource
