@@ -6,15 +6,13 @@
 #include "criu/engine/dump/shared_ids.hh"
 #include "criu/engine/dump/thread_facts.hh"
 #include "criu/kernel/namespaces.hh"
+#include "criu/kernel/proc_dir.hh"
 
 #include <algorithm>
-#include <charconv>
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
 #include <linux/kcmp.h>
-#include <memory>
 #include <set>
 #include <span>
 #include <sys/stat.h>
@@ -26,72 +24,26 @@ namespace {
 
 using base::Pid;
 
-/// Reads files of one /proc/PID.
-class ProcDir {
+/// Reads files of one /proc/PID, one after the other into the same buffer.
+class ProcFiles {
 public:
-    static Result<ProcDir> open(Pid pid) {
-        base::UniqueFd dir(::open(fmt::format("/proc/{}", pid.value).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        if (!dir)
-            return base::fail_sys(errno == ENOENT ? ESRCH : errno, "open its /proc directory");
-        return ProcDir(std::move(dir));
-    }
+    static Result<ProcFiles> open(Pid pid) { return ProcFiles(TRY(kernel::ProcDir::open(pid))); }
 
+    /// Valid until the next one is read.
     Result<std::string_view> read(const char *name) {
-        const base::UniqueFd fd = TRY(open_file(name));
-        size_t used = 0;
-        for (;;) {
-            if (used == buffer_.size())
-                buffer_.resize(std::max<size_t>(16384, buffer_.size() * 2));
-            ssize_t n = ::read(fd.get(), buffer_.data() + used, buffer_.size() - used);
-            if (n < 0)
-                return base::fail_sys(fmt::format("read /proc/PID/{}", name));
-            if (n == 0)
-                return std::string_view(buffer_.data(), used);
-            used += static_cast<size_t>(n);
-        }
+        TRY(directory_.read_file(name, text_));
+        return std::string_view(text_);
     }
-
-    Result<std::vector<int>> numbers(const char *name) {
-        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        std::unique_ptr<DIR, int (*)(DIR *)> dir(fd ? fdopendir(fd.get()) : nullptr, closedir);
-        if (!dir)
-            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
-        (void)fd.release();
-        std::vector<int> found;
-        while (dirent *entry = readdir(dir.get())) {
-            int number = 0;
-            const char *end = entry->d_name + strlen(entry->d_name);
-            if (std::from_chars(entry->d_name, end, number).ptr == end)
-                found.push_back(number);
-        }
-        std::sort(found.begin(), found.end());
-        return found;
-    }
-
-    /// A file for reading.
-    Result<base::UniqueFd> open_file(const char *name) const {
-        base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
-        if (!fd)
-            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
-        return fd;
-    }
-
-    /// What stat(2) says; 0 where it says nothing.
-    size_t size_of(const char *name) const {
-        struct stat st {};
-        return fstatat(dir_.get(), name, &st, 0) == 0 ? static_cast<size_t>(st.st_size) : 0;
-    }
-
-    int fd() const { return dir_.get(); }
+    const kernel::ProcDir &directory() const { return directory_; }
 
 private:
-    explicit ProcDir(base::UniqueFd dir) : dir_(std::move(dir)) {}
-    base::UniqueFd dir_;
-    std::string buffer_;
+    explicit ProcFiles(kernel::ProcDir directory) : directory_(std::move(directory)) {}
+    kernel::ProcDir directory_;
+    std::string text_;
 };
 
 // Files that not every kernel has.
-template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, const char *name, Parse parse) {
+template <class T, class Parse> std::optional<T> optional_number(ProcFiles &proc, const char *name, Parse parse) {
     auto text = proc.read(name);
     if (!text)
         return std::nullopt;
@@ -103,9 +55,10 @@ template <class T, class Parse> std::optional<T> optional_number(ProcDir &proc, 
 
 // To list the directory the kernel makes an inode for each descriptor. Of a table that is well filled every number is
 // tried instead, in a fifth of the time. How many there are it tells since Linux 6.2.
-Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status) {
+Result<std::vector<int>> descriptors(const kernel::ProcDir &proc, const parse::Status &status) {
     constexpr size_t kWorthwhile = 200;
-    const size_t open = proc.size_of("fd");
+    struct stat folder {};
+    const size_t open = fstatat(proc.fd(), "fd", &folder, 0) == 0 ? static_cast<size_t>(folder.st_size) : 0;
     std::vector<int> found;
     if (open >= kWorthwhile && open * 2 >= status.fd_size)
         for (uint32_t number = 0; number < status.fd_size; number++)
@@ -113,21 +66,21 @@ Result<std::vector<int>> descriptors(ProcDir &proc, const parse::Status &status)
                 found.push_back(static_cast<int>(number));
     if (!found.empty() && found.size() == open)
         return found;
-    return proc.numbers("fd");
+    return proc.list_fds();
 }
 
 /// The table without what smaps adds: to count the pages of each mapping takes the kernel 12 ms a GiB.
-Result<void> collect_memory(ProcDir &proc, const parse::Status &leader, tree::TaskFacts &facts) {
+Result<void> collect_memory(ProcFiles &proc, const parse::Status &leader, tree::TaskFacts &facts) {
     facts.vmas = TRY(parse::parse_maps(TRY(proc.read("maps"))));
-    facts.fds = TRY(descriptors(proc, leader));
+    facts.fds = TRY(descriptors(proc.directory(), leader));
     return {};
 }
 
-Result<void> collect_process(ProcDir &proc, const parse::Status &leader, MappingReader &mappings,
+Result<void> collect_process(ProcFiles &proc, const parse::Status &leader, MappingReader &mappings,
                              tree::TaskFacts &facts) {
-    facts.vmas = TRY(mappings.read(proc.fd(), Pid(leader.pid), leader.vm_rss_kb << 10));
+    facts.vmas = TRY(mappings.read(proc.directory().fd(), Pid(leader.pid), leader.vm_rss_kb << 10));
     facts.auxv = TRY(parse::parse_auxv(TRY(proc.read("auxv"))));
-    facts.fds = TRY(descriptors(proc, leader));
+    facts.fds = TRY(descriptors(proc.directory(), leader));
     // Needs CONFIG_POSIX_TIMERS, which every kernel with checkpoint support has.
     facts.timers = TRY(parse::parse_timers(TRY(proc.read("timers"))));
     facts.coredump_filter = optional_number<uint32_t>(proc, "coredump_filter", parse::parse_hex_number);
@@ -153,7 +106,7 @@ Pid voice_of(const compel::FrozenProcess &process) {
 
 /// As it would be if the leader lived.
 Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat &stat) {
-    ProcDir proc = TRY(ProcDir::open(process.pid));
+    ProcFiles proc = TRY(ProcFiles::open(process.pid));
     parse::Stat leader = TRY(parse::parse_stat(TRY(proc.read("stat"))));
     stat.pid = leader.pid;
     stat.comm = std::move(leader.comm);
@@ -166,7 +119,7 @@ Result<void> take_from_leader(const compel::FrozenProcess &process, parse::Stat 
 Result<void> read_proc(const compel::FrozenProcess &process, Depth depth, MappingReader &mappings,
                        tree::TaskFacts &facts, std::vector<parse::Status> &statuses) {
     const Pid voice = voice_of(process);
-    ProcDir proc = TRY(ProcDir::open(voice));
+    ProcFiles proc = TRY(ProcFiles::open(voice));
     facts.stat = TRY(parse::parse_stat(TRY(proc.read("stat"))));
     if (voice != process.pid)
         TRY(take_from_leader(process, facts.stat));
@@ -269,8 +222,7 @@ Result<void> list_own_tables(std::vector<tree::TaskFacts> &tasks) {
     for (tree::TaskFacts &task : tasks)
         for (tree::ThreadFacts &thread : task.threads)
             if (thread.own_table && known.insert(thread.own_table).second) {
-                ProcDir proc = TRY(ProcDir::open(thread.tid));
-                thread.own_fds = TRY(descriptors(proc, thread.status));
+                thread.own_fds = TRY(descriptors(TRY(kernel::ProcDir::open(thread.tid)), thread.status));
             }
     return {};
 }
