@@ -46,7 +46,7 @@ struct RestoreContext {
     tree::PidMap pids = tree::PidMap::identity();
     struct {
         int read = -1, write = -1;
-    } gate; ///< where a root that is not our child waits: hold.hh
+    } gate; ///< where a root that is not our child waits: root_tracer.hh
 
     /// Descriptors of all files, opened by the root task: file id -> descriptor. They lie above every descriptor of a
     /// task, or at a number that no other file has in any task.
