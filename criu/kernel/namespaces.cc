@@ -2,10 +2,12 @@
 
 #include "criu/kernel/child.hh"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <thread>
@@ -32,6 +34,17 @@ constexpr std::array<Names, tree::kAllNamespaceKinds.size()> kNames = {{{"pid", 
 uint64_t inode_at(int dir, const char *name) {
     struct stat st {};
     return fstatat(dir, name, &st, 0) == 0 ? st.st_ino : 0;
+}
+
+/// Whether the calling thread lives in this namespace. Nobody may enter one that belongs to a user namespace around his
+/// own, and who is there need not.
+bool is_here(int ns) {
+    constexpr unsigned long kGetType = 0xb703; // NS_GET_NSTYPE
+    const int flag = ioctl(ns, kGetType);
+    const auto found = std::ranges::find(kNames, static_cast<uint64_t>(flag), &Names::flag);
+    struct stat st {};
+    return flag > 0 && found != kNames.end() && fstat(ns, &st) == 0 &&
+           inode_at(AT_FDCWD, fmt::format("/proc/thread-self/ns/{}", found->name).c_str()) == st.st_ino;
 }
 
 } // namespace
@@ -89,7 +102,7 @@ Result<void> inside(std::span<const int> join, const std::function<Result<void>(
             if (unshare(CLONE_FS) < 0)
                 return base::fail_sys("unshare(CLONE_FS)");
             for (int fd : join)
-                if (setns(fd, 0) < 0)
+                if (!is_here(fd) && setns(fd, 0) < 0)
                     return base::fail_sys("setns");
             return body();
         });

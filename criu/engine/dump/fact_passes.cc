@@ -154,6 +154,7 @@ Result<void> open_surroundings(FrozenDump &dump) {
                                                          .sink = dump.sink(),
                                                          .files = &dump.table.emplace(files),
                                                          .namespaces = dump.namespaces,
+                                                         .tasks = dump.tasks,
                                                          .left = dump.job.lazy ? &dump.left : nullptr,
                                                          .snapshot = dump.snapshot.get(),
                                                          .increments = &dump.increments});

@@ -179,7 +179,17 @@ Result<void> FileTable::finish() {
     return {};
 }
 
-Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags) {
+std::optional<std::string> FileTable::find_path_of(const tree::TaskFacts &task, const std::string &name,
+                                                   uint64_t device, uint64_t inode) const {
+    context_->mounts.look_from_namespace(task.ns[tree::NamespaceKind::Mnt]);
+    const std::string path = context_->mounts.path(name);
+    struct stat st {};
+    const bool is_it =
+        name.starts_with('/') && lstat(path.c_str(), &st) == 0 && st.st_dev == device && st.st_ino == inode;
+    return is_it ? std::optional(path) : std::nullopt;
+}
+
+Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::string &path, int flags, std::string link) {
     // Looked at before it is opened: most of these are the same few files in all tasks.
     resource::OpenFile file;
     if (stat(path.c_str(), &file.stat) < 0)
@@ -202,7 +212,7 @@ Result<FileId> FileTable::add_path(const tree::TaskFacts &task, const std::strin
         return base::fail_sys(fmt::format("open {}", path));
     file.fd = fd.get();
     file.flags = static_cast<uint32_t>(flags);
-    file.link = TRY(kernel::read_link(AT_FDCWD, path.c_str()));
+    file.link = link.empty() ? TRY(kernel::read_link(AT_FDCWD, path.c_str())) : std::move(link);
     file.id = context_->new_id();
     file.holder = task.pid;
     file.voice = task.voice;

@@ -29,7 +29,11 @@ public:
     Result<void> add_table(const TableOwner &owner, const std::vector<bool> &close_on_exec);
     /// A file that is open in no descriptor: a mapping, the program, the working directory. `path` opens it, through
     /// /proc; the same file in the same mode is written once for the whole tree.
-    Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags);
+    /// `link`: what the file is called in the tree, where `path` does not say so as a link of /proc does.
+    Result<FileId> add_path(const tree::TaskFacts &task, const std::string &path, int flags, std::string link = {});
+    /// The path by which the tool gets to a file that a task calls by a name, if it is the one of that number.
+    std::optional<std::string> find_path_of(const tree::TaskFacts &task, const std::string &name, uint64_t device,
+                                            uint64_t inode) const;
     /// What is open on that inode in a table added so far.
     std::optional<FileId> find_open(uint64_t device, uint64_t inode) const;
     /// All tables are added: lets every kind look whether something is missing.

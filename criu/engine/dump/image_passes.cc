@@ -108,6 +108,7 @@ Result<void> write_snapshot(FrozenDump &dump) {
                                  .sink = dump.sink(),
                                  .files = nullptr,
                                  .namespaces = dump.namespaces,
+                                 .tasks = dump.tasks,
                                  .statistics = dump.memory->statistics};
         TRY(dump.snapshot->write(memory));
         dump.memory->statistics = memory.statistics;

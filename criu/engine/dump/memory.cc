@@ -1,5 +1,6 @@
 #include "criu/engine/dump/memory.hh"
 
+#include "criu/engine/dump/mapped_objects.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/pages/scan.hh"
 #include "criu/resource/mm/sysv_segment.hh"
@@ -21,17 +22,13 @@ using resource::mapping_kind;
 using resource::MappingClass;
 using resource::OwnPages;
 
-std::string map_file(const tree::TaskFacts &task, const parse::Vma &vma) {
-    return fmt::format("/proc/{}/map_files/{:x}-{:x}", task.voice.value, vma.start, vma.end);
-}
-
 /// The file behind a mapping; cheap for the hundreds of mappings of libraries that all tasks share.
 Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma,
                          uint32_t open_flags) {
     const MemoryDumpContext::FileKey key{vma.dev_major, vma.dev_minor, vma.inode, open_flags};
     if (auto known = context.mapped_files.find(key); known != context.mapped_files.end())
         return known->second;
-    const uint32_t id = TRY(context.files->add_path(task, map_file(task, vma), static_cast<int>(open_flags))).value;
+    const uint32_t id = TRY(add_mapped_file(context, task, vma, static_cast<int>(open_flags))).value;
     context.mapped_files.emplace(key, id);
     return id;
 }
@@ -40,9 +37,7 @@ Result<uint32_t> file_of(MemoryDumpContext &context, const tree::TaskFacts &task
 Result<void> dump_shared_memory(MemoryDumpContext &context, const tree::TaskFacts &task, const parse::Vma &vma) {
     if (!context.shared_done.insert(vma.inode).second)
         return {};
-    base::UniqueFd fd(open(map_file(task, vma).c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return base::fail_sys("open shared memory");
+    const base::UniqueFd fd = TRY(open_shared(context, task, vma));
     return write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get(),
                             vma.pgoff + (vma.end - vma.start));
 }

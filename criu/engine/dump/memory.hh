@@ -34,6 +34,7 @@ struct MemoryDumpContext {
     pages::PageSink &sink; ///< takes pagemaps and pages
     FileTable *files;      ///< null in a pre-dump, which saves no files
     const tree::Namespaces &namespaces;
+    std::span<const tree::TaskFacts> tasks;                             ///< the whole tree
     using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, uint32_t>; ///< device, inode, mode of opening
     std::map<FileKey, uint32_t> mapped_files;                           ///< ids of files that mappings have brought in
     std::set<uint64_t> shared_done;   ///< inodes of shared anonymous memory already written

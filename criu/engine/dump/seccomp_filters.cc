@@ -2,6 +2,7 @@
 
 #include "images_pb.hh"
 
+#include <cerrno>
 #include <fmt/format.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -67,9 +68,18 @@ private:
     img::seccomp_entry all_;
 };
 
+/// Neither to suspend a filter nor to read one is allowed to anybody but the machine's root.
+std::unexpected<base::Error> not_suspended(base::Error why) {
+    if (why.code() == EPERM)
+        why.hint("CAP_SYS_ADMIN outside of all user namespaces is needed to suspend and to read a filter: dump as root "
+                 "from there, or run the program without one (podman run --security-opt seccomp=unconfined)");
+    return base::fail(std::move(why.ctx("suspend its seccomp filter")));
+}
+
 Result<void> add_thread(Forest &forest, tree::ThreadFacts &thread) {
     compel::StoppedThread stopped(thread.tid);
-    TRY_CTX(stopped.set_options(kSuspendSeccomp), "suspend seccomp (needs CAP_SYS_ADMIN)");
+    if (auto suspended = stopped.set_options(kSuspendSeccomp); !suspended)
+        return not_suspended(std::move(suspended).error());
     if (thread.status.seccomp != SECCOMP_MODE_FILTER)
         return {};
     uint32_t previous = 0;

@@ -60,7 +60,8 @@ Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increm
     const auto namespaces = TRY(dump::number_namespaces(facts.tasks));
     const auto directory = dump::images_sink(job.request.dump, images);
     pages::PageSink &sink = job.page_server ? *job.page_server : *directory;
-    dump::MemoryDumpContext context{.images = images, .sink = sink, .files = nullptr, .namespaces = namespaces};
+    dump::MemoryDumpContext context{
+        .images = images, .sink = sink, .files = nullptr, .namespaces = namespaces, .tasks = facts.tasks};
     context.increments = &increments;
     for (Round &round : facts.rounds)
         TRY(round.save(increments, context, job.request.mode));

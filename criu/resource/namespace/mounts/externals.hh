@@ -26,11 +26,12 @@ inline constexpr std::string_view kProcKey = "CRIU:PROC:";
 struct Externals {
     std::map<std::string, std::string> keys;  ///< on the dump: mount point -> key
     std::map<std::string, std::string> paths; ///< on the restore: key -> path
-    bool beside = false;    ///< the root of the tree lives in the tool's mount namespace, and all others beside that
-    std::string root;       ///< --root: what becomes the root mount, on the restore
-    bool automatic = false; ///< mnt[]: mounts that show a part of the caller's are found by themselves
-    bool masters = false;   ///< ... also those that receive mounts from the caller's
-    bool sharing = false;   ///< ... also those that share mounts
+    bool beside = false;       ///< the root of the tree lives in the tool's mount namespace, and all others beside that
+    std::string root;          ///< --root: what becomes the root mount, on the restore
+    bool given_groups = false; ///< on the dump: control groups can only be the caller's mounts of them
+    bool automatic = false;    ///< mnt[]: mounts that show a part of the caller's are found by themselves
+    bool masters = false;      ///< ... also those that receive mounts from the caller's
+    bool sharing = false;      ///< ... also those that share mounts
     std::map<std::string, std::string>
         devices;                      ///< dev[..]: MAJOR/MINOR -> name on the dump, name -> path on the restore
     std::set<std::string> enabled;    ///< --enable-fs: types that are mounted anew by source and options

@@ -8,14 +8,17 @@
 #include "criu/resource/namespace/mounts/host_mounts.hh"
 #include "criu/resource/namespace/mounts/proc_below.hh"
 #include "criu/resource/namespace/mounts/table.hh"
+#include "criu/resource/namespace/user_namespace.hh"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
 #include <sched.h>
 #include <set>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -55,9 +58,20 @@ mounts::Externals beside_ours(const mounts::Externals &externals) {
     return all;
 }
 
+/// Control groups are mounted by who has rights over the cgroup namespace that he lives in: in a user namespace, mostly
+/// nobody. The kernel does not even tell whose it is where it belongs to a user namespace around.
+bool may_mount_groups(const tree::Namespaces &namespaces) {
+    constexpr unsigned long kGetOwner = 0xb701; // NS_GET_USERNS
+    if (namespaces.root_has_own(tree::NamespaceKind::Cgroup))
+        return true;
+    const base::UniqueFd groups(open("/proc/self/ns/cgroup", O_RDONLY | O_CLOEXEC));
+    return base::UniqueFd(ioctl(groups.get(), kGetOwner)) || errno != EPERM;
+}
+
 /// Of all mount namespaces of the tree, in one look: they belong together.
 Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Externals &given) {
-    const mounts::Externals externals = namespaces.root_has_own(tree::NamespaceKind::Mnt) ? given : beside_ours(given);
+    mounts::Externals externals = namespaces.root_has_own(tree::NamespaceKind::Mnt) ? given : beside_ours(given);
+    externals.given_groups = !may_mount_groups(namespaces);
     Tables tables;
     std::vector<std::vector<parse::Mount>> mounts;
     for (const tree::Namespace &ns : namespaces.all()) {
@@ -85,8 +99,9 @@ bool is_first(const tree::Namespaces &namespaces, const tree::Namespace &ns) {
     return first->id == ns.id;
 }
 
-/// mountinfo says owners as the initial user namespace has them; who mounts says them as its own has.
-std::string options_inside(std::string_view options, const base::OwnerMaps &owners) {
+/// mountinfo says owners as the initial user namespace has them; who mounts says them as its own has. `ours`: the
+/// tool's.
+std::string options_inside(std::string_view options, const base::OwnerMaps &ours, const base::OwnerMaps &owners) {
     std::string all;
     while (!options.empty()) {
         const size_t end = std::min(options.find(','), options.size());
@@ -97,9 +112,10 @@ std::string options_inside(std::string_view options, const base::OwnerMaps &owne
         const bool is_owner = option.starts_with("uid=") || option.starts_with("gid=");
         const std::string_view number = is_owner ? option.substr(4) : std::string_view();
         const auto [rest, error] = std::from_chars(number.begin(), number.end(), id);
+        const auto as_we_say = (option[0] == 'u' ? ours.users : ours.groups).find(id);
         if (is_owner && error == std::errc() && rest == number.end())
-            all +=
-                fmt::format("{}{}", option.substr(0, 4), (option[0] == 'u' ? owners.users : owners.groups).inside(id));
+            all += fmt::format("{}{}", option.substr(0, 4),
+                               (option[0] == 'u' ? owners.users : owners.groups).inside(as_we_say.value_or(id)));
         else
             all += option;
     }
@@ -151,11 +167,12 @@ Result<void> dump(NamespaceDumpContext &context, const tree::Namespace &first) {
             fmt::format("mount {}: what is mounted outside of the tree will not appear in it any more", path));
     for (const std::string &path : tables.left_out)
         context.log.warn(fmt::format("mount {}: another one hides it, here as well: it is left out", path));
+    const base::OwnerMaps ours = TRY(owner_maps(base::Pid(getpid())));
     std::set<uint32_t> saved;
     for (size_t i = 0; i < tables.entries.size(); i++) {
         const tree::Namespace &ns = *tables.namespaces[i];
         for (img::mnt_entry entry : tables.entries[i]) {
-            entry.set_options(options_inside(entry.options(), context.images.owners()));
+            entry.set_options(options_inside(entry.options(), ours, context.images.owners()));
             TRY(context.images.add(image::ImageKind::Mnts, ns.id, entry));
         }
         TRY(context.images.close_file(image::ImageKind::Mnts, ns.id));

@@ -81,10 +81,12 @@ bool is_cgroup(const parse::Mount &mount) {
     return mount.fs_type == "cgroup" || mount.fs_type == "cgroup2";
 }
 
-/// Of control groups as a whole a new mount shows the same, from where the tree sees them.
+/// Of control groups as a whole a new mount shows the same, from where the tree sees them; who lacks the rights to make
+/// one takes the caller's.
 void find_outside(const parse::Mount &mount, const Around &around, img::mnt_entry &entry) {
     const bool is_given_root = mount.mount_point == "/" && !around.externals.beside;
-    if (!around.externals.automatic || is_given_root || (is_cgroup(mount) && mount.root == "/"))
+    if (!around.externals.automatic || is_given_root ||
+        (is_cgroup(mount) && mount.root == "/" && !around.externals.given_groups))
         return;
     const auto source = find_source(mount, around.host, around.externals);
     if (!source)
