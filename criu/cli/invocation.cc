@@ -76,8 +76,11 @@ Result<void> cross_check(const Options &o, std::vector<std::string> &warnings) {
     if (o.command == Command::PageServer && o.auto_dedup)
         return base::unsupported("--auto-dedup of a page server is not supported yet; criu dedup does the same later");
     const bool dumps = o.command == Command::Dump || o.command == Command::PreDump;
-    if (o.command == Command::Dump && o.snapshot == engine::SnapshotMethod::Fork && !o.leave_running)
-        return usage("--snapshot fork is for trees that are left running (-R)");
+    using engine::SnapshotMethod;
+    if (o.command == Command::Dump && (o.snapshot == SnapshotMethod::Fork || o.snapshot == SnapshotMethod::Precopy) &&
+        !o.leave_running)
+        return usage(fmt::format("--snapshot {} is for trees that are left running (-R)",
+                                 o.snapshot == SnapshotMethod::Fork ? "fork" : "precopy"));
     if (dumps && o.compression.is_on())
         TRY(check_compression(o));
     if (restore && o.instant && (o.lazy_pages || o.auto_dedup))

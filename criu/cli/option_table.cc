@@ -266,12 +266,13 @@ constexpr std::array kOptions{
     OptionRow{.name = "snapshot", .extension = true, .arg = kNeeds, .metavar = "HOW", .group = Group::Memory,
               .where = kDump, .set = snapshot,
               .help = "With -R, how memory is saved: fork lets the tree go on at once and writes from forked copies of its "
-                      "tasks; off writes while it stands; auto is fork from 64 MiB on, where there is memory for the "
-                      "copies and no action script. Default: auto."},
+                      "tasks; precopy copies it before the tree is stopped, and in the stop what was written since; off "
+                      "writes while it stands; auto is off below 64 MiB and with action scripts, else fork where there "
+                      "is room for copies and at most 1 GiB of small pages, else precopy. Default: auto."},
     OptionRow{.name = "snapshot-memory", .extension = true, .arg = kNeeds, .metavar = "SIZE", .group = Group::Memory,
               .where = kDump, .set = snapshot_memory,
-              .help = "What such copies may take at worst, if every page is written meanwhile; else as --snapshot off. "
-                      "Default: what is available."},
+              .help = "What forked copies may take at worst, if every page is written meanwhile: where that does not do "
+                      "there are none. Default: what is available."},
     OptionRow{.name = "compress", .letter = 'c', .extension = true, .arg = kMay,
               .metavar = "HOW", .group = Group::Memory, .where = kDump | kPreDump | kMerge, .set = compress,
               .help = "Compress memory: lz4 (without HOW), zstd, zstd:LEVEL, or auto: lz4 if that is faster where the "

@@ -138,8 +138,10 @@ Result<void> ghost_limit(Options &options, const Given &given) {
 
 Result<void> snapshot(Options &options, const Given &given) {
     using engine::SnapshotMethod;
-    constexpr std::array<std::pair<std::string_view, SnapshotMethod>, 3> kWords{
-        {{"auto", SnapshotMethod::Auto}, {"fork", SnapshotMethod::Fork}, {"off", SnapshotMethod::Off}}};
+    constexpr std::array<std::pair<std::string_view, SnapshotMethod>, 4> kWords{{{"auto", SnapshotMethod::Auto},
+                                                                                 {"fork", SnapshotMethod::Fork},
+                                                                                 {"precopy", SnapshotMethod::Precopy},
+                                                                                 {"off", SnapshotMethod::Off}}};
     options.snapshot = TRY(choose(given, kWords));
     return {};
 }

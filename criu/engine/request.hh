@@ -42,9 +42,9 @@ struct Increment {
     bool dedup = false;        ///< pages of the earlier images that are written again are punched out there
 };
 
-/// How a dump that leaves the tree running takes its memory. Fork: from forked copies, while the tree runs; Off: while
-/// it stands.
-enum class SnapshotMethod : uint8_t { Auto, Fork, Off };
+/// How a dump that leaves the tree running takes its memory. Fork: from forked copies, while the tree runs; Precopy:
+/// before the stop, while the tree runs; Off: while it stands.
+enum class SnapshotMethod : uint8_t { Auto, Fork, Precopy, Off };
 
 struct DumpRequest {
     base::Pid root{0};

@@ -40,6 +40,19 @@ std::vector<Extent> subtract(const std::vector<Extent> &a, const std::vector<Ext
     return rest;
 }
 
+std::vector<Extent> unite(const std::vector<Extent> &a, const std::vector<Extent> &b) {
+    std::vector<Extent> all;
+    for (auto x = a.begin(), y = b.begin(); x != a.end() || y != b.end();) {
+        const bool first = y == b.end() || (x != a.end() && x->start <= y->start);
+        const Extent next = first ? *x++ : *y++;
+        if (!all.empty() && next.start <= all.back().end())
+            all.back() = extent_of(all.back().start, std::max(all.back().end(), next.end()));
+        else
+            all.push_back(next);
+    }
+    return all;
+}
+
 uint64_t pages_in(const std::vector<Extent> &extents) {
     uint64_t sum = 0;
     for (const Extent &extent : extents)

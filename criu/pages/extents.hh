@@ -29,6 +29,9 @@ std::vector<Extent> intersect(const std::vector<Extent> &a, const std::vector<Ex
 /// What is in `a` and not in `b`. Linear in both.
 std::vector<Extent> subtract(const std::vector<Extent> &a, const std::vector<Extent> &b);
 
+/// What is in either. Linear in both.
+std::vector<Extent> unite(const std::vector<Extent> &a, const std::vector<Extent> &b);
+
 /// How many pages it is in all.
 uint64_t pages_in(const std::vector<Extent> &extents);
 

@@ -107,11 +107,15 @@ bool PageScanner::is_write_protected(uint64_t address) const {
 }
 
 Result<std::vector<Extent>> PageScanner::take_written(uint64_t start, uint64_t end) const {
+    return find_written(start, end, kPmScanWpMatching);
+}
+
+Result<std::vector<Extent>> PageScanner::find_written(uint64_t start, uint64_t end, uint64_t flags) const {
     std::vector<PageRegion> regions(kRegions);
     std::vector<Extent> written;
     PmScanArg arg{};
     arg.size = sizeof arg;
-    arg.flags = kPmScanWpMatching;
+    arg.flags = flags;
     arg.start = start;
     arg.end = end;
     arg.vec = reinterpret_cast<uint64_t>(regions.data());

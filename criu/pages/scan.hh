@@ -49,7 +49,11 @@ public:
     /// may be running. Pages that were mapped for the first time since count as written.
     Result<std::vector<Extent>> take_written(uint64_t start, uint64_t end) const;
 
+    /// The same, without forgetting.
+    Result<std::vector<Extent>> written(uint64_t start, uint64_t end) const { return find_written(start, end, 0); }
+
 private:
+    Result<std::vector<Extent>> find_written(uint64_t start, uint64_t end, uint64_t flags) const;
     explicit PageScanner(base::UniqueFd fd) : fd_(std::move(fd)) {}
     Result<void> scan_ioctl(uint64_t start, uint64_t end, Mapping mapping, ScanResult &result);
     Result<void> scan_read(uint64_t start, uint64_t end, Mapping mapping, ScanResult &result);

@@ -108,6 +108,81 @@ def consistent():
         assert numbers[0] > 2, "the target has not written meanwhile"
 
 
+def writes(log):
+    """Of each round of a snapshot by copying ahead: MiB copied, and written meanwhile."""
+    return [(int(copied), int(written)) for copied, written in re.findall(r"round \d+: (\d+) MiB copied while the tree runs, (\d+) MiB", log)]
+
+
+def copied_ahead():
+    for mode in ("slow", "fast"):
+        with case(f"memory copied ahead is what it was at one instant: {mode} writer") as work, Writer(work, mode) as target:
+            before = target.facts()
+            for number in range(5):
+                images = folder(work / f"images{number}")
+                log = dump(images, target, "--snapshot", "precopy")
+                assert writes(log) and writes(log)[0][0] >= 3 * MEGABYTES, log
+                if mode == "slow":
+                    assert writes(log)[-1][1] < 2 * MEGABYTES, log
+                numbers = first_words(images, target)
+                assert numbers == sorted(numbers, reverse=True) and numbers[0] - numbers[-1] <= 1, (numbers[0], numbers[-1])
+                assert target.facts() == before
+                assert sorted(os.listdir(images)) == sorted(path.name for path in images.iterdir() if path.suffix in (".img", ".log") or path.name == "stats-dump")
+                target.verify()
+                assert twins() == [target.pid]
+            if mode == "fast":
+                assert numbers[0] > 2, "the target has not written meanwhile"
+    for how in (["--compress"], ["-D", "-"]):
+        with case(f"memory copied ahead can be restored: {' '.join(how)}") as work, Writer(work, "slow") as target:
+            images = folder(work / "images")
+            options = ["dump", "-t", target.pid, "-R", "--snapshot", "precopy", "-W", images, "-o", images / "dump.log", "-v4"]
+            if "-D" in how:
+                with open(work / "stream", "wb") as out:
+                    done = subprocess.run([CRIU, *map(str, options), *how], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, timeout=60)
+                assert done.returncode == 0, done.stderr
+                source = work / "stream"
+            else:
+                expect(criu(*options, *how, "-D", images))
+                source = images
+            assert writes((images / "dump.log").read_text()), "nothing was copied ahead"
+            target.process.kill()
+            target.process.wait()
+            expect(criu("restore", "-D", source, "-W", images, "-d", "-o", images / "restore.log", "-v4"))
+            try:
+                target.verify()
+            finally:
+                os.kill(target.pid, signal.SIGKILL)
+
+
+def chosen():
+    """auto goes by what there is room for."""
+    for name, mode, options, ahead in (
+        ("little memory and room for copies", "slow", [], False),
+        ("no room for copies", "slow", ["--snapshot-memory", "1M"], True),
+        ("a thread that could see copies", "waiter", [], True),
+        ("notes that are those of increments", "slow", ["--snapshot-memory", "1M", "--track-mem"], False),
+        ("off", "slow", ["--snapshot", "off"], False),
+    ):
+        with case(f"auto: {name}: memory is {'' if ahead else 'not '}copied ahead") as work, Writer(work, mode) as target:
+            log = dump(folder(work / "images"), target, *options)
+            assert bool(writes(log)) == ahead, log
+            if "--track-mem" in options:
+                assert "those between two dumps" in log and "copies could take" in log, log
+                expect(criu("untrack", "-t", target.pid))
+            numbers = first_words(work / "images", target)
+            assert numbers == sorted(numbers, reverse=True), "torn"
+            target.verify()
+            for child in twins():
+                if child != target.pid:
+                    os.kill(child, signal.SIGKILL)
+    with case("a task that has a userfaultfd: written while the tree stands") as work, Writer(work, "userfaultfd") as target:
+        before = target.facts()
+        out = expect(criu("dump", "-D", folder(work / "images"), "-o", "dump.log", "-v4", "-t", target.pid, "-R", "--snapshot", "precopy"), 1)
+        log = (work / "images" / "dump.log").read_text()
+        assert "writes to no task can be noted" in log and "userfaultfd" in log, out + log
+        assert target.facts() == before
+        target.verify()
+
+
 def restored():
     with case("a snapshot can be restored") as work, Writer(work) as target:
         images = folder(work / "images")
@@ -121,13 +196,13 @@ def restored():
             os.kill(target.pid, signal.SIGKILL)
 
 
-def killed():
-    with case("kill -9 at any instant of a snapshot leaves the tree whole, and nobody else") as work, Writer(work) as target:
+def killed(how):
+    with case(f"kill -9 at any instant of a snapshot by {how} leaves the tree whole, and nobody else") as work, Writer(work) as target:
         before = target.facts()
         rng = random.Random(1)
         for number in range(40):
             images = folder(work / f"images{number}")
-            tool = subprocess.Popen([CRIU, "dump", "-D", images, "-o", "dump.log", "-v4", "-t", str(target.pid), "-R", "--snapshot", "fork"], stdin=subprocess.DEVNULL)
+            tool = subprocess.Popen([CRIU, "dump", "-D", images, "-o", "dump.log", "-v4", "-t", str(target.pid), "-R", "--snapshot", how], stdin=subprocess.DEVNULL)
             time.sleep(rng.uniform(0, 0.25))
             tool.kill()
             tool.wait()
@@ -156,30 +231,40 @@ def refused():
             (group / "cgroup.procs").write_text(str(target.pid))
             (group / "pids.max").write_text("3")
             log = dump(folder(work / "images"), target, "--snapshot", "fork", "--manage-cgroups=ignore")
-            assert "fork a copy of the memory" in log, log
+            assert "no further process fits" in log and not writes(log), log
+            target.verify()
+            log = dump(folder(work / "auto"), target, "--manage-cgroups=ignore")
+            assert "snapshot: no" not in log and writes(log), log
             target.verify()
         finally:
             (group.parent / "cgroup.procs").write_text(str(target.pid))
             group.rmdir()
-    with case("a full disk after the tree goes on: no checkpoint, and the tree whole") as work, Writer(work) as target:
-        disk = folder(work / "disk")
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", disk], check=True)
-        try:
-            out = dump(disk, target, "--snapshot", "fork", code=1)
-            assert "No space left" in out, out
-            assert not list(disk.glob("*.img")), list(disk.glob("*.img"))
-            target.verify()
-            assert twins() == [target.pid]
-        finally:
-            subprocess.run(["umount", disk], check=True)
-    with case("--snapshot fork needs -R") as work:
-        assert "left running" in expect(criu("dump", "-D", work, "-t", os.getpid(), "--snapshot", "fork"), 1)
+    for how, size in (("fork", 40), ("precopy", 40), ("precopy", 80)):
+        with case(f"a full disk of {size} MiB while the tree runs ({how}): no checkpoint, and the tree whole") as work, Writer(work) as target:
+            before = target.facts()
+            disk = folder(work / "disk")
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "none", disk], check=True)
+            try:
+                out = dump(disk, target, "--snapshot", how, code=1)
+                assert "No space left" in out, out
+                assert not list(disk.glob("*.img")), list(disk.glob("*.img"))
+                target.verify()
+                assert target.facts() == before
+                assert twins() == [target.pid]
+            finally:
+                subprocess.run(["umount", disk], check=True)
+    for how in ("fork", "precopy"):
+        with case(f"--snapshot {how} needs -R") as work:
+            assert "left running" in expect(criu("dump", "-D", work, "-t", os.getpid(), "--snapshot", how), 1)
 
 
 def main():
     consistent()
+    copied_ahead()
+    chosen()
     restored()
-    killed()
+    killed("fork")
+    killed("precopy")
     refused()
     finish()
 

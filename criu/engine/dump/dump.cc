@@ -90,25 +90,37 @@ Result<void> pause_devices(const kernel::Plugins &plugins, base::Pid root) {
     return {};
 }
 
+/// What can be had of its memory before it is stopped for good.
+Result<TakenAhead> take_ahead(const Job &job, SnapshotWay way, bool guarded, Increments &increments,
+                              resource::TimedPolls &polls, std::optional<kernel::FreezerGroup> &group) {
+    TakenAhead ahead{.way = way, .memory = nullptr};
+    if (way != SnapshotWay::Precopy)
+        return ahead;
+    ahead.memory = std::make_unique<Precopy>(job.request, increments, job.log);
+    TRY(ahead.memory->run(guarded, polls, group));
+    return ahead;
+}
+
 /// Stops the tree and dumps it. `guarded`: somebody sees to the tasks if we are killed.
-Result<engine::DumpOutcome> dump(const Job &job, bool guarded) {
+Result<engine::DumpOutcome> dump(const Job &job, SnapshotWay way, bool guarded) {
     TRY(job.notifier.tell("pre-dump", job.request.root));
     kernel::HoldInterruption hold;
     auto plugins = TRY(kernel::Plugins::load(job.request.plugins, job.log));
-    TRY(pause_devices(plugins, job.request.root));
     auto increments = TRY(Increments::open(job.request, job.log));
-    auto mappings = MappingReader::prepare(job.request.root);
-    DumpClock clock;
     resource::TimedPolls polls;
     std::optional<kernel::FreezerGroup> group;
+    TakenAhead ahead = TRY(take_ahead(job, way, guarded, increments, polls, group));
+    TRY(pause_devices(plugins, job.request.root));
+    auto mappings = MappingReader::prepare(job.request.root);
+    DumpClock clock;
     std::optional<compel::FrozenTree> frozen(TRY(stop_tree(job.request, guarded, polls, group)));
     if (guarded || !needs_living_tracer(*frozen))
-        return dump_frozen({job, plugins, *frozen, std::move(mappings), polls, increments, clock});
+        return dump_frozen({job, plugins, *frozen, std::move(mappings), polls, increments, ahead, clock});
     frozen.reset(); // that somebody has to live shows only now
     auto outcome = run_in_child([&]() -> Result<engine::DumpOutcome> {
         kernel::Plugins mine(std::move(plugins)); // they end with the dump
         auto tree = TRY(stop_tree(job.request, true, polls, group));
-        return dump_frozen({job, mine, tree, {}, polls, increments, clock});
+        return dump_frozen({job, mine, tree, {}, polls, increments, ahead, clock});
     });
     plugins.leave_to_other();
     return outcome;
@@ -126,9 +138,11 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
                   .own_groups = kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string()),
                   .page_server = TRY_CTX(connect_page_server(request), "dump"),
                   .lazy = request.lazy ? TRY_CTX(LazyServer::open(*request.lazy), "dump") : nullptr};
-    if (!needs_living_tracer(request.root))
-        return TRY_CTX(dump(job, false), "dump");
-    return TRY_CTX(run_in_child([&] { return dump(job, true); }), "dump");
+    const TreeSurvey tree = request.leave_running ? survey_tree(request) : TreeSurvey();
+    const SnapshotWay way = choose_snapshot(request, notifier.has_listeners(), tree);
+    if (!needs_living_tracer(request.root) && !(way == SnapshotWay::Precopy && tree.needs_guard))
+        return TRY_CTX(dump(job, way, false), "dump");
+    return TRY_CTX(run_in_child([&] { return dump(job, way, true); }), "dump");
 }
 
 } // namespace dump

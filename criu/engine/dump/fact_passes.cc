@@ -139,7 +139,8 @@ Result<void> open_surroundings(FrozenDump &dump) {
         dump.visit.emplace(TRY(kernel::NetworkVisit::enter(net->member)));
     dump.mounts = TRY(resource::tree_mounts(dump.namespaces));
     dump.networks = TRY(resource::Networks::open(dump.namespaces));
-    dump.snapshot = Snapshot::plan(dump.request, dump.tasks, dump.job.notifier.has_listeners(), dump.job.log);
+    dump.snapshot = Snapshot::plan(dump.request, dump.ahead.way, dump.ahead.memory && !dump.ahead.memory->is_empty(),
+                                   dump.tasks, dump.job.log);
     auto &files = dump.files.emplace(resource::FileDumpContext{.options = dump.request.files,
                                                                .plugins = dump.plugins,
                                                                .images = *dump.images,
@@ -157,6 +158,7 @@ Result<void> open_surroundings(FrozenDump &dump) {
                                                          .tasks = dump.tasks,
                                                          .left = dump.job.lazy ? &dump.left : nullptr,
                                                          .snapshot = dump.snapshot.get(),
+                                                         .ahead = dump.ahead.memory.get(),
                                                          .increments = &dump.increments});
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);

@@ -9,6 +9,7 @@
 #include "criu/engine/dump/left_memory.hh"
 #include "criu/engine/dump/mappings.hh"
 #include "criu/engine/dump/page_sender.hh"
+#include "criu/engine/dump/precopy.hh"
 #include "criu/engine/dump/snapshot.hh"
 #include "criu/engine/dump/statistics.hh"
 #include "criu/engine/dump/task_dump.hh"
@@ -33,6 +34,12 @@ struct Job {
     std::unique_ptr<LazyServer> lazy;             ///< for memory that stays in the tasks meanwhile
 };
 
+/// How memory is taken, and what of it was copied before the tree was stopped for good.
+struct TakenAhead {
+    SnapshotWay way = SnapshotWay::InStop;
+    std::unique_ptr<Precopy> memory; ///< null: none
+};
+
 /// That the network is locked concerns who has made one for the tree: its end is told as well, unless the tree ends.
 class NetworkNotice {
 public:
@@ -55,6 +62,7 @@ struct FrozenDump {
     MappingReader mappings;
     resource::TimedPolls &polls;
     Increments &increments;
+    TakenAhead &ahead;
     DumpClock &clock;
 
     engine::DumpRequest request{job.request}; ///< with what the caller adds when he is asked

@@ -96,6 +96,11 @@ Result<void> let_snapshot_go_on(FrozenDump &dump) {
         return {};
     TRY(let_go_on(dump));
     dump.runs_again = true;
+    if (!dump.ahead.memory)
+        return {};
+    // What is written from now on is no concern of ours.
+    if (auto ended = dump.at_home([&] { return dump.increments.notes().end(); }); !ended)
+        dump.job.log.warn(fmt::format("tracking: {}", ended.error().message()));
     return {};
 }
 

@@ -137,6 +137,17 @@ std::vector<pages::Extent> Increments::unchanged(const tree::TaskFacts &task,
     return {};
 }
 
+Result<void> Increments::note_for_snapshot() {
+    if (uses_notes())
+        return base::unsupported("the kernel's notes of writes are those between two dumps (--track-mem)");
+    return notes_.protect_for_one_dump();
+}
+
+std::vector<pages::Extent> Increments::watched(const tree::TaskFacts &task) const {
+    const auto known = known_.find(task.pid);
+    return known == known_.end() ? std::vector<pages::Extent>() : known->second;
+}
+
 Result<void> Increments::apply(const tree::TaskFacts &task, pages::PageScanner &scanner, compel::Injection &agent,
                                PageRuns &runs) {
     if (parent_)

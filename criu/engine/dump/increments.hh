@@ -22,6 +22,12 @@ public:
 
     /// Lets a scan of the task's pages tell what is clean.
     void prepare(pages::PageScanner &scanner) const { scanner.read_notes(notes_.way()); }
+    /// Has the kernel note writes for this dump alone, from arm() on. Errors: Unsupported where it cannot, or where
+    /// the notes are those between dumps.
+    Result<void> note_for_snapshot();
+    bool notes_writes_of(const tree::TaskFacts &task) const { return notes_.uffd_of(tracking::identity_of(task)) >= 0; }
+    /// Mappings of the task that were under our protection since its notes were last taken.
+    std::vector<pages::Extent> watched(const tree::TaskFacts &task) const;
     /// Of the pages found, those that are unchanged since the images before, and are there.
     std::vector<pages::Extent> unchanged(const tree::TaskFacts &task, const std::vector<pages::Extent> &clean) const;
     /// How a stopped task is entered, where that is needed.

@@ -26,6 +26,7 @@ struct MemoryStatistics {
 
 class Increments; // increments.hh
 class LeftMemory; // left_memory.hh
+class Precopy;    // precopy.hh
 class Snapshot;   // snapshot.hh
 
 /// What a dump of memory shares between tasks.
@@ -41,6 +42,7 @@ struct MemoryDumpContext {
     std::set<uint64_t> segments_done; ///< ids of System V segments already written
     LeftMemory *left = nullptr;       ///< takes what may come later (--lazy-pages)
     Snapshot *snapshot = nullptr;     ///< takes memory that is written later
+    Precopy *ahead = nullptr;         ///< has what was copied before the stop
     Increments *increments = nullptr; ///< what an incremental dump knows; null for none
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;

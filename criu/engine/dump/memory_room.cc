@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
+#include <functional>
 #include <mntent.h>
 #include <sstream>
 #include <string_view>
@@ -86,20 +87,23 @@ struct Place {
 };
 
 /// The path of a line of /proc/PID/cgroup that belongs to the hierarchy; empty if none does.
-std::string path_in(std::string_view groups, bool unified) {
+std::string path_in(std::string_view groups, const std::string &controller, bool unified) {
     std::istringstream lines{std::string(groups)};
     for (std::string line; std::getline(lines, line);) {
         const size_t first = line.find(':'), second = line.find(':', first + 1);
         if (second == std::string::npos)
             continue;
         const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-        if (unified ? controllers == ",," : controllers.find(",memory,") != std::string::npos)
+        if (unified ? controllers == ",," : controllers.find("," + controller + ",") != std::string::npos)
             return line.substr(second + 1);
     }
     return {};
 }
 
-std::optional<Place> place_of(const std::string &groups) {
+/// Where a controller has the task; `file`: one that the group has in version 1 and 2.
+std::optional<Place> place_of(const tree::TaskFacts &task, const std::string &controller,
+                              const std::function<const char *(const MemoryController &)> &file) {
+    const std::string groups = text_of(fmt::format("/proc/{}/cgroup", task.voice.value));
     FILE *mounts = setmntent("/proc/self/mounts", "re");
     if (!mounts)
         return std::nullopt;
@@ -107,36 +111,47 @@ std::optional<Place> place_of(const std::string &groups) {
     while (const mntent *mount = getmntent(mounts)) {
         const std::string_view type = mount->mnt_type;
         const bool unified = type == "cgroup2";
-        if (!unified && !(type == "cgroup" && hasmntopt(mount, "memory")))
+        if (!unified && !(type == "cgroup" && hasmntopt(mount, controller.c_str())))
             continue;
-        const std::string path = path_in(groups, unified);
+        const std::string path = path_in(groups, controller, unified);
         const fs::path folder = fs::path(mount->mnt_dir) / fs::path(path).relative_path();
         const MemoryController &names = unified ? kVersion2 : kVersion1;
-        if (path.size() > 1 && fs::exists(folder / names.usage))
+        if (path.size() > 1 && fs::exists(folder / file(names)))
             found = Place{mount->mnt_dir, folder, &names};
     }
     endmntent(mounts);
     return found;
 }
 
+std::optional<Place> memory_place_of(const tree::TaskFacts &task) {
+    return place_of(task, "memory", [](const MemoryController &names) { return names.usage; });
+}
+
+/// The least that `usage` lacks of `limit`, in the group and those above it.
+uint64_t least_left(const Place &place, const char *limit, const char *usage) {
+    uint64_t room = UINT64_MAX;
+    for (fs::path folder = place.folder; folder != place.mount && folder.has_relative_path();
+         folder = folder.parent_path())
+        room = std::min(room, difference(number_in(text_of(folder / limit)), number_in(text_of(folder / usage))));
+    return room;
+}
+
 } // namespace
 
 uint64_t memory_left(const tree::TaskFacts &task) {
-    uint64_t room = UINT64_MAX;
-    const auto place = place_of(text_of(fmt::format("/proc/{}/cgroup", task.voice.value)));
-    if (!place)
-        return room;
-    for (fs::path folder = place->folder; folder != place->mount && folder.has_relative_path();
-         folder = folder.parent_path())
-        room = std::min(room, difference(number_in(text_of(folder / place->names->limit)),
-                                         number_in(text_of(folder / place->names->usage))));
-    return room;
+    const auto place = memory_place_of(task);
+    return place ? least_left(*place, place->names->limit, place->names->usage) : UINT64_MAX;
+}
+
+uint64_t processes_left(const tree::TaskFacts &task) {
+    const auto place = place_of(task, "pids", [](const MemoryController &) { return "pids.current"; });
+    return place ? least_left(*place, "pids.max", "pids.current") : UINT64_MAX;
 }
 
 Result<void> MemoryRoom::check(const tree::TaskFacts &task) {
     constexpr uint64_t kPageTablesAndStacks = 128 << 10;
     const uint64_t needed = compel::Injection::site_size(task.threads.size()) + kPageTablesAndStacks;
-    const auto place = place_of(text_of(fmt::format("/proc/{}/cgroup", task.voice.value)));
+    const auto place = memory_place_of(task);
     if (!place)
         return {};
     for (fs::path folder = place->folder; folder != place->mount && folder.has_relative_path();

@@ -14,6 +14,9 @@ using base::Result;
 /// Bytes that the memory cgroup of the task, and those above it, may still take before anything is taken back.
 uint64_t memory_left(const tree::TaskFacts &task);
 
+/// Processes that the control groups of the task let it still have.
+uint64_t processes_left(const tree::TaskFacts &task);
+
 class MemoryRoom {
 public:
     /// Errors: Unsupported where the memory cgroup of the task, or one above it, has no room for the agent.

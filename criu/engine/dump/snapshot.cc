@@ -1,13 +1,10 @@
 #include "criu/engine/dump/snapshot.hh"
 
 #include "criu/engine/dump/collect.hh"
-#include "criu/engine/dump/memory_room.hh"
+#include "criu/engine/dump/snapshot_choice.hh"
 #include "criu/kernel/interruption.hh"
-#include "criu/kernel/io.hh"
 
 #include <algorithm>
-#include <charconv>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,45 +14,8 @@ namespace {
 
 using resource::MappingClass;
 
-constexpr uint64_t kWorthIt = 64u << 20; // less is written in the time that forking takes
-constexpr uint64_t kSmall = 2u << 20;    // of one task: the same
+constexpr uint64_t kSmall = 2u << 20; // of one task: the same
 constexpr size_t kPiece = 1u << 20;
-
-uint64_t resident(const tree::TaskFacts &task) {
-    return task.zombie ? 0 : task.status().vm_rss_kb << 10;
-}
-
-/// MemAvailable.
-uint64_t available_memory() {
-    const std::string text = kernel::read_file(AT_FDCWD, "/proc/meminfo").value_or(std::string());
-    constexpr std::string_view kKey = "MemAvailable:";
-    const size_t at = text.find(kKey), digits = text.find_first_of("0123456789", at);
-    uint64_t kib = 0;
-    if (at != text.npos && digits != text.npos)
-        std::from_chars(text.data() + digits, text.data() + text.size(), kib);
-    return kib << 10;
-}
-
-/// Why the tree cannot have twins; nothing if it can.
-std::string obstacle(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks) {
-    uint64_t needed = 0, room = available_memory();
-    for (const tree::TaskFacts &task : tasks) {
-        if (task.zombie || task.memory_of.value)
-            continue;
-        if (task.vpid.value == 1)
-            return "the tree holds the first process of a pid namespace, which would be told of the copies' end";
-        if (std::ranges::any_of(task.threads, [](const auto &thread) { return thread.status.seccomp != 0; }))
-            return fmt::format("{} is sandboxed (seccomp)", name_of(task));
-        needed += resident(task);
-        room = std::min(room, memory_left(task));
-    }
-    // At worst every page is written while the copies are there.
-    if (request.snapshot_memory)
-        room = std::min(room, *request.snapshot_memory);
-    if (needed > room)
-        return fmt::format("the copies could take {} MiB, and there are {}", needed >> 20, room >> 20);
-    return {};
-}
 
 /// Whether a twin has the pages of a mapping.
 bool is_copied(const parse::Vma &vma, MappingClass kind) {
@@ -151,27 +111,22 @@ Result<void> TaskSnapshot::write(MemoryDumpContext &context) {
     return output->close();
 }
 
-std::unique_ptr<Snapshot> Snapshot::plan(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks,
-                                         bool has_listeners, base::Log &log) {
-    using engine::SnapshotMethod;
-    if (!request.leave_running || request.snapshot == SnapshotMethod::Off || request.lazy)
+std::unique_ptr<Snapshot> Snapshot::plan(const engine::DumpRequest &request, SnapshotWay way, bool copied_ahead,
+                                         const std::vector<tree::TaskFacts> &tasks, base::Log &log) {
+    if (way == SnapshotWay::Precopy && copied_ahead)
+        return std::unique_ptr<Snapshot>(new Snapshot(log, false));
+    const bool may_fork = way == SnapshotWay::Fork || request.snapshot == engine::SnapshotMethod::Auto;
+    if (way == SnapshotWay::InStop || !may_fork)
         return nullptr;
-    const bool asked = request.snapshot == SnapshotMethod::Fork;
-    uint64_t bytes = 0;
-    for (const tree::TaskFacts &task : tasks)
-        bytes += resident(task);
-    // Scripts behind the dump count on a tree that stands still.
-    if (!asked && (bytes < kWorthIt || has_listeners))
-        return nullptr;
-    if (const std::string why = obstacle(request, tasks); !why.empty()) {
+    if (const std::string why = obstacle_to_twins(request, tasks); !why.empty()) {
         log.warn(fmt::format("snapshot: {}: the memory is written while the tree stands", why));
         return nullptr;
     }
-    return std::unique_ptr<Snapshot>(new Snapshot(log));
+    return std::unique_ptr<Snapshot>(new Snapshot(log, true));
 }
 
 Result<std::optional<MemoryTwin>> Snapshot::fork(const tree::TaskFacts &task, compel::Injection &agent) {
-    if (resident(task) < kSmall)
+    if (!forks_ || resident(task) < kSmall)
         return std::nullopt;
     compel::Batch batch = agent.batch();
     const uint64_t answer = batch.out(4);
@@ -195,7 +150,7 @@ Result<std::optional<MemoryTwin>> Snapshot::fork(const tree::TaskFacts &task, co
 
 Result<void> Snapshot::write(MemoryDumpContext &context) {
     for (; !tasks_.empty(); tasks_.pop_front())
-        TRY(tasks_.front().write(context));
+        TRY(tasks_.front()->write(context));
     return {};
 }
 

@@ -10,6 +10,7 @@
 #include "criu/engine/dump/own_tables.hh"
 #include "criu/engine/dump/page_sender.hh"
 #include "criu/engine/dump/page_writer.hh"
+#include "criu/engine/dump/precopy.hh"
 #include "criu/engine/dump/snapshot.hh"
 #include "criu/kernel/io.hh"
 #include "criu/resource/task/registers.hh"
@@ -321,7 +322,31 @@ struct TaskInDump::Visit {
         TRY(taken.read_rest(memory));
         if (!noted)
             taken.look_later();
-        snapshot->add(std::move(taken));
+        snapshot->add(std::make_unique<TaskSnapshot>(std::move(taken)));
+        return true;
+    }
+
+    /// Whether most of its memory was copied before the stop: the rest is put aside in finish(), and all of it goes
+    /// into the images when the tree runs.
+    Result<bool> leave_to_copied(TaskDumpContext &context, const tree::TaskFacts &task,
+                                 const std::vector<resource::MappingClass> &classes, img::mm_entry &mm) {
+        Precopy *ahead = context.memory.ahead;
+        auto copied = ahead ? ahead->take(task) : std::nullopt;
+        if (!copied)
+            return false;
+        PageRuns runs = TRY(scan(context, task, classes, *agent));
+        const auto unwritten = pages::intersect(runs.clean, context.memory.increments->watched(task));
+        runs.data = without_parents_pages(runs.data, unwritten, copied->valid());
+        TRY(write_mm(context.images, task, mm, runs.guards));
+        late = TRY(unnamed_file(ahead->folder()));
+        base::UniqueFd kept(fcntl(late.get(), F_DUPFD_CLOEXEC, 3));
+        if (!kept)
+            return base::fail_sys("put memory aside");
+        base::Stopwatch clock(context.memory.statistics.write_us);
+        pages.emplace(late.get(), context.memory.agent_may_write ? &*agent : nullptr, memory);
+        TRY(pages->begin(runs.data));
+        context.memory.snapshot->add(
+            std::make_unique<PrecopiedTask>(task, std::move(*copied), std::move(kept), std::move(runs)));
         return true;
     }
 
@@ -345,6 +370,7 @@ struct TaskInDump::Visit {
     compel::RemoteMemory memory;
     std::optional<compel::Injection> agent;
     std::unique_ptr<pages::MemoryOutput> output;
+    base::UniqueFd late;                 ///< takes what was not copied before the stop
     std::optional<TaskPageWriter> pages; ///< where there are any, and they go into a file
     base::Pid voice;
     std::string name; ///< for errors
@@ -364,7 +390,8 @@ Result<TaskInDump> TaskInDump::begin(TaskDumpContext &context, const tree::TaskF
     visit->agent.emplace(TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers,
                                                       visit->memory, site, task.threads.size() - 1)));
     img::mm_entry mm = TRY(dump_inside(context, task, classes, *visit->agent, visit->memory));
-    if (task.memory_of.value || TRY(visit->leave_to_snapshot(context, task, classes, mm)))
+    if (task.memory_of.value || TRY(visit->leave_to_copied(context, task, classes, mm)) ||
+        TRY(visit->leave_to_snapshot(context, task, classes, mm)))
         return TaskInDump(std::move(visit));
     PageRuns runs = TRY(scan(context, task, classes, *visit->agent));
     TRY(write_mm(context.images, task, mm, runs.guards));

@@ -1,7 +1,7 @@
 #include "criu/engine/pre_dump/rounds.hh"
 
 #include "base/clock.hh"
-#include "criu/engine/dump/injection_site.hh"
+#include "criu/engine/dump/agent_visit.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/pre_dump/copier.hh"
 
@@ -12,49 +12,12 @@
 #include <utility>
 
 namespace pre_dump {
-namespace {
-
 using resource::MappingClass;
-
-/// What is never looked for in the images before is not saved ahead either: the vdso, rings, gigantic pages.
-MappingClass class_of(const parse::Vma &vma) {
-    constexpr MappingClass kNothingOfItsOwn = MappingClass::Vsyscall;
-    if (vma.name.starts_with("/anon_hugepage"))
-        return kNothingOfItsOwn;
-    const auto kind = resource::classify(vma);
-    return kind && resource::mapping_kind(*kind).plain ? *kind : kNothingOfItsOwn;
-}
-
-/// The agent in a stopped task, for as long as it is needed.
-class Visit {
-public:
-    explicit Visit(const tree::TaskFacts &task) : task_(task) {}
-
-    Result<compel::Injection *> enter() {
-        if (!task_.abandoned.empty())
-            return base::unsupported("a dump that was killed has left something in it");
-        memory_.emplace(TRY(compel::RemoteMemory::open(task_.voice)));
-        const size_t others = task_.threads.size() - 1;
-        const auto site = TRY(dump::choose_site(task_.vmas, *memory_, others));
-        const tree::ThreadFacts &leader = task_.threads.front();
-        agent_.emplace(
-            TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, *memory_, site, others)));
-        return &*agent_;
-    }
-    Result<void> leave() { return agent_ ? agent_->leave() : Result<void>(); }
-
-private:
-    const tree::TaskFacts &task_;
-    std::optional<compel::RemoteMemory> memory_;
-    std::optional<compel::Injection> agent_;
-};
-
-} // namespace
 
 Result<Round> Round::open(const tree::TaskFacts &task) {
     Round round(task, TRY(pages::PageScanner::open(task.voice)));
     for (const parse::Vma &vma : task.vmas)
-        round.classes_.push_back(class_of(vma));
+        round.classes_.push_back(dump::class_saved_ahead(vma));
     return round;
 }
 
@@ -71,7 +34,7 @@ Result<void> Round::arm(dump::Increments &increments) {
         TRY(scan());
         TRY(choose(increments));
     }
-    Visit visit(*task_);
+    dump::AgentVisit visit(*task_);
     if (increments.tracks())
         TRY(increments.arm(*task_, scanner_, [&] { return visit.enter(); }));
     return visit.leave();

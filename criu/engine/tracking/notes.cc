@@ -12,16 +12,19 @@ namespace {
 using engine::TrackMethod;
 using kernel::Feature;
 
+bool can_protect(const kernel::Kernel &kernel) {
+    return kernel.has(Feature::PagemapScan) && kernel.has(Feature::UffdWpAsync);
+}
+
 pages::Notes choose(TrackMethod method, base::Log &log) {
     const kernel::Kernel kernel;
-    auto can_protect = [&] { return kernel.has(Feature::PagemapScan) && kernel.has(Feature::UffdWpAsync); };
     auto can_see_dirt = [&] { return kernel.has(Feature::SoftDirty); };
     switch (method) {
     case TrackMethod::Off:
         return pages::Notes::None;
     case TrackMethod::Auto:
     case TrackMethod::WriteProtection:
-        if (can_protect())
+        if (can_protect(kernel))
             return pages::Notes::WriteProtection;
         if (method == TrackMethod::Auto && can_see_dirt())
             return pages::Notes::SoftDirty;
@@ -53,6 +56,13 @@ Notes Notes::open(Identity root, std::optional<TrackMethod> method, base::Log &l
     else
         log.warn("tracking: " + state.error().message());
     return notes;
+}
+
+Result<void> Notes::protect_for_one_dump() {
+    if (!can_protect(kernel::Kernel()))
+        return base::unsupported("this kernel cannot note writes by write protection (Linux 6.7 can)");
+    way_ = pages::Notes::WriteProtection;
+    return {};
 }
 
 int Notes::uffd_of(const Identity &task) const {

@@ -17,6 +17,8 @@ public:
     /// a full one then. `method`: none for a dump that neither builds on one nor is built on.
     static Notes open(Identity root, std::optional<engine::TrackMethod> method, base::Log &log);
 
+    /// Writes are noted by write protection, for as long as we are here. Errors: Unsupported.
+    Result<void> protect_for_one_dump();
     /// How writes are noted here.
     pages::Notes way() const { return way_; }
     /// Whether the notes of write protection are those since the dump `run_id`.

@@ -31,6 +31,15 @@ TEST_CASE("sets of pages are intersected and subtracted", "[pages]") {
     CHECK(pages::pages_in(a) == 16);
 }
 
+TEST_CASE("sets of pages are united", "[pages]") {
+    const Set a{pages_of(1, 5), pages_of(7, 9), pages_of(20, 30)};
+    CHECK(pages::unite(a, {pages_of(0, 1), pages_of(4, 8), pages_of(22, 23), pages_of(40, 41)}) ==
+          Set{pages_of(0, 9), pages_of(20, 30), pages_of(40, 41)});
+    CHECK(pages::unite(a, {}) == a);
+    CHECK(pages::unite({}, a) == a);
+    CHECK(pages::unite(a, a) == a);
+}
+
 TEST_CASE("every split of a set is found again", "[pages]") {
     const Set whole{pages_of(0, 64)};
     for (uint64_t bits = 1; bits < 5000; bits = bits * 7 / 5 + 1) {
