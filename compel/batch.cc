@@ -14,6 +14,12 @@ size_t Batch::call(long nr, std::initializer_list<uint64_t> args) {
     return ops_.size() - 1;
 }
 
+size_t Batch::call32(long nr, std::initializer_list<uint64_t> args) {
+    const size_t index = call(nr, args);
+    ops_[index].kind = agent::OpKind::Call32;
+    return index;
+}
+
 size_t Batch::call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier) {
     size_t index = call(nr, args);
     ops_[index].arg[position] = earlier;

@@ -4,6 +4,7 @@
 #include "compel/task_listing.hh"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <fmt/format.h>
@@ -47,6 +48,13 @@ bool ends_with_eintr(uint64_t nr) {
     }
 }
 
+/// The same by the numbers of 32-bit programs. All calls of sockets and of semaphores may come as one (102, 117).
+bool ends_with_eintr_32bit(uint64_t nr) {
+    constexpr std::array<uint64_t, 20> kCalls{3,   102, 117, 177, 247, 256, 319, 337, 364, 369,
+                                              370, 371, 372, 385, 416, 417, 420, 421, 426, 441};
+    return std::ranges::find(kCalls, nr) != kCalls.end();
+}
+
 Result<bool> has_deliverable_signal(const StoppedThread &thread) {
     uint64_t mask = TRY(thread.signal_mask());
     for (bool shared : {false, true})
@@ -60,7 +68,8 @@ Result<bool> has_deliverable_signal(const StoppedThread &thread) {
 Result<Registers> registers_to_go_on(const StoppedThread &thread) {
     Registers regs = TRY(thread.registers());
     bool cut_off = static_cast<int64_t>(regs.orig_rax) >= 0 && static_cast<int64_t>(regs.rax) == -EINTR;
-    if (!cut_off || !ends_with_eintr(regs.orig_rax) || TRY(has_deliverable_signal(thread)))
+    const bool of_kind = is_32bit(regs) ? ends_with_eintr_32bit(regs.orig_rax) : ends_with_eintr(regs.orig_rax);
+    if (!cut_off || !of_kind || TRY(has_deliverable_signal(thread)))
         return regs;
     constexpr int64_t kRestartNoIntr = -513;
     regs.rax = static_cast<uint64_t>(kRestartNoIntr);

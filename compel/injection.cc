@@ -50,7 +50,7 @@ void resolve_restart(Registers &regs) {
         regs.rip -= kSyscallInstruction;
         break;
     case kRestartBlock:
-        regs.rax = SYS_restart_syscall;
+        regs.rax = restart_number(regs);
         regs.rip -= kSyscallInstruction;
         break;
     }
@@ -117,6 +117,7 @@ Result<int64_t> Injection::remote_syscall(long nr, std::initializer_list<uint64_
     std::copy(args.begin(), args.end(), a);
     Registers regs = saved_;
     regs.rip = site_.boot_code;
+    regs.cs = kCode64;
     regs.rsp = frame_;
     regs.orig_rax = ~0ull;
     regs.rax = static_cast<uint64_t>(nr);
@@ -157,6 +158,7 @@ Result<void> Injection::start() {
     started_ = true;
     Registers regs = saved_;
     regs.rip = code_ + agent_header().serve;
+    regs.cs = kCode64;
     regs.rdi = control_;
     regs.rsp = frame_;
     set_way_out(regs);
@@ -220,6 +222,7 @@ void Injection::set_way_out(Registers &regs) const {
 Registers Injection::way_back(const Registers &registers) const {
     Registers regs = registers;
     regs.rip = site_.boot_code + agent_header().boot_return;
+    regs.cs = kCode64;
     regs.rsp = frame_address(registers);
     regs.orig_rax = ~0ull;
     regs.eflags &= ~kTrapAndDirection;
@@ -250,6 +253,7 @@ Result<void> Injection::aim(ThreadRun &run) {
     TRY(run.thread.set_signal_mask(kAllSignals));
     Registers regs = run.registers;
     regs.rip = code_ + agent_header().thread;
+    regs.cs = kCode64;
     regs.rdi = slot;
     regs.rsp = frame;
     regs.eflags &= ~kTrapAndDirection;

@@ -35,6 +35,8 @@ public:
 
     /// Adds a call that may fail; its result is known after the run.
     size_t call(long nr, std::initializer_list<uint64_t> args);
+    /// As call(), by the table of 32-bit programs; all that the arguments point to has to lie below 4 GiB.
+    size_t call32(long nr, std::initializer_list<uint64_t> args);
     /// As call(), with argument `position` replaced by the result of call `earlier`.
     size_t call_with_result(long nr, std::initializer_list<uint64_t> args, unsigned position, size_t earlier);
     /// As call(), with argument `position` replaced by the 64-bit word at `address` in the process.

@@ -71,18 +71,16 @@ int WaitStatus::signal_to_deliver() const {
     return !stopped() || is_syscall_stop() || raw >> 16 ? 0 : signal();
 }
 
+// Not PTRACE_GETREGSET: its layout is that of the mode that the thread is in at the moment, and what is set through one
+// layout does not take the thread to the other mode.
 Result<Registers> StoppedThread::registers() const {
     Registers regs{};
-    iovec iov{&regs, sizeof regs};
-    TRY(call(PTRACE_GETREGSET, tid_, number(NT_PRSTATUS), &iov, "PTRACE_GETREGSET"));
-    if (iov.iov_len != sizeof regs)
-        return base::unsupported(fmt::format("thread {} runs 32-bit code", tid_.value));
+    TRY(call(PTRACE_GETREGS, tid_, nullptr, &regs, "PTRACE_GETREGS"));
     return regs;
 }
 
 Result<void> StoppedThread::set_registers(const Registers &regs) const {
-    iovec iov{const_cast<Registers *>(&regs), sizeof regs};
-    return call(PTRACE_SETREGSET, tid_, number(NT_PRSTATUS), &iov, "PTRACE_SETREGSET");
+    return call(PTRACE_SETREGS, tid_, nullptr, const_cast<Registers *>(&regs), "PTRACE_SETREGS");
 }
 
 Result<std::vector<std::byte>> StoppedThread::xstate() const {

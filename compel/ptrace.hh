@@ -18,8 +18,22 @@ namespace compel {
 using base::Pid;
 using base::Result;
 
-/// The general registers, in the kernel's layout (NT_PRSTATUS).
+/// The general registers, in the layout that the kernel has for 64-bit tracers, whatever mode the thread is in.
 using Registers = user_regs_struct;
+
+/// Selectors of the kernel for code of programs, and of what belongs to it.
+inline constexpr uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b;
+
+/// Whether the thread runs 32-bit code, whose system calls have other numbers and registers.
+inline bool is_32bit(const Registers &registers) {
+    return registers.cs == kCode32;
+}
+
+/// Of restart_syscall(2), in the mode of the thread.
+inline uint64_t restart_number(const Registers &registers) {
+    constexpr uint64_t kOf64 = 219, kOf32 = 0;
+    return is_32bit(registers) ? kOf32 : kOf64;
+}
 
 /// Why a traced thread stopped or ended, decoded once.
 struct WaitStatus {

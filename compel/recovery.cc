@@ -73,11 +73,11 @@ bool AgentSpotter::in_boot_code(uint64_t rip) const {
 // The boot code has just returned to the system call that was cut off. Only the kernel's restart block knows which one
 // it was, and only inside of the call that shows: the number alone is in no image.
 bool AgentSpotter::about_to_restart(const Registers &registers) const {
-    if (registers.rax != SYS_restart_syscall || static_cast<int64_t>(registers.orig_rax) >= 0)
+    if (registers.rax != restart_number(registers) || static_cast<int64_t>(registers.orig_rax) >= 0)
         return false;
-    constexpr std::array kSyscall{std::byte{0x0f}, std::byte{0x05}};
+    constexpr std::array kSyscall{std::byte{0x0f}, std::byte{0x05}}, kInt80{std::byte{0xcd}, std::byte{0x80}};
     std::array<std::byte, 2> code{};
-    return memory_.read_some(registers.rip, code) == code.size() && code == kSyscall;
+    return memory_.read_some(registers.rip, code) == code.size() && code == (is_32bit(registers) ? kInt80 : kSyscall);
 }
 
 bool AgentSpotter::inside(const Registers &registers) {

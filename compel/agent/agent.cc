@@ -138,6 +138,8 @@ int64_t execute(const Op *list, const Op &op) {
     switch (op.kind) {
     case OpKind::Syscall:
         return raw_syscall(op.nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+    case OpKind::Call32:
+        return raw_syscall32(op.nr, a[0], a[1], a[2], a[3], a[4]);
     case OpKind::SpawnThread: {
         auto *start = ptr<ThreadStart>(a[0]);
         return agent_clone3(start->clone_args, start->clone_args_size, start);

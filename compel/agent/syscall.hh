@@ -15,3 +15,13 @@ inline int64_t raw_syscall(uint64_t nr, uint64_t a = 0, uint64_t b = 0, uint64_t
                  : "rcx", "r11", "memory");
     return ret;
 }
+
+/// As a 32-bit program makes it: with that table's number, and arguments and structures of 32 bits.
+inline int64_t raw_syscall32(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {
+    int32_t ret;
+    asm volatile("int $0x80"
+                 : "=a"(ret)
+                 : "0"(static_cast<uint32_t>(nr)), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+                 : "r8", "r9", "r10", "r11", "memory"); // which kernels before 4.17 clear
+    return ret;
+}

@@ -61,18 +61,37 @@ struct Layout {
     uint64_t end = 0;
 };
 
-Result<Layout> read_layout(std::string_view image, const Elf64_Ehdr &head) {
-    if (head.e_phentsize != sizeof(Elf64_Phdr))
+/// The structures of both classes, and the size of a word of the bloom filter in their GNU hash tables.
+struct Elf64 {
+    using Head = Elf64_Ehdr;
+    using Segment = Elf64_Phdr;
+    using Section = Elf64_Shdr;
+    using Entry = Elf64_Dyn;
+    using Symbol = Elf64_Sym;
+    using Word = uint64_t;
+};
+struct Elf32 {
+    using Head = Elf32_Ehdr;
+    using Segment = Elf32_Phdr;
+    using Section = Elf32_Shdr;
+    using Entry = Elf32_Dyn;
+    using Symbol = Elf32_Sym;
+    using Word = uint32_t;
+};
+
+template <class Elf> Result<Layout> read_layout(std::string_view image, const typename Elf::Head &head) {
+    using Segment = typename Elf::Segment;
+    if (head.e_phentsize != sizeof(Segment))
         return bad("unexpected size of program headers");
-    auto segments = load_table<Elf64_Phdr>(image, head.e_phoff, head.e_phnum);
+    auto segments = load_table<Segment>(image, head.e_phoff, head.e_phnum);
     if (!segments)
         return bad("program headers lie outside of the image");
     Layout out;
     bool have_load = false, have_dynamic = false;
-    for (const Elf64_Phdr &ph : *segments) {
+    for (const Segment &ph : *segments) {
         if (!slice(image, ph.p_offset, ph.p_filesz))
             continue; // a truncated prefix: only what is there can be asked for
-        out.end = std::max(out.end, ph.p_offset + ph.p_filesz);
+        out.end = std::max(out.end, uint64_t{ph.p_offset} + ph.p_filesz);
         if (ph.p_type == PT_LOAD && !have_load) {
             out.base = ph.p_vaddr - ph.p_offset;
             have_load = true;
@@ -87,16 +106,17 @@ Result<Layout> read_layout(std::string_view image, const Elf64_Ehdr &head) {
     return out;
 }
 
-uint64_t end_of_sections(std::string_view image, const Elf64_Ehdr &head, uint64_t end) {
-    if (head.e_shnum == 0 || head.e_shentsize != sizeof(Elf64_Shdr))
+template <class Elf> uint64_t end_of_sections(std::string_view image, const typename Elf::Head &head, uint64_t end) {
+    using Section = typename Elf::Section;
+    if (head.e_shnum == 0 || head.e_shentsize != sizeof(Section))
         return end;
-    auto sections = load_table<Elf64_Shdr>(image, head.e_shoff, head.e_shnum);
+    auto sections = load_table<Section>(image, head.e_shoff, head.e_shnum);
     if (!sections)
         return end;
-    end = std::max(end, head.e_shoff + head.e_shnum * sizeof(Elf64_Shdr));
-    for (const Elf64_Shdr &sh : *sections)
+    end = std::max(end, head.e_shoff + head.e_shnum * sizeof(Section));
+    for (const Section &sh : *sections)
         if (sh.sh_type != SHT_NOBITS && slice(image, sh.sh_offset, sh.sh_size))
-            end = std::max(end, sh.sh_offset + sh.sh_size);
+            end = std::max(end, uint64_t{sh.sh_offset} + sh.sh_size);
     return end;
 }
 
@@ -104,10 +124,11 @@ struct Dynamic {
     std::optional<uint64_t> symtab, strtab, strsz, hash, gnu_hash;
 };
 
-Dynamic read_dynamic(std::string_view image, const Layout &layout) {
+template <class Elf> Dynamic read_dynamic(std::string_view image, const Layout &layout) {
+    using Entry = typename Elf::Entry;
     Dynamic out;
-    for (uint64_t at = 0; at + sizeof(Elf64_Dyn) <= layout.dynamic_size; at += sizeof(Elf64_Dyn)) {
-        auto entry = load<Elf64_Dyn>(image, layout.dynamic + at);
+    for (uint64_t at = 0; at + sizeof(Entry) <= layout.dynamic_size; at += sizeof(Entry)) {
+        auto entry = load<Entry>(image, layout.dynamic + at);
         if (!entry || entry->d_tag == DT_NULL)
             break;
         uint64_t offset = entry->d_un.d_ptr - layout.base;
@@ -126,14 +147,14 @@ Dynamic read_dynamic(std::string_view image, const Layout &layout) {
 }
 
 /// Number of symbols by a GNU hash table: the last chain's end. Newer vdsos have no other table.
-std::optional<uint64_t> count_gnu_hash(std::string_view image, uint64_t at) {
+template <class Word> std::optional<uint64_t> count_gnu_hash(std::string_view image, uint64_t at) {
     struct Head {
         uint32_t buckets, first, bloom, shift;
     };
     auto head = load<Head>(image, at);
     if (!head)
         return std::nullopt;
-    uint64_t buckets_at = at + sizeof(Head) + uint64_t{head->bloom} * sizeof(uint64_t);
+    uint64_t buckets_at = at + sizeof(Head) + uint64_t{head->bloom} * sizeof(Word);
     auto buckets = load_table<uint32_t>(image, buckets_at, head->buckets);
     if (!buckets)
         return std::nullopt;
@@ -150,14 +171,14 @@ std::optional<uint64_t> count_gnu_hash(std::string_view image, uint64_t at) {
     }
 }
 
-std::optional<uint64_t> count_symbols(std::string_view image, const Dynamic &dynamic) {
+template <class Word> std::optional<uint64_t> count_symbols(std::string_view image, const Dynamic &dynamic) {
     if (dynamic.hash) { // nbucket, nchain: the second is the number of symbols
         auto count = load<uint32_t>(image, *dynamic.hash + sizeof(uint32_t));
         if (count)
             return *count;
     }
     if (dynamic.gnu_hash)
-        return count_gnu_hash(image, *dynamic.gnu_hash);
+        return count_gnu_hash<Word>(image, *dynamic.gnu_hash);
     return std::nullopt;
 }
 
@@ -171,19 +192,19 @@ std::optional<std::string> string_at(std::string_view strings, uint64_t offset) 
     return std::string(tail.substr(0, end));
 }
 
-Result<std::vector<ElfSymbol>> read_symbols(std::string_view image, const Layout &layout) {
-    Dynamic dynamic = read_dynamic(image, layout);
+template <class Elf> Result<std::vector<ElfSymbol>> read_symbols(std::string_view image, const Layout &layout) {
+    Dynamic dynamic = read_dynamic<Elf>(image, layout);
     if (!dynamic.symtab || !dynamic.strtab || !dynamic.strsz)
         return bad("no dynamic symbol table");
     auto strings = slice(image, *dynamic.strtab, *dynamic.strsz);
-    auto count = count_symbols(image, dynamic);
+    auto count = count_symbols<typename Elf::Word>(image, dynamic);
     if (!strings || !count)
         return bad("the string or hash table lies outside of the image");
-    auto table = load_table<Elf64_Sym>(image, *dynamic.symtab, *count);
+    auto table = load_table<typename Elf::Symbol>(image, *dynamic.symtab, *count);
     if (!table)
         return bad("the symbol table lies outside of the image");
     std::vector<ElfSymbol> out;
-    for (const Elf64_Sym &symbol : *table) {
+    for (const typename Elf::Symbol &symbol : *table) {
         unsigned type = ELF64_ST_TYPE(symbol.st_info);
         if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE))
             continue;
@@ -234,18 +255,43 @@ template <class Ehdr, class Phdr> std::vector<uint8_t> build_id_of(std::string_v
     return {};
 }
 
+template <class Elf> Result<ElfImage> parse_image(std::string_view image) {
+    auto head = load<typename Elf::Head>(image, 0);
+    if (!head)
+        return bad("the image has no head");
+    Layout layout = TRY(read_layout<Elf>(image, *head));
+    ElfImage out;
+    out.symbols = TRY(read_symbols<Elf>(image, layout));
+    out.dynamic_offset = layout.dynamic;
+    out.content_end = end_of_sections<Elf>(image, *head, layout.end);
+    return out;
+}
+
+template <class Elf> std::vector<ElfSegment> load_segments(std::string_view prefix) {
+    using Segment = typename Elf::Segment;
+    auto head = load<typename Elf::Head>(prefix, 0);
+    if (!head || head->e_phentsize != sizeof(Segment))
+        return {};
+    auto headers = load_table<Segment>(prefix, head->e_phoff, head->e_phnum);
+    std::vector<ElfSegment> segments;
+    for (const Segment &ph : headers.value_or(std::vector<Segment>()))
+        if (ph.p_type == PT_LOAD)
+            segments.push_back({ph.p_vaddr, std::max(ph.p_memsz, ph.p_filesz), (ph.p_flags & PF_X) != 0});
+    return segments;
+}
+
 } // namespace
 
 Result<ElfImage> parse_elf_image(std::string_view image) {
-    auto head = load<Elf64_Ehdr>(image, 0);
-    if (!head || !is_native_elf(image, ELFCLASS64))
-        return bad("no 64-bit ELF image of this byte order");
-    Layout layout = TRY(read_layout(image, *head));
-    ElfImage out;
-    out.symbols = TRY(read_symbols(image, layout));
-    out.dynamic_offset = layout.dynamic;
-    out.content_end = end_of_sections(image, *head, layout.end);
-    return out;
+    if (is_native_elf(image, ELFCLASS64))
+        return parse_image<Elf64>(image);
+    if (is_32bit_elf(image))
+        return parse_image<Elf32>(image);
+    return bad("no ELF image of this byte order");
+}
+
+bool is_32bit_elf(std::string_view prefix) {
+    return is_native_elf(prefix, ELFCLASS32);
 }
 
 std::vector<uint8_t> parse_build_id(std::string_view prefix) {
@@ -257,17 +303,9 @@ std::vector<uint8_t> parse_build_id(std::string_view prefix) {
 }
 
 std::vector<ElfSegment> parse_load_segments(std::string_view prefix) {
-    if (!is_native_elf(prefix, ELFCLASS64))
-        return {};
-    auto head = load<Elf64_Ehdr>(prefix, 0);
-    if (!head || head->e_phentsize != sizeof(Elf64_Phdr))
-        return {};
-    auto headers = load_table<Elf64_Phdr>(prefix, head->e_phoff, head->e_phnum);
-    std::vector<ElfSegment> segments;
-    for (const Elf64_Phdr &ph : headers.value_or(std::vector<Elf64_Phdr>()))
-        if (ph.p_type == PT_LOAD)
-            segments.push_back({ph.p_vaddr, std::max(ph.p_memsz, ph.p_filesz), (ph.p_flags & PF_X) != 0});
-    return segments;
+    if (is_native_elf(prefix, ELFCLASS64))
+        return load_segments<Elf64>(prefix);
+    return is_32bit_elf(prefix) ? load_segments<Elf32>(prefix) : std::vector<ElfSegment>();
 }
 
 } // namespace parse

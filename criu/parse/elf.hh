@@ -17,7 +17,7 @@ struct ElfSymbol {
     bool operator==(const ElfSymbol &) const = default;
 };
 
-/// A small position-independent ELF64 image as it lies in memory (the vdso).
+/// A small position-independent ELF image of either class as it lies in memory (the vdso).
 struct ElfImage {
     std::vector<ElfSymbol> symbols; ///< defined functions and objects of the dynamic symbol table
     uint64_t dynamic_offset = 0;    ///< where the dynamic table lies in the image
@@ -26,6 +26,9 @@ struct ElfImage {
 
 /// Reads the dynamic symbol table of an image of this machine's byte order. Every offset is checked against the image.
 Result<ElfImage> parse_elf_image(std::string_view image);
+
+/// Whether it is one of 32 bits. `prefix`: its first bytes.
+bool is_32bit_elf(std::string_view prefix);
 
 /// The NT_GNU_BUILD_ID of an ELF file (32 or 64 bit) of which `prefix` holds the first bytes; empty if there is none,
 /// or if it is no ELF file.
@@ -37,7 +40,7 @@ struct ElfSegment {
     bool executable = false;
 };
 
-/// The loadable segments of an ELF file of 64 bits of which `prefix` holds the first bytes; none if it is no such file.
+/// The loadable segments of an ELF file of which `prefix` holds the first bytes; none if it is no such file.
 std::vector<ElfSegment> parse_load_segments(std::string_view prefix);
 
 } // namespace parse

@@ -191,6 +191,16 @@ uint32_t anonymous_flags(const Region &region) {
     return (region.flags & kKeptMapFlags) | MAP_FIXED | MAP_ANONYMOUS | (droppable ? kMapDroppable : MAP_PRIVATE);
 }
 
+// Threads of 64-bit programs may run 32-bit code. The actions of signals tell, where they are not those of the parent.
+bool is_32bit(const TaskImage &task) {
+    if (task.dead())
+        return false;
+    const auto &actions = task.core().tc().sigactions();
+    if (!actions.empty())
+        return std::ranges::any_of(actions, [](const img::sa_entry &action) { return action.compat_sigaction(); });
+    return task.core().thread_info().gpregs().mode() == img::COMPAT;
+}
+
 SpecialMappings special_mappings(const TaskImage &task) {
     SpecialMappings found;
     for (const vma_entry &vma : task.mm.vmas()) {
@@ -206,6 +216,8 @@ Result<AddressSpace> plan_address_space(const TaskImage &task, AddressSpace *par
                                         std::span<const Range> own) {
     AddressSpace space;
     space.special = special_mappings(task);
+    space.is_32bit = is_32bit(task);
+    vdso_as_memory = vdso_as_memory && !space.is_32bit;
     for (Region &region : TRY(make_regions(task, vdso_as_memory))) {
         // Droppable memory comes back empty, whatever an image holds of it: random state is not to be shared by clones.
         region.by_agent = region.kind == Region::Kind::Anonymous &&

@@ -57,6 +57,9 @@ constexpr uint32_t kKeptMapFlags =
 /// Flags of mmap(2) for anonymous memory of the program's own, at an address that is given.
 uint32_t anonymous_flags(const Region &region);
 
+/// Whether the process was a 32-bit program: its system calls were, and with them what its signals bring.
+bool is_32bit(const TaskImage &task);
+
 /// Special mappings: the kernel's vdso and its data.
 struct SpecialMappings {
     Range vvar, vdso; ///< empty if there is none
@@ -68,6 +71,7 @@ SpecialMappings special_mappings(const TaskImage &task);
 struct AddressSpace {
     std::vector<Region> regions; ///< ascending
     SpecialMappings special;     ///< as in the image
+    bool is_32bit = false;       ///< its vdso is the kernel's other one
     uint64_t arena_used = 0;     ///< bytes of arena memory, those inherited included
 };
 

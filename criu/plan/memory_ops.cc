@@ -39,7 +39,7 @@ void plan_unmap_range(ThreadPlan &plan, const AddressSpace &space, const char *w
 
 void plan_unmap(ThreadPlan &plan, const AddressSpace &space, const Surroundings &around) {
     uint64_t park = around.arena.parking();
-    for (const Range &range : around.special) {
+    for (const Range &range : space.is_32bit ? std::vector<Range>() : around.special) {
         plan.call(Stage::Unmap, "park the vdso", SYS_mremap,
                   {range.start, range.end - range.start, range.end - range.start, kMove, park});
         park += range.end - range.start;
@@ -56,8 +56,22 @@ size_t special_count(const SpecialMappings &image, const Surroundings &around) {
     return data && image.vvar.end - image.vvar.start == data && !around.vdso_home ? around.special.size() - 1 : 0;
 }
 
+// The kernel maps its 32-bit vdso where there is none of any kind, at the address if that is free. So it comes first;
+// the call that finds nothing mapped there fails where it went elsewhere.
+void plan_vdso_of_32bit(ThreadPlan &plan, const SpecialMappings &image) {
+    constexpr uint64_t kMapVdso32 = 0x2002; // ARCH_MAP_VDSO_32
+    if (!image.vdso.end)
+        return;
+    const uint64_t start = image.vvar.end ? image.vvar.start : image.vdso.start;
+    plan.call(Stage::Memory, "map the 32-bit vdso", SYS_arch_prctl, {kMapVdso32, start});
+    plan.call(Stage::Memory, "look for the 32-bit vdso", SYS_madvise,
+              {image.vdso.start, image.vdso.end - image.vdso.start, MADV_NORMAL});
+}
+
 /// This kernel's vdso goes to its place. What the task does not have goes with the arena.
 void plan_special(ThreadPlan &plan, const AddressSpace &space, const Surroundings &around) {
+    if (space.is_32bit)
+        return;
     const size_t count = special_count(space.special, around);
     if (!count)
         return;
@@ -215,6 +229,8 @@ void plan_dumpable(ThreadPlan &plan, const TaskImage &task) {
 Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const AddressSpace &space,
                              const Surroundings &around) {
     plan_unmap(plan, space, around);
+    if (space.is_32bit)
+        plan_vdso_of_32bit(plan, space.special);
     for (const Region &region : space.regions)
         if (region.by_agent)
             plan.call(Stage::Memory, "map what holds nothing", SYS_mmap,
@@ -225,8 +241,8 @@ Result<void> plan_memory_ops(ThreadPlan &plan, const TaskImage &task, const Addr
     plan_special(plan, space, around);
     plan_keys(plan, task);
     for (const img::vma_entry &vma : task.mm.vmas()) {
-        const uint32_t not_ours =
-            kVmaVvar | kVmaVsyscall | kVmaAioRing | kVmaUprobes | (around.vdso_home ? 0 : kVmaVdso);
+        const bool vdso_as_memory = around.vdso_home && !space.is_32bit;
+        const uint32_t not_ours = kVmaVvar | kVmaVsyscall | kVmaAioRing | kVmaUprobes | (vdso_as_memory ? 0 : kVmaVdso);
         if (vma.status() & not_ours)
             continue;
         if (vma.status() & kVmaGuard)

@@ -60,6 +60,10 @@ OpRef ThreadPlan::expect_call(Stage stage, const char *what, int64_t expect, lon
         args);
 }
 
+OpRef ThreadPlan::call32(Stage stage, const char *what, long nr, std::initializer_list<Arg> args) {
+    return add({.stage = stage, .kind = agent::OpKind::Call32, .nr = static_cast<uint16_t>(nr), .what = what}, args);
+}
+
 OpRef ThreadPlan::op(Stage stage, const char *what, agent::OpKind kind, std::initializer_list<Arg> args) {
     return add({.stage = stage, .kind = kind, .what = what}, args);
 }

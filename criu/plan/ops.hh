@@ -98,6 +98,8 @@ public:
     OpRef try_call(Stage stage, const char *what, long nr, std::initializer_list<Arg> args);
     /// A system call that must return `expect`.
     OpRef expect_call(Stage stage, const char *what, int64_t expect, long nr, std::initializer_list<Arg> args);
+    /// A system call as 32-bit programs make it, by their table, that must succeed. What it points to lies below 4 GiB.
+    OpRef call32(Stage stage, const char *what, long nr, std::initializer_list<Arg> args);
     OpRef op(Stage stage, const char *what, agent::OpKind kind, std::initializer_list<Arg> args);
 
     const std::vector<PlannedOp> &ops() const { return ops_; }

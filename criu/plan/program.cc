@@ -276,6 +276,7 @@ Result<std::vector<ThreadFinish>> finishes(const TaskImage &task) {
         finish.registers = TRY_CTX(resource::read_registers(thread.core), fmt::format("thread {}", thread.tid));
         finish.limited_call =
             TRY_CTX(resource::read_limited_call(thread.core, finish.registers), fmt::format("thread {}", thread.tid));
+        finish.thread_areas = resource::read_thread_areas(thread.core);
         finish.xstate = TRY_CTX(resource::read_xstate(thread.core), fmt::format("thread {}", thread.tid));
         finish.signal_mask =
             thread.core.has_tc() ? thread.core.tc().blk_sigset() : thread.core.thread_core().blk_sigset();

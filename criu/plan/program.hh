@@ -6,6 +6,8 @@
 #include "criu/plan/checkpoint.hh"
 #include "criu/resource/task/limited_call.hh"
 
+#include <asm/ldt.h>
+
 namespace plan {
 
 /// Stages that the coordinator opens (agent::Rendezvous::stage). The first ones are waited for before the agent runs.
@@ -28,6 +30,7 @@ struct ThreadFinish {
     uint32_t tid = 0;
     compel::Registers registers{};
     std::optional<resource::LimitedCall> limited_call;
+    std::vector<user_desc> thread_areas; ///< set_thread_area(2)
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::optional<compel::SyscallDispatch> dispatch;

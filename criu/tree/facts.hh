@@ -11,6 +11,7 @@
 #include "criu/tree/namespaces.hh"
 #include "criu/tree/pid_map.hh"
 
+#include <asm/ldt.h>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -36,6 +37,7 @@ struct ThreadFacts {
     parse::Status status;
     compel::Registers registers{};
     uint64_t original_syscall = 0; ///< as registers.orig_rax, but what restart_syscall restarts
+    std::vector<user_desc> thread_areas; ///< set_thread_area(2), all that the kernel has; none where the thread uses none
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::vector<siginfo_t> pending;
@@ -86,6 +88,7 @@ struct TaskFacts {
     bool zombie = false;
     bool stopped = false; ///< by a stop signal, before we came
     int stop_signal = 0;
+    bool is_32bit = false; ///< of 32-bit x86: so were its system calls, and with them its signal actions
     parse::Stat stat;
     std::vector<parse::Vma> vmas;
     std::vector<parse::PosixTimer> timers;
@@ -105,6 +108,11 @@ struct TaskFacts {
     /// While others live. /proc/PID tells nothing then that needs memory or files; /proc/VOICE does.
     bool leader_ended() const { return !zombie && voice != pid; }
 
+    /// Of the address space: for a 32-bit program at least as far up as with ADDR_LIMIT_3GB.
+    uint64_t address_end() const {
+        constexpr uint64_t kEndOf32 = 0xc0000000;
+        return is_32bit ? kEndOf32 : base::kUserEnd;
+    }
     const parse::Status &status() const { return threads.front().status; }
 };
 

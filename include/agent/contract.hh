@@ -21,6 +21,7 @@ enum class OpKind : uint16_t {
     Park,        ///< wait for the tracer, for ever
     Twin,        ///< arg0 = descriptor: see agent.cc; the result is the twin's pid, in the process's own namespace
     Continue,    ///< arg0 = ThreadStart*: go on with that list instead
+    Call32,      ///< nr(arg0..arg4) as a 32-bit program makes it: all arguments, and what they point to, below 4 GiB
 };
 
 enum OpFlag : uint16_t {
@@ -148,8 +149,10 @@ struct BlobHeader {
     uint32_t boot_size;
     uint32_t boot_leave;  ///< offset inside the boot code: out of the agent, and back
     uint32_t boot_return; ///< offset inside the boot code: back, by the frame alone
+    uint32_t call32;      ///< an instruction that makes a system call as a 32-bit program does
+    uint32_t reserved;
 };
-static_assert(sizeof(BlobHeader) == 32);
+static_assert(sizeof(BlobHeader) == 40);
 inline constexpr uint32_t kBlobMagic = 0x41474e54;
 
 /// Where the boot code finds the state of a thread: on the thread's own stack below the red zone. Popped in this order.

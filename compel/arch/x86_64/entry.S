@@ -11,8 +11,15 @@ agent_head:
 	.long boot_end - boot
 	.long boot_leave - boot
 	.long boot_return - boot
+	.long call32 - agent_head
+	.long 0
 
 	.text
+# Whoever is sent here is stopped before the next instruction.
+call32:
+	int 0x80
+	ud2
+
 # Dump, serving thread: rdi = Control*, rsp = its BootFrame. rbx, r12 and r13 are kept for the boot code: C++ code preserves
 # them by the calling convention.
 agent_serve_entry:

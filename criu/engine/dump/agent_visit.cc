@@ -19,7 +19,7 @@ Result<compel::Injection *> AgentVisit::enter() {
         return base::unsupported("a dump that was killed has left something in it");
     memory_.emplace(TRY(compel::RemoteMemory::open(task_.voice)));
     const size_t others = task_.threads.size() - 1;
-    const auto site = TRY(choose_site(task_.vmas, *memory_, others));
+    const auto site = TRY(choose_site(task_.vmas, *memory_, others, task_.address_end()));
     const tree::ThreadFacts &leader = task_.threads.front();
     agent_.emplace(
         TRY(compel::Injection::enter(compel::StoppedThread(leader.tid), leader.registers, *memory_, site, others)));

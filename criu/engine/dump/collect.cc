@@ -7,8 +7,10 @@
 #include "criu/engine/dump/thread_facts.hh"
 #include "criu/kernel/namespaces.hh"
 #include "criu/kernel/proc_dir.hh"
+#include "criu/parse/elf.hh"
 
 #include <algorithm>
+#include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <future>
@@ -159,6 +161,19 @@ struct Halves {
     std::vector<siginfo_t> shared_pending;
 };
 
+/// A program of 64 bits may run code of 32 (Wine does); its vdso tells, where it has one.
+bool is_32bit(const tree::TaskFacts &task) {
+    if (std::ranges::none_of(task.threads, compel::is_32bit, &tree::ThreadFacts::registers))
+        return false;
+    const auto vdso = std::ranges::find(task.vmas, "[vdso]", &parse::Vma::name);
+    const auto memory = compel::RemoteMemory::open(task.voice);
+    if (vdso == task.vmas.end() || !memory)
+        return true;
+    std::string head(sizeof(Elf64_Ehdr), '\0');
+    head.resize(memory->read_some(vdso->start, std::as_writable_bytes(std::span(head))));
+    return parse::is_32bit_elf(head);
+}
+
 Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halves) {
     tree::TaskFacts &facts = halves.read;
     facts.pid = process.pid;
@@ -171,6 +186,7 @@ Result<tree::TaskFacts> join(const compel::FrozenProcess &process, Halves &halve
     facts.threads = std::move(halves.asked);
     for (size_t i = 0; i < facts.threads.size(); i++)
         facts.threads[i].status = halves.statuses[i];
+    facts.is_32bit = is_32bit(facts);
     if (!facts.zombie)
         TRY(refuse(facts));
     TRY(set_remains_apart(facts));

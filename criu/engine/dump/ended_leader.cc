@@ -18,8 +18,12 @@ Result<uint64_t> syscall_instruction(const tree::TaskFacts &task, const compel::
     TRY(memory.read(vdso->start, std::as_writable_bytes(std::span(code))));
     // Behind its contents lies the agent's boot code now. The last one: patches that lead to another kernel's vdso are
     // at the beginnings of functions.
-    code.resize(std::min(code.size(), TRY(parse::parse_elf_image(code)).content_end));
-    const size_t at = code.rfind("\x0f\x05");
+    const parse::ElfImage image = TRY(parse::parse_elf_image(code));
+    code.resize(std::min(code.size(), image.content_end));
+    const auto call = std::ranges::find(image.symbols, "__kernel_vsyscall", &parse::ElfSymbol::name);
+    const size_t at = !task.is_32bit                ? code.rfind("\x0f\x05")
+                      : call == image.symbols.end() ? std::string::npos
+                                                    : code.find("\xcd\x80", call->offset);
     if (at == std::string::npos)
         return base::unsupported("its main thread has ended, and its vdso makes no system calls");
     return vdso->start + at;
@@ -45,9 +49,14 @@ void forget_signals(img::core_entry &core) {
 
 void call_exit(img::core_entry &core, uint64_t instruction, int code) {
     img::user_x86_regs_entry *registers = core.mutable_thread_info()->mutable_gpregs();
+    constexpr uint64_t kExitOf32 = 1;
+    const bool of_32bit = registers->mode() == img::COMPAT;
     registers->set_ip(instruction);
-    registers->set_ax(SYS_exit);
-    registers->set_di(static_cast<uint64_t>(code));
+    registers->set_ax(of_32bit ? kExitOf32 : SYS_exit);
+    if (of_32bit)
+        registers->set_bx(static_cast<uint64_t>(code));
+    else
+        registers->set_di(static_cast<uint64_t>(code));
     registers->set_orig_ax(~0ull);
     img::ext_thread_core *ext = core.mutable_thread_core()->mutable_ext();
     ext->clear_syscall_restart();

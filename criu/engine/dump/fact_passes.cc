@@ -4,6 +4,7 @@
 #include "criu/engine/dump/frozen_dump.hh"
 #include "criu/engine/dump/memory_room.hh"
 #include "criu/engine/dump/page_writer.hh"
+#include "criu/engine/dump/refusals.hh"
 #include "criu/engine/dump/remains.hh"
 #include "criu/engine/dump/tree_images.hh"
 #include "criu/kernel/io.hh"
@@ -29,6 +30,18 @@ void set_external(tree::Namespaces &namespaces, const resource::FileOptions &opt
             if (external.kind == kernel::name_of(kind) && std::from_chars(external.key.data(), end, inode).ptr == end)
                 namespaces.set_external(kind, inode, external.value);
         }
+}
+
+bool check_mappings(const tree::TaskFacts &task, Refusals &refusals) {
+    return std::ranges::all_of(
+        task.vmas, [&](const parse::Vma &vma) { return refusals.note(resource::classify(vma), name_of(task)); });
+}
+
+bool check_task(const FrozenDump &dump, const tree::TaskFacts &task, MemoryRoom &room, Refusals &refusals) {
+    const std::string name = name_of(task);
+    return refusals.note(resource::check_children(dump.tasks, task), name) &&
+           refusals.note(check_threads(task, dump.tasks), name) && refusals.note(room.check(task), name) &&
+           check_mappings(task, refusals) && refusals.note(check_sharing(task, dump.tasks), name);
 }
 
 } // namespace
@@ -91,20 +104,16 @@ Result<void> learn(FrozenDump &dump) {
 Result<void> check_tree(FrozenDump &dump) {
     TRY(check_sessions(dump.tasks, dump.request.files.shell_job));
     const resource::NamespaceCheckContext context{dump.tasks, dump.namespaces, dump.request.namespaces};
+    Refusals refusals(dump.job.log);
+    bool goes_on = true;
     for (const tree::Namespace &ns : dump.namespaces.all())
-        TRY_CTX(resource::check_namespace(context, ns), fmt::format("task {}", ns.member.value));
+        goes_on =
+            goes_on && refusals.note(resource::check_namespace(context, ns), fmt::format("task {}", ns.member.value));
     MemoryRoom room;
-    for (const tree::TaskFacts &task : dump.tasks) {
-        if (task.zombie)
-            continue;
-        TRY_CTX(resource::check_children(dump.tasks, task), name_of(task));
-        TRY_CTX(check_threads(task, dump.tasks), name_of(task));
-        TRY_CTX(room.check(task), name_of(task));
-        TRY_CTX(classify_all(task), name_of(task));
-        TRY_CTX(check_sharing(task, dump.tasks), name_of(task));
-    }
-    TRY(straighten_handlers(dump.tasks));
-    return {};
+    for (const tree::TaskFacts &task : dump.tasks)
+        goes_on = goes_on && (task.zombie || check_task(dump, task, room, refusals));
+    TRY(refusals.outcome());
+    return straighten_handlers(dump.tasks);
 }
 
 Result<void> learn_groups(FrozenDump &dump) {

@@ -1,5 +1,6 @@
 #include "criu/engine/dump/files.hh"
 
+#include "criu/engine/dump/collect.hh"
 #include "criu/kernel/io.hh"
 #include "criu/kernel/mount_of.hh"
 #include "criu/parse/fdinfo.hh"
@@ -148,7 +149,10 @@ Result<void> FileTable::add_table(const TableOwner &owner, const std::vector<boo
     for (size_t i = 0; i < owner.fds.size();)
         for (BorrowedFile &borrowed : TRY(table.next())) {
             const int number = borrowed.file.number;
-            const Known known = TRY_CTX(find_or_dump(reader, std::move(borrowed.file)), fmt::format("fd {}", number));
+            const auto found = find_or_dump(reader, std::move(borrowed.file));
+            if (!found)
+                return refuse_all(base::Error(found.error()).ctx(fmt::format("fd {}", number)), owner, number);
+            const Known known = *found;
             img::fdinfo_entry entry;
             entry.set_id(known.id.value);
             entry.set_flags(close_on_exec[i++] ? FD_CLOEXEC : 0);
@@ -157,6 +161,49 @@ Result<void> FileTable::add_table(const TableOwner &owner, const std::vector<boo
             TRY(context_->images.add(image::ImageKind::Fdinfo, owner.id, entry));
         }
     return context_->images.close_file(image::ImageKind::Fdinfo, owner.id);
+}
+
+// What follows is written for nobody: the images go with the dump that fails.
+void FileTable::look_for_refusals(const tree::TaskFacts &task, const TableOwner &owner, size_t from) {
+    const auto reader = FileReader::open(owner.holder, owner.voice);
+    if (!reader)
+        return;
+    TableReader table(*reader, owner.fds.subspan(from));
+    for (size_t seen = from; seen < owner.fds.size();) {
+        auto some = table.next();
+        if (!some || some->empty())
+            return;
+        for (BorrowedFile &borrowed : *some) {
+            seen++;
+            const int number = borrowed.file.number;
+            const auto known = find_or_dump(*reader, std::move(borrowed.file));
+            if (known || known.error().kind() != base::ErrorKind::Unsupported)
+                continue;
+            context_->log.error(fmt::format("dump: {}: fd {}: {}", name_of(task), number, known.error().message()));
+            if (!known.error().hint().empty())
+                context_->log.hint(known.error().hint());
+        }
+    }
+}
+
+/// Whoever removes the cause of one refusal wants to hear of all others, too: they are logged. Returns the first.
+Result<void> FileTable::refuse_all(base::Error first, const TableOwner &owner, int number) {
+    if (first.kind() != base::ErrorKind::Unsupported)
+        return base::fail(std::move(first));
+    std::set<uint32_t> looked_at{owner.id};
+    bool behind = false;
+    for (const tree::TaskFacts &task : context_->tasks) {
+        const bool here = task.pid == owner.holder;
+        behind = behind || here;
+        if (!behind || task.zombie || (!here && !looked_at.insert(task.ids.files).second))
+            continue;
+        const auto next = here ? std::ranges::upper_bound(owner.fds, number) : owner.fds.begin();
+        if (here)
+            look_for_refusals(task, owner, static_cast<size_t>(next - owner.fds.begin()));
+        else
+            look_for_refusals(task, {task.pid, task.voice, task.fds, task.ids.files}, 0);
+    }
+    return base::fail(std::move(first));
 }
 
 std::optional<FileId> FileTable::find_open(uint64_t device, uint64_t inode) const {

@@ -57,6 +57,8 @@ private:
     Result<Known> find_or_dump(const FileReader &reader, resource::OpenFile file);
     Result<FileId> add_passed(base::UniqueFd fd);
     static Result<const resource::FileKind *> kind_of(const resource::OpenFile &file);
+    Result<void> refuse_all(base::Error first, const TableOwner &owner, int number);
+    void look_for_refusals(const tree::TaskFacts &task, const TableOwner &owner, size_t from);
     Result<bool> by_plugin(const resource::OpenFile &file);
     Result<void> dump(const resource::FileKind &kind, const resource::OpenFile &file);
     Result<void> look_from(const resource::OpenFile &file);

@@ -13,15 +13,14 @@ namespace dump {
 namespace {
 
 // Far from where programs, libraries and stacks lie, so that nothing of the task merges with it.
-constexpr uint64_t kPreferred = 0x100000000000;
+constexpr uint64_t kPreferred = 0x100000000000, kPreferredBelow4GiB = 0x90000000;
 constexpr uint64_t kLowest = 0x10000;
-constexpr uint64_t kHighest = base::kUserEnd;
 
-/// Lowest hole of `size` bytes at or above `from`; 0 if there is none.
-uint64_t find_hole(const std::vector<parse::Vma> &vmas, uint64_t from, uint64_t size) {
+/// Lowest hole of `size` bytes at or above `from` and below `end`; 0 if there is none.
+uint64_t find_hole(const std::vector<parse::Vma> &vmas, uint64_t from, uint64_t end, uint64_t size) {
     uint64_t at = from;
     for (const parse::Vma &vma : vmas) {
-        if (vma.end <= at || vma.start >= kHighest)
+        if (vma.end <= at || vma.start >= end)
             continue;
         // A stack grows into the page below it.
         if (at + size + (1u << 20) <= vma.start)
@@ -29,7 +28,7 @@ uint64_t find_hole(const std::vector<parse::Vma> &vmas, uint64_t from, uint64_t 
         // With a mapping right below it might become one.
         at = vma.end + base::kPageSize;
     }
-    return at + size <= kHighest ? at : 0;
+    return at + size <= end ? at : 0;
 }
 
 /// The first place in [from, image.size()) that nobody uses: the boot code's own, of a tool that was killed, or zero.
@@ -110,13 +109,13 @@ std::optional<uint64_t> left_boot_code(const std::vector<parse::Vma> &vmas, cons
 }
 
 Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
-                                          size_t threads) {
+                                          size_t threads, uint64_t end) {
     compel::InjectionSite site{};
     site.boot_code = TRY(boot_place(vmas, memory));
     const size_t size = compel::Injection::site_size(threads);
-    site.agent_base = find_hole(vmas, kPreferred, size);
+    site.agent_base = find_hole(vmas, end == base::kUserEnd ? kPreferred : kPreferredBelow4GiB, end, size);
     if (!site.agent_base)
-        site.agent_base = find_hole(vmas, kLowest, size);
+        site.agent_base = find_hole(vmas, kLowest, end, size);
     if (!site.agent_base)
         return base::unsupported("its address space is full");
     return site;

@@ -11,10 +11,10 @@ namespace dump {
 using base::Result;
 
 /// A hole of the address space for the agent, and room for the boot code in the zero bytes behind the vdso's contents;
-/// where there is no vdso (valgrind unmaps it), behind the code of a program or library. Errors: Unsupported when there
-/// is no room.
+/// where there is no vdso (valgrind unmaps it), behind the code of a program or library. `end`: of the address space.
+/// Errors: Unsupported when there is no room.
 Result<compel::InjectionSite> choose_site(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory,
-                                          size_t threads);
+                                          size_t threads, uint64_t end);
 
 /// Where the boot code of an earlier dump still lies in its place.
 std::optional<uint64_t> left_boot_code(const std::vector<parse::Vma> &vmas, const compel::RemoteMemory &memory);

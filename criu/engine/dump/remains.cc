@@ -31,14 +31,28 @@ void set_apart(tree::TaskFacts &task, uint64_t base, const agent::Control &contr
 
 /// The kernel's struct sigcontext, as far as it holds what a BootFrame holds.
 struct SignalContext {
+    using Word = uint64_t;
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
     uint16_t cs, gs, fs, ss;
 };
-constexpr size_t kIpWord = offsetof(SignalContext, rip) / 8;
 
-SignalContext context_of(const agent::BootFrame &f, const SignalContext &before) {
-    return {f.r8,  f.r9,  f.r10, f.r11, f.r12, f.r13, f.r14,    f.r15,     f.rdi,     f.rsi,     f.rbp,
-            f.rbx, f.rdx, f.rax, f.rcx, f.rsp, f.rip, f.rflags, before.cs, before.gs, before.fs, before.ss};
+/// The same of a handler of 32 bits: the code that it has interrupted is of 64 all the same.
+struct SignalContext32 {
+    using Word = uint32_t;
+    uint32_t gs, fs, es, ds, rdi, rsi, rbp, before_rsp, rbx, rdx, rcx, rax, trap, error, rip, cs, eflags, rsp, ss;
+};
+
+void put_into(SignalContext &context, const agent::BootFrame &f) {
+    context = {f.r8,  f.r9,  f.r10, f.r11, f.r12, f.r13, f.r14,    f.r15,      f.rdi,      f.rsi,      f.rbp,
+               f.rbx, f.rdx, f.rax, f.rcx, f.rsp, f.rip, f.rflags, context.cs, context.gs, context.fs, context.ss};
+}
+
+void put_into(SignalContext32 &context, const agent::BootFrame &f) {
+    const auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
+    context.rdi = low(f.rdi), context.rsi = low(f.rsi), context.rbp = low(f.rbp), context.rbx = low(f.rbx);
+    context.rdx = low(f.rdx), context.rcx = low(f.rcx), context.rax = low(f.rax), context.rip = low(f.rip);
+    context.cs = low(f.cs), context.eflags = low(f.rflags), context.ss = low(f.ss);
+    context.rsp = context.before_rsp = low(f.rsp);
 }
 
 /// How far into its frame the boot code has come at `offset`: it pops one word after the other.
@@ -72,29 +86,35 @@ public:
         if (stack == task_.vmas.end())
             return {};
         const uint64_t from = thread.registers.rsp & ~7ull, size = std::min(stack->end - from, kFarthest);
-        std::vector<uint64_t> words(size / 8);
-        words.resize(memory_.read_some(from, std::as_writable_bytes(std::span(words))) / 8);
-        for (size_t i = kIpWord; i + 2 < words.size(); i++)
-            if (words[i] - boot_ < boot_size())
-                TRY(straighten_at(from + (i - kIpWord) * 8));
-        return {};
+        return task_.is_32bit ? look<SignalContext32>(from, size) : look<SignalContext>(from, size);
     }
 
 private:
     static size_t boot_size() { return compel::agent_header().boot_size; }
 
-    Result<void> straighten_at(uint64_t address) const {
-        constexpr uint16_t kUserCode = 0x33;
-        const base::RemotePtr<SignalContext> place(address);
-        const auto context = TRY(memory_.read_value(place));
-        if (context.cs != kUserCode)
+    template <class Context> Result<void> look(uint64_t from, uint64_t size) const {
+        using Word = typename Context::Word;
+        constexpr size_t kIpWord = offsetof(Context, rip) / sizeof(Word);
+        std::vector<Word> words(size / sizeof(Word));
+        words.resize(memory_.read_some(from, std::as_writable_bytes(std::span(words))) / sizeof(Word));
+        for (size_t i = kIpWord; i + 2 < words.size(); i++)
+            if (words[i] - boot_ < boot_size())
+                TRY(straighten_at<Context>(from + (i - kIpWord) * sizeof(Word)));
+        return {};
+    }
+
+    template <class Context> Result<void> straighten_at(uint64_t address) const {
+        const base::RemotePtr<Context> place(address);
+        auto context = TRY(memory_.read_value(place));
+        if (context.cs != compel::kCode64)
             return {};
         const auto boot = compel::agent_blob().subspan(compel::agent_header().boot, compel::agent_header().boot_size);
         const uint64_t frame = context.rsp - popped_bytes(boot, context.rip - boot_);
         auto target = memory_.read_value(base::RemotePtr<agent::BootFrame>(frame));
-        if (!target || target->cs != kUserCode)
+        if (!target || target->cs != (task_.is_32bit ? compel::kCode32 : compel::kCode64))
             return {};
-        return memory_.write_value(place, context_of(*target, context));
+        put_into(context, *target);
+        return memory_.write_value(place, context);
     }
 
     const tree::TaskFacts &task_;

@@ -72,12 +72,14 @@ struct MmQuestions {
     size_t brk, dumpable, thp, mincore;
     uint64_t resident;
     std::array<size_t, 15> keys;
-    static MmQuestions ask(compel::Batch &batch) {
+    static MmQuestions ask(compel::Batch &batch, const tree::TaskFacts &task) {
         MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
                               batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
         // mlockall(MCL_FUTURE) cannot be asked for, but a fresh mapping tells: it is there at once.
-        size_t probe =
-            batch.call(SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0});
+        // A 64-bit call of a 32-bit program would look above its end for room.
+        const uint64_t low = task.is_32bit ? MAP_32BIT : 0;
+        size_t probe = batch.call(
+            SYS_mmap, {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | low, ~0ull, 0});
         questions.mincore = batch.call_with_result(SYS_mincore, {0, base::kPageSize, questions.resident}, 0, probe);
         batch.call_with_result(SYS_munmap, {0, base::kPageSize}, 0, probe);
         // Which protection keys are free shows by allocating them.
@@ -253,7 +255,7 @@ Result<img::mm_entry> dump_inside(TaskDumpContext &context, const tree::TaskFact
     begin_leader(leader.core, task, context.namespaces);
     for (const resource::TaskResource *kind : resource::task_resources())
         leader.answers.push_back(kind->ask(batch, task));
-    MmQuestions mm = MmQuestions::ask(batch);
+    MmQuestions mm = MmQuestions::ask(batch, task);
     const bool new_table = context.tables.files.insert(task.ids.files).second;
     CloseOnExec flags;
     if (new_table)
@@ -295,8 +297,8 @@ std::vector<parse::Vma> occupied(const tree::TaskFacts &task) {
 
 Result<compel::InjectionSite> site_in(const tree::TaskFacts &task, const compel::RemoteMemory &memory) {
     const size_t others = task.threads.size() - 1;
-    return task.abandoned.empty() ? choose_site(task.vmas, memory, others)
-                                  : choose_site(occupied(task), memory, others);
+    return task.abandoned.empty() ? choose_site(task.vmas, memory, others, task.address_end())
+                                  : choose_site(occupied(task), memory, others, task.address_end());
 }
 
 } // namespace

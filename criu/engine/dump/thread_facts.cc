@@ -25,7 +25,7 @@ std::optional<tree::RseqConfiguration> rseq_of(Pid tid) {
 // tell which call it was, only the kernel's restart block knows. But the program's own instruction is still the one
 // before: compilers and libcs load the number with `mov $N, %eax` shortly before `syscall`.
 uint64_t original_syscall(const compel::Registers &registers, const compel::RemoteMemory &memory) {
-    if (registers.orig_rax != SYS_restart_syscall)
+    if (registers.orig_rax != SYS_restart_syscall || compel::is_32bit(registers))
         return registers.orig_rax;
     constexpr size_t kWindow = 64, kSyscallInstruction = 2, kMovSize = 5;
     constexpr uint8_t kMovEax = 0xb8;
@@ -42,6 +42,21 @@ uint64_t original_syscall(const compel::Registers &registers, const compel::Remo
             return number;
     }
     return registers.orig_rax;
+}
+
+// 32-bit programs have the address of their thread's memory in such a segment, and so have some of 64 bits that run
+// code of 32.
+std::vector<user_desc> thread_areas_of(const compel::StoppedThread &thread, const compel::Registers &registers) {
+    constexpr auto kGetThreadArea = static_cast<__ptrace_request>(25);
+    constexpr uint64_t kFirst = 12, kLast = 14;
+    auto is_one = [&](uint64_t selector) { return selector >> 3 >= kFirst && selector >> 3 <= kLast; };
+    std::vector<user_desc> areas;
+    if (!compel::is_32bit(registers) && !is_one(registers.fs) && !is_one(registers.gs))
+        return areas;
+    for (uint64_t index = kFirst; index <= kLast; index++)
+        if (user_desc area{}; ptrace(kGetThreadArea, thread.tid().value, index, &area) == 0)
+            areas.push_back(area);
+    return areas;
 }
 
 /// struct rseq_cs of the kernel's restartable sequences.
@@ -71,6 +86,7 @@ Result<tree::ThreadFacts> what_ptrace_tells(const compel::FrozenThread &frozen, 
     facts.tid = frozen.tid;
     facts.registers = frozen.registers;
     facts.original_syscall = original_syscall(frozen.registers, memory);
+    facts.thread_areas = thread_areas_of(thread, facts.registers);
     facts.xstate = TRY(thread.xstate());
     facts.signal_mask = TRY(thread.signal_mask());
     facts.pending = TRY(thread.pending_signals(false));

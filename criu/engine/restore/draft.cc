@@ -45,6 +45,10 @@ Result<plan::Surroundings> plan_surroundings(const plan::Checkpoint &checkpoint,
         for (const img::vma_entry &vma : checkpoint.tasks[i].mm.vmas())
             taken.push_back({vma.start(), vma.end()});
     }
+    // The agent of a 32-bit program needs a page below 4 GiB, and so does the program.
+    constexpr uint64_t kEndOf32 = 1ull << 32;
+    if (std::ranges::any_of(spaces, &plan::AddressSpace::is_32bit))
+        taken.push_back({0, kEndOf32});
     const uint64_t room_for_vdso = vdso.in_place ? 0 : plan::Arena::kParkingSize;
     around.arena = TRY(plan::place_arena(std::move(taken), memory + room_for_vdso));
     around.special = own.special;
@@ -88,6 +92,7 @@ Result<Draft> make_draft(int images_dir_fd, bool shell_job, plan::Haste haste,
     draft.files = TRY(plan::schedule_files(*draft.checkpoint, states));
     const OwnMappings own = TRY(own_mappings());
     const VdsoFit vdso = TRY(compare_vdso(*draft.checkpoint, own.special));
+    TRY(check_32bit_vdsos(*draft.checkpoint));
     draft.spaces = TRY(plan_spaces(*draft.checkpoint, !vdso.in_place, own));
     draft.around = TRY(plan_surroundings(*draft.checkpoint, draft.spaces, own, vdso));
     return draft;

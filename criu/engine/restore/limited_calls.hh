@@ -11,8 +11,8 @@ namespace restore {
 using base::Result;
 
 /// Lets the stopped threads of one task that have a limited call enter it and be interrupted there, each on its own
-/// stack of the agent, and makes their registers those that follow from it. `instruction` is a system call instruction
-/// of the agent. Where the kernel does not play along the registers stay, and the call will be made anew.
-Result<void> enter_limited_calls(std::span<plan::ThreadFinish> threads, const tree::PidMap &pids, uint64_t instruction);
+/// stack of the agent, and makes their registers those that follow from it. `agent`: where its code lies. Where the
+/// kernel does not play along the registers stay, and the call will be made anew.
+Result<void> enter_limited_calls(std::span<plan::ThreadFinish> threads, const tree::PidMap &pids, uint64_t agent);
 
 } // namespace restore

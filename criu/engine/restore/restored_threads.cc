@@ -76,6 +76,15 @@ Result<void> stop_by(compel::StoppedThread leader, int signal) {
     return {};
 }
 
+/// Before the registers, whose selectors name them.
+Result<void> set_thread_areas(const plan::ThreadFinish &finish, compel::StoppedThread thread) {
+    constexpr auto kSetThreadArea = static_cast<__ptrace_request>(26);
+    for (user_desc area : finish.thread_areas)
+        if (ptrace(kSetThreadArea, thread.tid().value, uint64_t{area.entry_number}, &area) < 0)
+            return base::fail_sys(fmt::format("set its segment {}", area.entry_number));
+    return {};
+}
+
 } // namespace
 
 RestoredThreads::~RestoredThreads() {
@@ -136,18 +145,19 @@ Result<void> RestoredThreads::prepare() {
 
 /// All tasks of one address space: the agent goes when none of them needs it any more.
 Result<void> RestoredThreads::finish_group(const plan::TaskImage &maker) {
-    const uint64_t instruction = context_->around.arena.code() + compel::agent_header().boot;
     std::vector<plan::ThreadFinish> all;
     for (const plan::TaskImage &task : context_->checkpoint.tasks) {
         if (&task != &maker && task.memory_of != maker.pid)
             continue;
         auto finishes = TRY(plan::finishes(task));
-        TRY_CTX(enter_limited_calls(finishes, context_->pids, instruction), fmt::format("task {}", task.pid));
+        TRY_CTX(enter_limited_calls(finishes, context_->pids, context_->around.arena.code()),
+                fmt::format("task {}", task.pid));
         std::ranges::move(finishes, std::back_inserter(all));
     }
     TRY_CTX(unmap_arena(compel::StoppedThread(context_->real_pid(maker.pid))), fmt::format("task {}", maker.pid));
     for (const plan::ThreadFinish &finish : all) {
         compel::StoppedThread thread(context_->real_pid(finish.tid));
+        TRY_CTX(set_thread_areas(finish, thread), fmt::format("thread {}", finish.tid));
         TRY(thread.set_registers(finish.registers));
         TRY(thread.set_xstate(finish.xstate));
         TRY(thread.set_signal_mask(finish.signal_mask));

@@ -1,6 +1,7 @@
 #include "criu/engine/restore/surroundings.hh"
 
 #include "criu/engine/restore/namespaces.hh"
+#include "criu/engine/restore/vdso32.hh"
 #include "criu/kernel/proc_dir.hh"
 #include "criu/pages/source.hh"
 #include "criu/parse/elf.hh"
@@ -118,6 +119,12 @@ bool fits_in_place(const plan::SpecialMappings &image, const std::vector<Range> 
            image.vdso.end - image.vdso.start == special.back().end - special.back().start;
 }
 
+Result<void> check_size(const plan::TaskImage &task, const Range &vdso) {
+    if (vdso.end <= vdso.start || vdso.end - vdso.start > plan::Arena::kParkingSize)
+        return base::bad_image(fmt::format("mm-{}.img: the vdso has an impossible size", task.pid));
+    return {};
+}
+
 /// A thread in the middle of the old vdso's code would go on with data that are not there.
 Result<void> check_outside(const plan::TaskImage &task, const Range &vdso) {
     for (const plan::ThreadImage &thread : task.threads) {
@@ -156,6 +163,29 @@ void prepare_heap_for_forks() {
     madvise(reinterpret_cast<void *>(start), end - start, kCollapse);
 }
 
+Result<void> check_32bit_vdsos(const plan::Checkpoint &checkpoint) {
+    std::optional<Vdso32> ours;
+    for (const plan::TaskImage &task : checkpoint.tasks) {
+        if (!plan::is_32bit(task))
+            continue;
+        if (!ours)
+            ours = TRY_CTX(read_vdso32(), fmt::format("task {} is a 32-bit program", task.pid));
+        const plan::SpecialMappings image = plan::special_mappings(task);
+        if (!image.vdso.end)
+            continue;
+        TRY(check_size(task, image.vdso));
+        const std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
+        const bool contiguous = image.vvar.end == image.vdso.start;
+        const bool same_sizes = image.vvar.end - image.vvar.start == ours->data_size &&
+                                image.vdso.end - image.vdso.start == ours->image.size();
+        if (!contiguous || !same_sizes || !(theirs.empty() || TRY(same_functions(theirs, ours->image))))
+            return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                          fmt::format("task {}: its 32-bit vdso is of another kernel", task.pid))
+                                  .hint("restore under the kernel of the checkpoint"));
+    }
+    return {};
+}
+
 Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<Range> &special) {
     VdsoFit fit;
     if (!special.empty()) {
@@ -165,10 +195,9 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
     }
     for (const plan::TaskImage &task : checkpoint.tasks) {
         const plan::SpecialMappings image = plan::special_mappings(task);
-        if (!image.vdso.end)
+        if (!image.vdso.end || plan::is_32bit(task))
             continue;
-        if (image.vdso.end <= image.vdso.start || image.vdso.end - image.vdso.start > plan::Arena::kParkingSize)
-            return base::bad_image(fmt::format("mm-{}.img: the vdso has an impossible size", task.pid));
+        TRY(check_size(task, image.vdso));
         std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
         const bool alike = theirs.empty() || theirs == fit.ours;
         if (fits_in_place(image, special) && (alike || TRY(same_functions(theirs, fit.ours))))
@@ -183,7 +212,7 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
     }
     if (!fit.in_place)
         for (const plan::TaskImage &task : checkpoint.tasks)
-            if (!task.dead())
+            if (!task.dead() && !plan::is_32bit(task))
                 TRY_CTX(check_outside(task, plan::special_mappings(task).vdso), fmt::format("task {}", task.pid));
     return fit;
 }

@@ -31,6 +31,10 @@ struct VdsoFit {
 /// Errors: Unsupported where they can neither be replaced in place nor by a proxy (plan/vdso.hh).
 Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vector<plan::Range> &special);
 
+/// That of a 32-bit program is mapped anew: this kernel has to have the same. Errors: Unsupported, also where the
+/// kernel runs no such programs.
+Result<void> check_32bit_vdsos(const plan::Checkpoint &checkpoint);
+
 /// Errors: Busy, naming the pid and the process that has it.
 Result<void> check_pids(const plan::Checkpoint &checkpoint, const plan::Topology &topology);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "criu/resource/resource.hh"
+#include "criu/resource/task/call_view.hh"
 
 #include <array>
 #include <ctime>
@@ -15,6 +16,7 @@ struct LimitedCall {
     std::array<uint64_t, 6> arguments{};
     std::optional<size_t> limit_argument; ///< the argument that has to point to `limit`; nothing: it is in there
     timespec limit{};
+    TimeWidth width = TimeWidth::Wide; ///< of the limit where it is pointed to
     compel::Registers afterwards{}; ///< of the thread once the call is interrupted
 };
 

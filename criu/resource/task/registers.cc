@@ -12,6 +12,7 @@
 // argument where the program gave one. So does CRIU's restore.
 #include "criu/resource/task/registers.hh"
 
+#include "criu/resource/task/call_view.hh"
 #include "criu/resource/task/restart_errors.hh"
 #include "criu/resource/task/time_left.hh"
 #include "criu/resource/task/timed_polls.hh"
@@ -134,10 +135,11 @@ uint32_t rewind_syscall(compel::Registers &regs) {
         return 0;
     if (error == kRestartBlock) {
         // The kernel has written the time left to `rem`.
-        if (regs.orig_rax == SYS_nanosleep && regs.rsi)
-            regs.rdi = regs.rsi;
-        if (regs.orig_rax == SYS_clock_nanosleep && regs.r10)
-            regs.rdx = regs.r10;
+        const CallView call = view_of(regs, regs.orig_rax);
+        if (call.number == SYS_nanosleep && *call.arguments[1])
+            *call.arguments[0] = *call.arguments[1];
+        if (call.number == SYS_clock_nanosleep && *call.arguments[3])
+            *call.arguments[2] = *call.arguments[3];
     }
     regs.rax = regs.orig_rax;
     regs.rip -= kSyscallInstruction;
@@ -149,6 +151,17 @@ void cut_off_syscall(compel::Registers &regs, uint32_t error) {
     regs.orig_rax = regs.rax;
     regs.rax = cut_off_by(error == kRestartBlock ? kRestartNoHand : error);
     regs.rip += kSyscallInstruction;
+}
+
+void write_thread_areas(const tree::ThreadFacts &facts, img::thread_info_x86 *info) {
+    for (const user_desc &area : facts.thread_areas) {
+        img::user_desc_t *e = info->add_tls();
+        e->set_entry_number(area.entry_number), e->set_base_addr(area.base_addr), e->set_limit(area.limit);
+        e->set_seg_32bit(area.seg_32bit), e->set_limit_in_pages(area.limit_in_pages);
+        e->set_contents_h(area.contents & 2), e->set_contents_l(area.contents & 1);
+        e->set_read_exec_only(area.read_exec_only), e->set_seg_not_present(area.seg_not_present);
+        e->set_usable(area.useable);
+    }
 }
 
 template <class Word, class Field> void copy_in(const Field &from, std::vector<std::byte> &state, Place to) {
@@ -166,9 +179,8 @@ template <class T> void store(std::vector<std::byte> &state, size_t at, T v) {
 
 Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &core) {
     compel::Registers r = facts.registers;
-    constexpr uint64_t kCode64 = 0x33;
-    if (r.cs != kCode64)
-        return base::unsupported("it runs 32-bit code");
+    if (r.cs != compel::kCode64 && !compel::is_32bit(r))
+        return base::unsupported(fmt::format("it runs code of a segment of its own ({:#x}, modify_ldt)", r.cs));
     r.orig_rax = facts.original_syscall;
     if (const uint32_t error = rewind_syscall(r)) {
         core.mutable_thread_core()->mutable_ext()->set_syscall_restart(error);
@@ -184,7 +196,8 @@ Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &co
     e->set_orig_ax(r.orig_rax), e->set_ip(r.rip), e->set_cs(r.cs), e->set_flags(r.eflags), e->set_sp(r.rsp);
     e->set_ss(r.ss), e->set_fs_base(r.fs_base), e->set_gs_base(r.gs_base);
     e->set_ds(r.ds), e->set_es(r.es), e->set_fs(r.fs), e->set_gs(r.gs);
-    e->set_mode(img::NATIVE);
+    e->set_mode(compel::is_32bit(r) ? img::COMPAT : img::NATIVE);
+    write_thread_areas(facts, info);
     return write_fpu(facts.xstate, info->mutable_fpregs());
 }
 
@@ -192,16 +205,14 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
     if (core.mtype() != img::core_entry::X86_64 || !core.has_thread_info())
         return base::unsupported("the image is of another processor architecture");
     const img::user_x86_regs_entry &e = core.thread_info().gpregs();
-    if (e.mode() != img::NATIVE)
-        return base::unsupported("a 32-bit task");
     compel::Registers r{};
     r.r15 = e.r15(), r.r14 = e.r14(), r.r13 = e.r13(), r.r12 = e.r12();
     r.rbp = e.bp(), r.rbx = e.bx(), r.r11 = e.r11(), r.r10 = e.r10(), r.r9 = e.r9(), r.r8 = e.r8();
     r.rax = e.ax(), r.rcx = e.cx(), r.rdx = e.dx(), r.rsi = e.si(), r.rdi = e.di();
     // Not in a system call: the kernel must not think of restarting anything.
     r.orig_rax = ~0ull;
-    constexpr uint64_t kCode64 = 0x33, kData64 = 0x2b;
-    r.rip = e.ip(), r.eflags = e.flags(), r.rsp = e.sp(), r.cs = kCode64, r.ss = kData64;
+    r.rip = e.ip(), r.eflags = e.flags(), r.rsp = e.sp(), r.ss = compel::kData;
+    r.cs = e.mode() == img::COMPAT ? compel::kCode32 : compel::kCode64;
     r.fs_base = e.fs_base(), r.gs_base = e.gs_base();
     r.ds = e.ds(), r.es = e.es(), r.fs = e.fs(), r.gs = e.gs();
     if (const img::ext_thread_core &ext = core.thread_core().ext(); ext.has_syscall_restart()) {
@@ -211,6 +222,22 @@ Result<compel::Registers> read_registers(const img::core_entry &core) {
         limit_poll(r, ext);
     }
     return r;
+}
+
+std::vector<user_desc> read_thread_areas(const img::core_entry &core) {
+    std::vector<user_desc> areas;
+    for (const img::user_desc_t &e : core.thread_info().tls()) {
+        user_desc area{};
+        area.entry_number = e.entry_number(), area.base_addr = e.base_addr(), area.limit = e.limit();
+        area.seg_32bit = e.seg_32bit(), area.limit_in_pages = e.limit_in_pages();
+        area.contents = (e.contents_h() ? 2u : 0u) | (e.contents_l() ? 1u : 0u);
+        area.read_exec_only = e.read_exec_only(), area.seg_not_present = e.seg_not_present();
+        area.useable = e.usable();
+        const bool empty = !area.base_addr && !area.limit && area.seg_not_present; // as every thread begins
+        if (!empty)
+            areas.push_back(area);
+    }
+    return areas;
 }
 
 namespace {

@@ -10,8 +10,11 @@ namespace resource {
 /// in use).
 Result<void> write_registers(const tree::ThreadFacts &facts, img::core_entry &core);
 
-/// Registers for PTRACE_SETREGSET(NT_PRSTATUS). An interrupted system call is issued again from its first instruction.
+/// Registers for compel::StoppedThread. An interrupted system call is issued again from its first instruction.
 Result<compel::Registers> read_registers(const img::core_entry &core);
+
+/// Segments for PTRACE_SET_THREAD_AREA: those that are in use.
+std::vector<user_desc> read_thread_areas(const img::core_entry &core);
 
 /// Components of the extended state (XSAVE bits) that the task needs: marked in xstate_bv and, where the CPU lacks
 /// them, with other contents than the initial ones. `supported`: what the CPU of the restore has. Pure. Errors:

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kNameSize = 16;
 constexpr uint64_t kRobustHeadSize = 24; // struct robust_list_head; the kernel takes no other
+constexpr uint64_t kRobustHeadSize32 = 12; // in a 32-bit call, which sets a list beside the other one
 constexpr uint32_t kRseqFirstSize = 32;  // the first registered ABI; also what old kernels take only
 
 struct Stack {
@@ -24,11 +25,15 @@ struct Stack {
     uint64_t size;
 };
 
-Answer ask(compel::Batch &batch, const tree::TaskFacts &, const tree::ThreadFacts &facts) {
+Answer ask(compel::Batch &batch, const tree::TaskFacts &task, const tree::ThreadFacts &facts) {
+    constexpr long kGetRobustList32 = 312;
     uint64_t tid_address = batch.out(8), head = batch.out(8), length = batch.out(8), stack = batch.out(sizeof(Stack)),
              name = batch.out(kNameSize);
     size_t first = batch.call(SYS_prctl, {PR_GET_TID_ADDRESS, tid_address, 0, 0, 0});
-    batch.call(SYS_get_robust_list, {0, head, length});
+    if (task.is_32bit)
+        batch.call32(kGetRobustList32, {0, head, length});
+    else
+        batch.call(SYS_get_robust_list, {0, head, length});
     batch.call(SYS_sigaltstack, {0, stack});
     batch.call(SYS_prctl, {PR_GET_NAME, name});
     return [=, &facts](const compel::Batch &done, img::core_entry &core) -> Result<void> {
@@ -69,7 +74,11 @@ void plan_alternate_stack(plan::ThreadPlan &plan, const img::thread_sas_entry &s
 Result<void> plan(plan::ThreadPlan &plan, const img::core_entry &core) {
     const img::thread_core_entry &thread = core.thread_core();
     plan.call(Stage::Context, "set_tid_address", SYS_set_tid_address, {core.thread_info().clear_tid_addr()});
-    if (thread.futex_rla_len())
+    constexpr long kSetRobustList32 = 311;
+    if (thread.futex_rla_len() == kRobustHeadSize32)
+        plan.call32(Stage::Context, "set_robust_list of 32 bits", kSetRobustList32,
+                    {thread.futex_rla(), kRobustHeadSize32});
+    else if (thread.futex_rla_len())
         plan.call(Stage::Context, "set_robust_list", SYS_set_robust_list, {thread.futex_rla(), kRobustHeadSize});
     if (thread.has_sas())
         plan_alternate_stack(plan, thread.sas());

@@ -11,6 +11,7 @@
 #include "criu/resource/task/restart_errors.hh"
 #include "criu/resource/task/time_units.hh"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -20,14 +21,16 @@ namespace {
 
 constexpr uint64_t kSecond = kSecondNs, kMillisecond = kMillisecondNs;
 
-bool is_relative_futex(const compel::Registers &r) {
-    const auto operation = static_cast<int>(r.rsi) & FUTEX_CMD_MASK;
-    return operation == FUTEX_WAIT && r.r10 != 0;
+bool is_relative_futex(const CallView &call) {
+    const auto operation = static_cast<int>(*call.arguments[1]) & FUTEX_CMD_MASK;
+    return operation == FUTEX_WAIT && *call.arguments[3] != 0;
 }
 
 /// Where nanosleep and clock_nanosleep have the pointer to the whole time.
-unsigned long long *request_of(uint64_t number, compel::Registers &r) {
-    return number == SYS_nanosleep ? &r.rdi : number == SYS_clock_nanosleep ? &r.rdx : nullptr;
+unsigned long long *request_of(const CallView &call) {
+    return call.number == SYS_nanosleep         ? call.arguments[0]
+           : call.number == SYS_clock_nanosleep ? call.arguments[2]
+                                                : nullptr;
 }
 
 timespec to_timespec(uint64_t ns) {
@@ -51,8 +54,15 @@ std::optional<size_t> limit_argument(uint64_t number) {
 
 } // namespace
 
-std::optional<uint64_t> read_time(const compel::RemoteMemory &memory, uint64_t address) {
+std::optional<uint64_t> read_time(const compel::RemoteMemory &memory, uint64_t address, TimeWidth width) {
     auto time = memory.read_value(base::RemotePtr<timespec>(address));
+    if (width == TimeWidth::Narrow) {
+        struct Narrow {
+            int32_t seconds, ns;
+        };
+        const auto narrow = memory.read_value(base::RemotePtr<Narrow>(address));
+        time = narrow ? Result<timespec>(timespec{narrow->seconds, narrow->ns}) : std::unexpected(narrow.error());
+    }
     if (!time || time->tv_sec < 0 || time->tv_nsec < 0 || static_cast<uint64_t>(time->tv_nsec) >= kSecond)
         return std::nullopt;
     constexpr uint64_t kForever = 1ull << 33; // seconds: to the kernel, too, what is longer is for ever
@@ -64,14 +74,17 @@ std::optional<InterruptedWait> interrupted_wait(const tree::ThreadFacts &thread,
     compel::Registers r = thread.registers;
     if (static_cast<int64_t>(r.orig_rax) < 0 || r.rax != cut_off_by(kRestartBlock))
         return std::nullopt;
-    if (thread.original_syscall == SYS_poll && static_cast<int32_t>(r.rdx) > 0)
-        return InterruptedWait{Kind::Poll, static_cast<uint32_t>(r.rdx) * kMillisecond};
+    const CallView call = view_of(r, thread.original_syscall);
+    const auto &argument = call.arguments;
+    if (call.number == SYS_poll && static_cast<int32_t>(*argument[2]) > 0)
+        return InterruptedWait{Kind::Poll, static_cast<uint32_t>(*argument[2]) * kMillisecond, 0, call.width};
     // What is too long or not there any more counts as long.
-    auto asked = [&](uint64_t at) { return read_time(memory, at).value_or(UINT64_MAX); };
-    if (thread.original_syscall == SYS_futex && is_relative_futex(r))
-        return InterruptedWait{Kind::Futex, asked(r.r10)};
-    if (const auto *request = request_of(thread.original_syscall, r))
-        return InterruptedWait{Kind::Sleep, asked(*request), thread.original_syscall == SYS_nanosleep ? r.rsi : r.r10};
+    auto asked = [&](uint64_t at) { return read_time(memory, at, call.width).value_or(UINT64_MAX); };
+    if (call.number == SYS_futex && is_relative_futex(call))
+        return InterruptedWait{Kind::Futex, asked(*argument[3]), 0, call.width};
+    if (const auto *request = request_of(call))
+        return InterruptedWait{Kind::Sleep, asked(*request), *argument[call.number == SYS_nanosleep ? 1 : 3],
+                               call.width};
     return std::nullopt;
 }
 
@@ -80,7 +93,7 @@ void write_time_left(const tree::ThreadFacts &thread, img::ext_thread_core *ext)
         return;
     ext->set_syscall_left_ns(*thread.time_left_ns);
     compel::Registers r = thread.registers;
-    const auto *request = request_of(thread.original_syscall, r);
+    const auto *request = request_of(view_of(r, thread.original_syscall));
     if (request && ext->syscall_restart() == kRestartBlock)
         ext->set_syscall_request(*request);
 }
@@ -95,18 +108,19 @@ Result<std::optional<LimitedCall>> read_limited_call(const img::core_entry &core
     call.limit = to_timespec(left);
     call.afterwards = registers;
     call.afterwards.rax = cut_off_by(kRestartBlock);
-    auto *request = request_of(call.number, call.afterwards);
+    const CallView view = view_of(call.afterwards, call.number);
+    auto *request = request_of(view);
     if (request && ext.has_syscall_request())
         *request = ext.syscall_request();
-    const compel::Registers &r = call.afterwards;
-    call.arguments = {r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9};
-    const std::optional<size_t> limit = limit_argument(call.number);
+    std::ranges::transform(view.arguments, call.arguments.begin(), [](const auto *word) { return *word; });
+    const std::optional<size_t> limit = limit_argument(view.number);
     if (!limit)
         return base::bad_image(fmt::format("core: system call {} has no time left", call.number));
-    if (call.number == SYS_poll)
+    if (view.number == SYS_poll)
         call.arguments[*limit] = to_poll_limit(left);
     else
         call.limit_argument = limit;
+    call.width = view.width;
     return call;
 }
 

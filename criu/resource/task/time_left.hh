@@ -3,6 +3,7 @@
 
 #include "compel/remote_memory.hh"
 #include "criu/resource/file/hidden_state.hh"
+#include "criu/resource/task/call_view.hh"
 #include "criu/resource/task/limited_call.hh"
 
 namespace resource {
@@ -13,10 +14,11 @@ struct InterruptedWait {
     Kind kind{};
     uint64_t asked_ns = 0; ///< the whole time
     uint64_t rest_at = 0;  ///< where the program wants to know the time left; 0: nowhere
+    TimeWidth width = TimeWidth::Wide;
 };
 
 /// Nanoseconds in a timespec of the program; nothing where there is no proper one.
-std::optional<uint64_t> read_time(const compel::RemoteMemory &memory, uint64_t address);
+std::optional<uint64_t> read_time(const compel::RemoteMemory &memory, uint64_t address, TimeWidth width);
 
 /// Nothing where the thread is in no such call. Reads the program's memory.
 std::optional<InterruptedWait> interrupted_wait(const tree::ThreadFacts &thread, const compel::RemoteMemory &memory);

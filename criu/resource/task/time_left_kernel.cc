@@ -68,9 +68,11 @@ std::optional<uint64_t> time_until(const End &end, uint64_t asked_ns) {
 
 /// Clocks of time, not of processors, nor those that wake the machine: of these the kernel keeps another number.
 bool is_plain_clock(const tree::ThreadFacts &thread) {
-    if (thread.original_syscall != SYS_clock_nanosleep)
+    compel::Registers r = thread.registers;
+    const CallView call = view_of(r, thread.original_syscall);
+    if (call.number != SYS_clock_nanosleep)
         return true;
-    const auto clock = static_cast<clockid_t>(thread.registers.rdi);
+    const auto clock = static_cast<clockid_t>(*call.arguments[0]);
     return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
 }
 
@@ -79,37 +81,52 @@ bool is_plain_clock(const tree::ThreadFacts &thread) {
 // A call that was interrupted before is restart_syscall by now, and its number is not always in the code before it
 // (dump/collect.cc): syscall(2) takes it from a register. What the block holds came from the arguments, which the
 // program still has in its registers.
-Result<uint64_t> number_of_call(const KernelMemory &memory, Address block, const compel::Registers &r) {
+Result<uint64_t> number_of_call(const KernelMemory &memory, Address block, compel::Registers r) {
     auto field = [&](const char *name) { return memory.member(block, "restart_block", name); };
     const auto low = [](uint64_t word) { return static_cast<uint32_t>(word); };
-    const int operation = static_cast<int>(r.rsi) & FUTEX_CMD_MASK;
+    const auto argument = view_of(r, r.orig_rax).arguments;
+    const uint64_t first = *argument[0];
+    const int operation = static_cast<int>(*argument[1]) & FUTEX_CMD_MASK;
     const bool waits = operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET;
-    if (waits && TRY(field("futex.uaddr")) == r.rdi && TRY(field("futex.val")) == low(r.rdx))
+    if (waits && TRY(field("futex.uaddr")) == first && TRY(field("futex.val")) == low(*argument[2]))
         return SYS_futex;
     constexpr uint64_t kNoClock = 4096; // a pointer; of the clock 0 the block says 1, as both count alike
-    if (r.rdi > 0 && r.rdi < kNoClock)
+    if (first > 0 && first < kNoClock)
         return SYS_clock_nanosleep;
-    if (TRY(field("poll.ufds")) == r.rdi && low(TRY(field("poll.nfds"))) == low(r.rsi))
+    if (TRY(field("poll.ufds")) == first && low(TRY(field("poll.nfds"))) == low(*argument[1]))
         return SYS_poll;
-    return r.rdi >= kNoClock ? SYS_nanosleep : SYS_clock_nanosleep;
+    return first >= kNoClock ? SYS_nanosleep : SYS_clock_nanosleep;
+}
+
+/// By the table of the thread's mode. Of two that differ in the width of times that which C libraries have used since
+/// there is one.
+uint64_t number_in_mode(uint64_t number, const compel::Registers &r) {
+    constexpr uint64_t kFutexTime64 = 422, kClockNanosleepTime64 = 407, kPoll = 168, kNanosleep = 162;
+    if (!compel::is_32bit(r))
+        return number;
+    return number == SYS_futex             ? kFutexTime64
+           : number == SYS_clock_nanosleep ? kClockNanosleepTime64
+           : number == SYS_poll            ? kPoll
+                                           : kNanosleep;
 }
 
 /// Finds out what needs no look into the kernel. Returns whether that is all.
 bool is_known(tree::ThreadFacts &thread, const InterruptedWait &wait, const compel::RemoteMemory &memory) {
     if (wait.rest_at)
-        thread.time_left_ns = read_time(memory, wait.rest_at);
+        thread.time_left_ns = read_time(memory, wait.rest_at, wait.width);
     return thread.time_left_ns || wait.asked_ns < kWorthwhile || !is_plain_clock(thread);
 }
 
 bool is_nameless(const tree::ThreadFacts &thread) {
-    return thread.original_syscall == SYS_restart_syscall && thread.registers.rax == cut_off_by(kRestartBlock);
+    return thread.original_syscall == compel::restart_number(thread.registers) && thread.registers.rax == cut_off_by(kRestartBlock);
 }
 
 Result<void> ask_of(const KernelMemory &memory, Address task, const Unknown &unknown) {
     tree::ThreadFacts &thread = *unknown.thread;
     const Address block = TRY(memory.address_of(task, "task_struct", "restart_block"));
     if (is_nameless(thread))
-        thread.original_syscall = TRY(number_of_call(memory, block, thread.registers));
+        thread.original_syscall =
+            number_in_mode(TRY(number_of_call(memory, block, thread.registers)), thread.registers);
     const auto wait = interrupted_wait(thread, *unknown.memory);
     if (wait && !is_known(thread, *wait, *unknown.memory))
         thread.time_left_ns = time_until(TRY(end_of(memory, block, wait->kind)), wait->asked_ns);

@@ -30,6 +30,11 @@ bool is_poll(uint64_t number) {
     return number == SYS_epoll_wait || number == SYS_epoll_pwait;
 }
 
+/// Of 32-bit threads none is: their numbers mean other calls.
+bool is_in_poll(const compel::Registers &registers) {
+    return !compel::is_32bit(registers) && is_poll(registers.orig_rax);
+}
+
 int64_t monotonic_ns() {
     return now_ns(CLOCK_MONOTONIC).value_or(0); // it is always there
 }
@@ -107,7 +112,7 @@ void TimedPolls::look(std::span<const base::Pid> threads) {
 std::optional<uint64_t> TimedPolls::left_of(const tree::ThreadFacts &thread) const {
     const compel::Registers &r = thread.registers;
     const auto sleep = sleeps_.find(thread.tid.value);
-    if (sleep == sleeps_.end() || !is_poll(r.orig_rax) || r.rax != cut_off_by(kRestartNoIntr))
+    if (sleep == sleeps_.end() || !is_in_poll(r) || r.rax != cut_off_by(kRestartNoIntr))
         return std::nullopt;
     auto switches = memory_->member(sleep->second.task, "task_struct", "nvcsw");
     if (!switches || *switches != sleep->second.switches + 1)
@@ -131,7 +136,7 @@ void TimedPolls::settle(std::vector<tree::TaskFacts> &tasks) const {
 Result<void> TimedPolls::limit(const std::vector<tree::TaskFacts> &tasks) const {
     for (const tree::TaskFacts &task : tasks)
         for (const tree::ThreadFacts &thread : task.threads)
-            if (thread.time_left_ns && is_poll(thread.registers.orig_rax)) {
+            if (thread.time_left_ns && is_in_poll(thread.registers)) {
                 compel::Registers regs = thread.registers;
                 regs.r10 = to_poll_limit(*thread.time_left_ns);
                 TRY(compel::StoppedThread(thread.tid).set_registers(regs));
@@ -140,7 +145,7 @@ Result<void> TimedPolls::limit(const std::vector<tree::TaskFacts> &tasks) const 
 }
 
 void limit_poll(compel::Registers &r, const img::ext_thread_core &ext) {
-    if (!ext.has_syscall_left_ns() || ext.syscall_restart() != kRestartNoIntr || !is_poll(r.orig_rax))
+    if (!ext.has_syscall_left_ns() || ext.syscall_restart() != kRestartNoIntr || !is_in_poll(r))
         return;
     r.r10 = to_poll_limit(ext.syscall_left_ns());
 }

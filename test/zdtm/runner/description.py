@@ -9,7 +9,8 @@ import json
 import pathlib
 import re
 
-AREAS = ("tree", "thread", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket", "namespace", "refuse")
+AREAS = ("tree", "thread", "compat", "signal", "syscall", "cred", "memory", "file", "event", "tty", "socket", "namespace", "refuse")
+VSYSCALL = r"maps\.ffffffffff600000-ffffffffff601000"  # every process that was not made by exec of a 32-bit program has the page
 FLAGS = {
     "noauto": "only run when named with -t",
     "host": "cannot run in namespaces of its own",
@@ -40,6 +41,7 @@ class Description:
     expect_restore_fail: str = ""
     later: dict = dataclasses.field(default_factory=dict)  # flavor -> why the tool cannot do it yet; skipped with this reason
     program: str = ""  # name of the test whose program this one runs
+    bits: int = 64  # 32: it is compiled as a 32-bit program
     servers: list = dataclasses.field(default_factory=list)  # names of processes that it has started outside of its tree
     timeout: float = 0.0  # seconds; 0 = the runner's default
     env: dict = dataclasses.field(default_factory=dict)
@@ -49,7 +51,7 @@ class Description:
     @property
     def executable(self):
         """Name of the built program."""
-        return (self.program or self.name).replace("/", "_")
+        return (self.program or self.name).replace("/", "_") + ("_32" if self.bits == 32 else "")
 
     @property
     def summary(self):
@@ -91,6 +93,11 @@ def load(name, source):
     for flavor, reason in description.not_in.items():
         if flavor not in ("h", "ns", "uns") or not reason:
             raise DescriptionError(f"{path}: 'not_in' is an object of flavors (h, ns, uns) with a reason each")
+    if description.bits not in (32, 64):
+        raise DescriptionError(f"{path}: 'bits' is 32 or 64")
+    if description.bits == 32:
+        description.needs = ["programs_of_32_bits"] + description.needs
+        description.skip_observe = description.skip_observe + [VSYSCALL]
     if bool(description.program) == source.exists():
         raise DescriptionError(f"{path}: needs either a source beside it or 'program'")
     if bool(description.while_dead) != bool(description.expect_restore_fail):

@@ -116,7 +116,11 @@ def _mappings(pid, inside):
             for s, e, perms, offset, inode, name, flags in joined}
 
 
+O_LARGEFILE = 0o100000  # 64-bit calls always set it: what a 32-bit program has opened comes back with it
+
+
 def _fdinfo(text):
+    text = re.sub(r"^(flags:\t)(\d+)", lambda match: f"{match[1]}0{int(match[2], 8) & ~O_LARGEFILE:o}", text, flags=re.M)
     lines = []
     for line in text.split("\n"):
         line = re.sub(r"^lock:\t\d+:", "lock:", line)

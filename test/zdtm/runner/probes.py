@@ -5,6 +5,8 @@ import os
 import pathlib
 import platform
 import shutil
+import subprocess
+import tempfile
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _REQUIRED_KERNELS = {
@@ -86,6 +88,19 @@ def io_flusher():
 def x86_64():
     """An x86-64 processor."""
     return None if platform.machine() == "x86_64" else "not x86-64"
+
+
+def programs_of_32_bits():
+    """A compiler that makes 32-bit programs, and a kernel that runs them."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = pathlib.Path(folder) / "program"
+        made = subprocess.run(["gcc", "-m32", "-xc", "-", "-o", program], input=b"int main(void) { return 0; }", capture_output=True)
+        if made.returncode:
+            return "gcc makes no 32-bit programs: install gcc-multilib and libc6-dev-i386"
+        try:
+            return None if subprocess.run([program], check=False).returncode == 0 else "the kernel runs no 32-bit programs"
+        except OSError as error:
+            return f"the kernel runs no 32-bit programs: {error.strerror}"
 
 
 def loginuid():
