@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/mounts/build.hh"
 #include "criu/resource/namespace/mounts/contents.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 #include "criu/resource/namespace/mounts/proc_below.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 #include "criu/resource/namespace/user_namespace.hh"
@@ -88,6 +89,13 @@ Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Ext
     for (size_t i = 0; i < mounts.size(); i++)
         mounts::find_proc_below(namespaces, tables.namespaces[i]->member, mounts[i], proc);
     tables.entries = TRY(mounts::describe(mounts, host, namespaces, externals, proc));
+    std::set<uint32_t> overlays;
+    for (size_t i = 0; i < tables.entries.size(); i++) {
+        auto entries = std::span<const img::mnt_entry>(tables.entries[i]);
+        if (!i && !externals.beside && !entries.empty())
+            overlays.insert(entries.back().root_dev()); // what the root is, the caller gives
+        TRY(mounts::check_overlays(tables.namespaces[i]->member, entries, overlays));
+    }
     return tables;
 }
 
