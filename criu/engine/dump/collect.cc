@@ -71,8 +71,12 @@ public:
     /// A file for reading.
     Result<base::UniqueFd> open_file(const char *name) const {
         base::UniqueFd fd(openat(dir_.get(), name, O_RDONLY | O_CLOEXEC));
-        if (!fd)
-            return base::fail_sys(fmt::format("open /proc/PID/{}", name));
+        if (!fd) {
+            base::Error error = base::Error::sys(fmt::format("open /proc/PID/{}", name));
+            if (error.code() == EACCES)
+                error.hint("a program of another user, or one that may not be dumped, takes CAP_DAC_OVERRIDE");
+            return base::fail(std::move(error));
+        }
         return fd;
     }
 

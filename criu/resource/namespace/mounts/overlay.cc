@@ -39,9 +39,8 @@ size_t root_of(const MountPlan &plan, size_t step) {
 bool builds_on(const MountPlan &plan, const std::vector<img::mnt_entry> &entries, size_t step, size_t on) {
     const img::mnt_entry &overlay = entries[plan.steps[step].entry], &other = entries[plan.steps[on].entry];
     return is_overlay_of_tree(overlay) && root_of(plan, step) == root_of(plan, on) &&
-           std::ranges::any_of(overlay_directories(overlay.options()), [&](const std::string &path) {
-               return below(other.mountpoint(), path).has_value();
-           });
+           std::ranges::any_of(overlay_directories(overlay.options()),
+                               [&](const std::string &path) { return below(other.mountpoint(), path).has_value(); });
 }
 
 /// Marks those that are made in their places. Returns them, with what lies on them.
@@ -115,7 +114,8 @@ base::Result<void> check_directories(int root, const img::mnt_entry &entry) {
     constexpr auto kHow = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
     for (const std::string &path : overlay_directories(entry.options())) {
         open_how how{.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = kHow};
-        const bool is_plain = path.starts_with('/') && path.find('\\') == path.npos; // the kernel takes backslashes away
+        const bool is_plain =
+            path.starts_with('/') && path.find('\\') == path.npos; // the kernel takes backslashes away
         if (is_plain && base::UniqueFd(static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how))))
             continue;
         return base::fail(

@@ -1,6 +1,6 @@
-// Overlays whose directories lie in the tree: options name them by paths of the tree. The restore makes such a mount when
-// everything else is in its place, from inside of the tree's root, so that paths (and the symbolic links in them) lead to
-// where they led before, and never to the caller's directories.
+// Overlays whose directories lie in the tree: options name them by paths of the tree. The restore makes such a mount
+// when everything else is in its place, from inside of the tree's root, so that paths (and the symbolic links in them)
+// lead to where they led before, and never to the caller's directories.
 #pragma once
 
 #include "base/ids.hh"
@@ -22,8 +22,8 @@ std::vector<std::string> overlay_directories(std::string_view options);
 /// An overlay that is made again by its options, not a part of one and not the caller's. Pure.
 bool is_overlay_of_tree(const img::mnt_entry &entry);
 
-/// Puts them at the end of what a plan attaches, with their parts (also as the root of another namespace) and what lies on
-/// them; those that others build on before these. Pure.
+/// Puts them at the end of what a plan attaches, with their parts (also as the root of another namespace) and what lies
+/// on them; those that others build on before these. Pure.
 void put_overlays_last(MountPlan &plan, const std::vector<img::mnt_entry> &entries);
 
 /// Whether the directories of one are found below the root of the tree. Errors: Unsupported.
