@@ -91,10 +91,11 @@ Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Ext
     tables.entries = TRY(mounts::describe(mounts, host, namespaces, externals, proc));
     std::set<uint32_t> overlays;
     for (size_t i = 0; i < tables.entries.size(); i++) {
-        auto entries = std::span<const img::mnt_entry>(tables.entries[i]);
-        if (!i && !externals.beside && !entries.empty())
-            overlays.insert(entries.back().root_dev()); // what the root is, the caller gives
-        TRY(mounts::check_overlays(tables.namespaces[i]->member, entries, overlays));
+        if (!i && !externals.beside)
+            for (const img::mnt_entry &entry : tables.entries[i])
+                if (entry.mountpoint() == "/") // what the root is, the caller gives
+                    overlays.insert(entry.root_dev());
+        TRY(mounts::check_overlays(tables.namespaces[i]->member, tables.entries[i], overlays));
     }
     return tables;
 }
