@@ -154,7 +154,12 @@ Result<void> set_syscall_dispatch(Pid tid, const SyscallDispatch &dispatch) {
 }
 
 Result<void> seize(Pid tid, uint64_t extra_options) {
-    return call(PTRACE_SEIZE, tid, nullptr, number(PTRACE_O_TRACESYSGOOD | extra_options), "PTRACE_SEIZE");
+    auto seized = call(PTRACE_SEIZE, tid, nullptr, number(PTRACE_O_TRACESYSGOOD | extra_options), "PTRACE_SEIZE");
+    if (!seized && seized.error().code() == EPERM)
+        seized.error().hint(
+            "a program of another user, or one that may not be dumped (PR_SET_DUMPABLE, set-user-id), takes "
+            "CAP_SYS_PTRACE and CAP_DAC_OVERRIDE; one that a debugger traces has to be left by it");
+    return seized;
 }
 Result<void> interrupt(Pid tid) {
     return call(PTRACE_INTERRUPT, tid, nullptr, nullptr, "PTRACE_INTERRUPT");

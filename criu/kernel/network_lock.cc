@@ -202,7 +202,9 @@ Result<void> explain(Result<void> outcome, const std::string &table) {
         return outcome;
     base::Error error = std::move(outcome).error();
     error.ctx(fmt::format("lock the network (table {})", table));
-    error.hint("the kernel needs nf_tables for it; --network-lock skip goes without, if nobody sends meanwhile");
+    error.hint(error.code() == EPERM
+                   ? "this takes the capability CAP_NET_ADMIN in the network's user namespace"
+                   : "the kernel needs nf_tables for it; --network-lock skip goes without, if nobody sends meanwhile");
     return base::fail(std::move(error));
 }
 

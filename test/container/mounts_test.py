@@ -198,6 +198,37 @@ def covered(folder):
         tree.end()
 
 
+def forged_overlay(folder):
+    """An image that names a directory by a magic link, which leads out of the tree's root."""
+    Rootfs(folder / "rootfs")
+    tree = Tree(folder, "mkdir a b m; chroot . /bin/mount -t overlay o -o lowerdir=/a:/b m")
+    try:
+        status, output = tree.dump()
+        check(status == 0, f"dump: {output}")
+        image = next(tree.images.glob("mountpoints-*.img"))
+        status, text = run(CRIU, "crit", "decode", "-i", image)
+        check("lowerdir=/a:/b" in text, f"crit: {text}")
+        (folder / "forged").write_text(text.replace("lowerdir=/a:/b", "lowerdir=/proc/1/root/etc:/b"))
+        status, output = run(CRIU, "crit", "encode", "-i", folder / "forged", "-o", image)
+        check(status == 0, f"crit: {output}")
+        status, output = tree.restore()
+        check(status == 1 and "/proc/1/root/etc, which is not found in the tree" in output, f"status {status}: {output}")
+    finally:
+        tree.end()
+
+
+# What a container manager in a container does.
+OVERLAY_ROOT = r"""
+mkdir image changes work merged; for name in bin proc; do mkdir image/$name; done; cp bin/busybox image/bin; ln -s busybox image/bin/sh
+echo image > image/file
+chroot . /bin/mount -t overlay o -o lowerdir=/image,upperdir=/changes,workdir=/work /merged
+unshare -m --propagation private sh -c 'mount --rbind merged merged; cd merged; mkdir old; mount -t proc proc proc; mount -t tmpfs t proc/tty
+pivot_root . old; exec /bin/busybox setsid /bin/busybox sh -c "/bin/busybox umount -l /old; exec < /file > /report 2>&1; echo inside > /inside; while :; do sleep 1; done"' < /dev/null > /dev/null 2>&1 &
+while ! [ -e merged/inside ]; do sleep 0.05; done
+"""
+LOOK_BELOW = "cat /changes/in* /merged/file /proc/$(grep -l 'insid[e]' /proc/[0-9]*/cmdline | cut -d / -f 3 | sort -n | tail -1)/root/in*"
+
+
 TESTS = {
     "covered mounts": covered,
     "propagation": same("""
@@ -221,6 +252,18 @@ mount -t devpts -o newinstance,ptmxmode=666 p pts; mount -t proc -o hidepid=invi
     "control groups seen from inside": same("""
 mkdir one two; mount -t cgroup2 none one; mount -t cgroup -o none,name=systemd none two
 """, "cat /proc/1/cgroup", flags="mnpC"),
+    "overlays of the tree's directories": same("""
+mkdir a m m2 part top disk; mount -t tmpfs disk disk; mkdir disk/l disk/u disk/w; echo low > disk/l/file; echo plain > a/plain; ln -s disk/l link
+chroot . /bin/mount -t overlay o -o lowerdir=/link:/a,upperdir=/disk/u,workdir=/disk/w /m
+mkdir m/sub; echo up > m/sub/new; mount --bind m/sub part; mount -t tmpfs top m/sub; echo top > m/sub/top
+chroot . /bin/mount -t overlay o -o lowerdir=/m:/top m2
+""", "cat /m/file /m/plain /m/sub/top /part/new /m2/file /m2/sub/new; rm -f /m/file; echo x > /m/more; ls /m /disk/u; echo low > /m/file; rm /m/more"),
+    "an overlay as another namespace's root": same(OVERLAY_ROOT, LOOK_BELOW, flags="mnp"),
+    "refused: an overlay by relative paths": refused("mkdir a b m; chroot . /bin/mount -t overlay o -o lowerdir=a:b m", "relative paths", "mnt[/m]:KEY"),
+    "refused: an overlay of the host's directories": refused("mkdir m; mount -t overlay o -o lowerdir=/usr:/var m", "not found in the tree", "mnt[/m]:KEY"),
+    "refused: an overlay by magic links": refused("mkdir b m; chroot . /bin/mount -t overlay o -o lowerdir=/proc/self/root/data:/b m",
+                                                  "not found in the tree", "mnt[/m]:KEY"),
+    "refused: an overlay of a forged image": forged_overlay,
     "left out": left_out,
     "the caller's mounts": automatic(["--external", "mnt[]:ms"], "mkdir host host2 host3; mount --bind $OUT/shown host; mount --bind "
                                      "$OUT/shown/below host2; mount --make-private host; mount --make-private host2; mount -o remount,ro,bind "

@@ -125,7 +125,8 @@ class Container:
 
     def facts(self):
         process = pathlib.Path(f"/proc/{self.pid}")
-        mounts = sorted(" ".join(line.split()[3:6] + line.split("- ")[1].split()[:1]) for line in (process / "mountinfo").read_text().splitlines())
+        mounts = sorted(" ".join(line.split()[3:6] + line.split("- ")[1].split()[:1]) for line in (process / "mountinfo").read_text().splitlines()
+                        if line.split()[4] != "/dev/shm")  # whether podman has taken it away already is a matter of time
         return {"maps": (process / "uid_map").read_text(), "mounts": mounts, "memory": self.file("/scratch/kept").read_text(),
                 "gone": (process / "fd/5").read_text(), "cgroup": (process / "cgroup").read_text()}
 

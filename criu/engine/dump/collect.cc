@@ -33,7 +33,12 @@ public:
 
     /// Valid until the next one is read.
     Result<std::string_view> read(const char *name) {
-        TRY(directory_.read_file(name, text_));
+        if (auto done = directory_.read_file(name, text_); !done) {
+            base::Error error = std::move(done).error();
+            if (error.code() == EACCES)
+                error.hint("a program of another user, or one that may not be dumped, takes CAP_DAC_OVERRIDE");
+            return base::fail(std::move(error));
+        }
         return std::string_view(text_);
     }
     const kernel::ProcDir &directory() const { return directory_; }

@@ -95,8 +95,7 @@ Result<base::FileId> add_mapped_file(const MemoryDumpContext &context, const tre
         return files.add_path(task, *there, flags, vma.name);
     // The program itself, replaced by a newer one, say.
     const std::string program = fmt::format("/proc/{}/exe", task.voice.value);
-    if (stat(program.c_str(), &st) == 0 && st.st_ino == vma.inode &&
-        st.st_dev == makedev(vma.dev_major, vma.dev_minor))
+    if (stat(program.c_str(), &st) == 0 && st.st_ino == vma.inode && st.st_dev == makedev(vma.dev_major, vma.dev_minor))
         return files.add_path(task, program, flags);
     if (const auto open = files.find_open(makedev(vma.dev_major, vma.dev_minor), vma.inode))
         return *open;

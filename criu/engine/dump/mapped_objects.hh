@@ -1,5 +1,5 @@
-// What lies behind a mapping. /proc/PID/map_files leads to it, for who has CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the
-// initial user namespace. Who has them in another one only (rootless containers) gets there by other ways, or not.
+// What lies behind a mapping. /proc/PID/map_files leads to it, for who has CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in
+// the initial user namespace. Who has them in another one only (rootless containers) gets there by other ways, or not.
 #pragma once
 
 #include "criu/engine/dump/memory.hh"

@@ -68,7 +68,7 @@ size_t choosable_in(const RestoreContext &context, const tree::Numbers::Below *h
         if (context.user_namespace && (owner == context.owners.end() || owner->second != context.user_namespace))
             return count;
     }
-    return context.user_namespace ? count : count + 1;
+    return context.user_namespace || is_numbered_from_outside(context) ? count : count + 1;
 }
 
 /// A proc file system shows the namespace of who makes it: a process that is born there, and ends. It has a number that
@@ -125,8 +125,8 @@ long clone_helper(clone_args args, size_t choosable, const std::function<std::ve
     long pid = -1;
     for (int32_t tries = 0; pid < 0 && tries < kMostTries; tries++) {
         const std::vector<int32_t> wanted = numbers(tries);
-        args.set_tid = reinterpret_cast<uint64_t>(wanted.data());
         args.set_tid_size = std::min(wanted.size(), choosable);
+        args.set_tid = args.set_tid_size ? reinterpret_cast<uint64_t>(wanted.data()) : 0; // one of no numbers is EINVAL
         pid = syscall(SYS_clone3, &args, sizeof args);
         if (pid < 0 && errno != EEXIST)
             break;
@@ -139,6 +139,10 @@ int32_t free_number(const plan::Checkpoint &checkpoint, int32_t skip) {
     while (is_taken(checkpoint, static_cast<uint32_t>(number)))
         number--;
     return number;
+}
+
+bool is_numbered_from_outside(const RestoreContext &context) {
+    return context.has_user_namespace() && !context.has_pid_namespace();
 }
 
 size_t choosable(const RestoreContext &context, const Node &child) {

@@ -30,6 +30,9 @@ int32_t free_number(const plan::Checkpoint &checkpoint, int32_t skip);
 
 /// How many of the numbers of a process, the innermost first, the caller may choose himself.
 size_t choosable(const RestoreContext &context, const plan::Node &child);
+/// Whether the tree has a user namespace of its own and lives in the tool's pid namespace: nobody in it may choose
+/// numbers.
+bool is_numbered_from_outside(const RestoreContext &context);
 
 /// In the parent, around one clone3.
 class Birthplace {

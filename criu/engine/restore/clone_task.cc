@@ -45,6 +45,8 @@ int collect(long pid) {
 /// One whose outermost number the caller may not choose: number_clerk.hh.
 Result<pid_t> clone_by_clerk(const Birth &birth, clone_args args) {
     Rendezvous &meeting = birth.context.rendezvous;
+    if (!args.set_tid_size)
+        args.set_tid = 0; // a list of no numbers is EINVAL
     pid_t made = -1;
     constexpr int kMostTries = 200;
     TRY(meeting.in_turn([&]() -> Result<void> {

@@ -31,7 +31,8 @@ namespace {
 } // namespace
 
 bool NumberClerk::is_needed(const RestoreContext &context) {
-    return std::ranges::any_of(context.checkpoint.numbers.below(),
+    return is_numbered_from_outside(context) ||
+           std::ranges::any_of(context.checkpoint.numbers.below(),
                                [&](const auto &below) { return context.owners.contains(below.id); });
 }
 

@@ -1,8 +1,9 @@
 // Numbers for processes that nobody who makes them may number.
 //
-// clone3 takes numbers only from who has rights over the pid namespace they are for. Who lives in a user namespace
-// below the root task's has them inside of it; what its children are called outside (VPid) is chosen by a process that
-// lives in the root task's pid namespace and has the rights: it says which number was given out last
+// clone3 takes numbers only from who has rights over the pid namespace they are for. A tree with a user namespace of
+// its own in the tool's pid namespace has none. Who lives in a user namespace below the root task's has them inside of
+// it; what its children are called outside (VPid) is chosen by a process that lives in the root task's pid namespace
+// and has the rights: it says which number was given out last
 // (/proc/sys/kernel/ns_last_pid), and the next process gets the one behind. Another one may come in between: then the
 // child goes again, and so on.
 #pragma once

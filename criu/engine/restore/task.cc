@@ -114,7 +114,11 @@ Result<void> spawn(RestoreContext &context, int index) {
         args.exit_signal = 0; // the kernel takes the parent's
     }
     args.set_tid = reinterpret_cast<uint64_t>(wanted.data());
-    args.set_tid_size = std::min(wanted.size(), choosable(context, node));
+    // The root's is chosen by the tool.
+    args.set_tid_size = index == 0 ? wanted.size() : std::min(wanted.size(), choosable(context, node));
+    if (node.shares_memory && args.set_tid_size < wanted.size())
+        return base::unsupported(
+            fmt::format("task {}: it shares memory, and only the tool may choose its number", node.pid));
     const auto born_in = index == 0 ? context.given_namespaces.of_root.find(tree::NamespaceKind::Pid)
                                     : context.given_namespaces.of_root.end();
     base::UniqueFd own;

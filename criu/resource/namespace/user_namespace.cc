@@ -197,7 +197,7 @@ Result<void> refuse_shared_mounts(const NamespaceCheckContext &context, const tr
 
 Result<void> refuse(const NamespaceCheckContext &context, const tree::Namespace &ns) {
     if (is_of_root(context.namespaces, ns))
-        return {};
+        return context.namespaces.root_has_own(tree::NamespaceKind::Pid) ? Result<void>{} : refuse_threads(context, ns);
     TRY(refuse_threads(context, ns));
     TRY(read_map_in(ns, context.namespaces.find(ns.kind, TRY(owner_of(ns))), "uid_map"));
     return refuse_shared_mounts(context, ns);

@@ -1,6 +1,7 @@
 // Mount tables: what the kernel prints, what the image says, and the order in which a restore makes them.
 #include "criu/image/image_dir.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 #include "criu/resource/namespace/mounts/plan.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
@@ -250,21 +251,35 @@ TEST_CASE("mounts: devices by name, types by name", "[mounts]") {
     CHECK(print(*plan, *entries).find("mount /disk: new ext4 discard on /dev/loop7\n") != std::string::npos);
 }
 
-TEST_CASE("mounts: overlays whose directories are found from here", "[mounts]") {
+TEST_CASE("mounts: overlays of the tree's directories", "[mounts]") {
+    CHECK(overlay_directories("rw,lowerdir=/a:/b\\:c::/d,upperdir=/u,workdir=/w,index=off") ==
+          std::vector<std::string>{"/a", "/b:c", "/d", "/u", "/w"});
+    CHECK(overlay_directories("lowerdir+=/a,datadir+=/b") == std::vector<std::string>{"/a", "/b"});
     const auto tree = [](const char *options) {
         return std::vector<parse::Mount>{
             one("40 30 254:0 / / rw - ext4 /dev/vda rw\n"),
-            one(std::string("41 40 0:50 / /merged rw - overlay overlay rw,") + options + "\n")};
+            one("42 40 0:51 / /disk rw - tmpfs none rw\n"),
+            one("43 41 0:52 / /merged/deep rw - tmpfs none rw\n"),
+            one(std::string("41 40 0:50 / /merged rw - overlay overlay rw,") + options + "\n"),
+            one("44 40 0:50 /part /part rw - overlay overlay rw,lowerdir=/x\n"),
+            one("45 40 0:53 / /upon rw - overlay overlay rw,lowerdir=/merged/l:/disk/l\n")};
     };
-    const std::vector<parse::Mount> host{one("20 1 254:0 / / rw - ext4 /dev/vda rw\n")},
-        other{one("20 1 254:0 /pods/a / rw - ext4 /dev/vda rw\n")};
-    const char *absolute = "lowerdir=/a:/b,upperdir=/u,workdir=/w";
-    CHECK(describe(tree(absolute), host, {}, {}));
-    CHECK_FALSE(describe(tree(absolute), other, {}, {}));
-    CHECK_FALSE(describe(tree("lowerdir=/a:b,upperdir=/u,workdir=/w"), host, {}, {}));
+    CHECK_FALSE(describe(tree("lowerdir=/a:b,upperdir=/u,workdir=/w"), {}, {}, {}));
+    const auto entries = describe(tree("lowerdir=/disk/a,upperdir=/u,workdir=/w"), {}, {}, {});
+    REQUIRE(entries);
     Externals externals;
-    externals.keys["/merged"] = "x";
-    CHECK(describe(tree(absolute), other, {}, externals));
+    externals.root = "/bundle";
+    const auto plan = plan_mounts(*entries, externals);
+    REQUIRE(plan);
+    std::string order;
+    for (size_t step : plan->attaching)
+        order += (*entries)[plan->steps[step].entry].mountpoint() + (plan->steps[step].made_in_place ? "* " : " ");
+    CHECK(order.starts_with("/disk /merged* "));
+    for (const char *later : {"/upon* ", "/part* ", "/merged/deep "})
+        CHECK(order.find(later) != order.npos);
+    externals.keys["/merged"] = "x"; // the caller's
+    externals.keys["/part"] = externals.keys["/upon"] = "y";
+    CHECK(describe(tree("lowerdir=a"), {}, {}, externals));
 }
 
 TEST_CASE("mounts: namespaces that are bound to files", "[mounts]") {

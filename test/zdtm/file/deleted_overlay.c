@@ -1,6 +1,7 @@
 /* A removed file of an overlay's lower layer, whose link count stays: its contents come back. */
 #include "zdtm.h"
 
+#include <limits.h>
 #include <sys/mount.h>
 
 int main(int argc, char **argv) {
@@ -12,7 +13,10 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
         must(mkdir(directories[i], 0755));
     write_file("lower/file", "from below", 10);
-    must(mount("overlay", "merged", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work"));
+    char options[4 * PATH_MAX], here[PATH_MAX]; /* by whole paths: where relative ones begin, nobody tells */
+    must(getcwd(here, sizeof here) ? 0 : -1);
+    snprintf(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", here, here, here);
+    must(mount("overlay", "merged", "overlay", 0, options));
     int fd = must(open("merged/file", O_RDONLY));
     must(unlink("merged/file"));
     test_daemon();

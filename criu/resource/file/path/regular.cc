@@ -11,6 +11,7 @@
 #include "criu/resource/file/path/proc_file.hh"
 
 #include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
@@ -46,6 +47,16 @@ bool matches(const OpenFile &file) {
 bool is_there(const std::string &path, const struct stat &st) {
     struct stat now {};
     return lstat(path.c_str(), &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino;
+}
+
+/// What we may not look at is not gone.
+Result<void> check_reachable(const std::string &path) {
+    struct stat st {};
+    if (lstat(path.c_str(), &st) == 0 || errno != EACCES)
+        return {};
+    return base::fail(std::move(base::Error::sys(fmt::format("look for {}", path))
+                                    .hint("a directory on the way is closed to us: CAP_DAC_READ_SEARCH opens it, here "
+                                          "and for the restore")));
 }
 
 /// Without the kernel's " (deleted)", unless that is really how the file is called.
@@ -133,6 +144,7 @@ Result<void> dump(FileDumpContext &context, const OpenFile &file, img::file_entr
     if (is_message_queue(file))
         return dump_message_queue(context, file, *reg);
     const bool anywhere = context.mounts.own() && reg->mnt_id() < 0;
+    TRY(check_reachable(context.mounts.path(path)));
     if (!anywhere && (file.stat.st_nlink == 0 || !is_there(context.mounts.path(path), file.stat)))
         return dump_remap(context, file, file.id, path);
     // Only what can be mapped as a program is worth the reading.

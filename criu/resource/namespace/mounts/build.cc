@@ -9,6 +9,7 @@
 #include "criu/kernel/namespaces.hh"
 #include "criu/resource/namespace/mounts/calls.hh"
 #include "criu/resource/namespace/mounts/file_systems.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
@@ -54,10 +55,15 @@ private:
             TRY_CTX(take_given(i), name(i));
         TRY(make_yard());
         for (size_t i = 0; i < plan_.steps.size(); i++)
-            TRY_CTX(make(i), name(i));
+            if (!plan_.steps[i].made_in_place)
+                TRY_CTX(make(i), name(i));
         TRY(enter_root());
-        for (size_t i : plan_.attaching)
-            TRY_CTX(put_in_place(i), name(i));
+        for (size_t i : plan_.attaching) {
+            if (plan_.steps[i].made_in_place)
+                TRY_CTX(make(i), name(i));
+            if (plan_.steps[i].parent != i) // the root of another namespace
+                TRY_CTX(put_in_place(i), name(i));
+        }
         TRY(delete_again());
         for (const Propagation &each : plan_.sharing)
             TRY_CTX(share(each), name(each.step) + ": propagation");
@@ -232,12 +238,26 @@ private:
         return {};
     }
 
+    /// Its options are looked up from the root of its tree, by a thread that is there for that.
+    Result<UniqueFd> make_overlay(size_t i) const {
+        TRY(check_directories(mounts_[root_of(i)].get(), entry(i)));
+        UniqueFd made;
+        TRY(kernel::inside({}, [&]() -> Result<void> {
+            if (fchdir(mounts_[root_of(i)].get()) < 0 || chroot(".") < 0)
+                return base::fail_sys("enter the tree");
+            made = TRY(make_file_system(entry(i), born_with(i)));
+            return {};
+        }));
+        return made;
+    }
+
     Result<void> make(size_t i) {
         const MountStep &step = plan_.steps[i];
         if (step.origin == Origin::Proc)
             return {};
         if (step.origin == Origin::New)
-            mounts_[i] = TRY(make_file_system(entry(i), born_with(i), step.path));
+            mounts_[i] =
+                TRY(step.made_in_place ? make_overlay(i) : make_file_system(entry(i), born_with(i), step.path));
         if (step.origin == Origin::Part)
             mounts_[i] = TRY(make_part(i));
         TRY(attach(mounts_[i].get(), yard_.get(), TRY(place(i))));

@@ -6,6 +6,7 @@
 #include "criu/resource/namespace/mounts/build.hh"
 #include "criu/resource/namespace/mounts/contents.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 #include "criu/resource/namespace/mounts/proc_below.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 #include "criu/resource/namespace/user_namespace.hh"
@@ -88,6 +89,14 @@ Result<Tables> read_tables(const tree::Namespaces &namespaces, const mounts::Ext
     for (size_t i = 0; i < mounts.size(); i++)
         mounts::find_proc_below(namespaces, tables.namespaces[i]->member, mounts[i], proc);
     tables.entries = TRY(mounts::describe(mounts, host, namespaces, externals, proc));
+    std::set<uint32_t> overlays;
+    for (size_t i = 0; i < tables.entries.size(); i++) {
+        if (!i && !externals.beside)
+            for (const img::mnt_entry &entry : tables.entries[i])
+                if (entry.mountpoint() == "/") // what the root is, the caller gives
+                    overlays.insert(entry.root_dev());
+        TRY(mounts::check_overlays(tables.namespaces[i]->member, tables.entries[i], overlays));
+    }
     return tables;
 }
 

@@ -2,6 +2,7 @@
 
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 #include "criu/resource/namespace/mounts/table.hh"
 
 #include <algorithm>
@@ -48,6 +49,7 @@ public:
             plan_.trees.push_back(step_of_[root]);
         TRY(find_parents());
         order_attaching();
+        put_overlays_last(plan_, entries_);
         TRY(put_off());
         TRY(share());
         return std::move(plan_);
@@ -255,6 +257,9 @@ private:
             MountStep &each = plan_.steps[step];
             if (const uint32_t parents = is_root(each.parent) ? 0 : plan_.steps[each.parent].awaits;
                 parents && each.awaits != parents) {
+                if (each.made_in_place)
+                    return base::unsupported(
+                        fmt::format("{}: an overlay on a proc file system of the tree", name_of(entry_of(step))));
                 if (each.awaits)
                     return base::unsupported(
                         fmt::format("{}: a proc file system on another one's", name_of(entry_of(step))));

@@ -35,11 +35,13 @@ struct MountStep {
     /// External and Root: the caller's; New: the device, where it has one; Part: below the root of `whole`, "" for all
     /// of it; Namespace: its file below /proc; Proc: below its root.
     std::string path;
-    size_t whole = 0;      ///< Part: index of the step whose mount it is taken from
-    size_t parent = 0;     ///< index of the step of the mount that it is attached to; its own for a root
-    std::string place;     ///< below the parent's root, "" for its root itself
-    bool archived = false; ///< its contents are in an archive
-    uint32_t awaits = 0;   ///< number of the pid namespace that has to be there before it can be attached; 0: none
+    size_t whole = 0;           ///< Part: index of the step whose mount it is taken from
+    size_t parent = 0;          ///< index of the step of the mount that it is attached to; its own for a root
+    std::string place;          ///< below the parent's root, "" for its root itself
+    bool archived = false;      ///< its contents are in an archive
+    bool made_in_place = false; ///< it is made when those before it in `attaching` are in their places: an overlay
+                                ///< whose directories lie in the tree, a part of one
+    uint32_t awaits = 0; ///< number of the pid namespace that has to be there before it can be attached; 0: none
 };
 
 /// Membership of one mount in groups of propagation.

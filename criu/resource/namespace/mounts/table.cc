@@ -2,6 +2,7 @@
 
 #include "criu/resource/namespace/mounts/file_systems.hh"
 #include "criu/resource/namespace/mounts/host_mounts.hh"
+#include "criu/resource/namespace/mounts/overlay.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -202,43 +203,21 @@ std::string reason(const img::mnt_entry &entry, const parse::Mount &mount) {
                        entry.mountpoint(), entry.root(), mount.fs_type);
 }
 
-/// Whether the options name directories that the tree finds elsewhere than who makes the mount again: by relative
-/// paths, or where the tree has a root of its own.
-bool names_directories(std::string_view options, bool same_root) {
-    for (std::string_view option : split(options)) {
-        const size_t equals = option.find('=');
-        const std::string_view name = option.substr(0, equals);
-        if (equals == std::string_view::npos ||
-            !(name.starts_with("lowerdir") || name.starts_with("datadir") || name == "upperdir" || name == "workdir"))
-            continue;
-        for (std::string_view path : split(option.substr(equals + 1), ':'))
-            if (!same_root || !path.starts_with('/'))
-                return true;
-    }
-    return false;
-}
-
-/// Whether paths of the tree lead to the same from where its mounts are made again.
-bool has_same_root(const std::vector<parse::Mount> &tree, const std::vector<parse::Mount> &host) {
-    const auto root = [](const std::vector<parse::Mount> &mounts) {
-        return std::ranges::find(mounts, "/", &parse::Mount::mount_point);
-    };
-    const auto theirs = root(tree), ours = root(host);
-    return theirs != tree.end() && ours != host.end() && theirs->dev_major == ours->dev_major &&
-           theirs->dev_minor == ours->dev_minor && theirs->root == ours->root;
+/// Nobody tells which directory a relative path began at.
+bool names_by_relative_paths(const img::mnt_entry &entry) {
+    return is_overlay_of_tree(entry) &&
+           std::ranges::any_of(overlay_directories(entry.options()), [](const auto &path) { return path[0] != '/'; });
 }
 
 Result<void> check(const img::mnt_entry &entry, const parse::Mount &mount, const Tables &tables,
-                   const Externals &externals, bool same_root) {
+                   const Externals &externals) {
     if (entry.has_ext_key())
         return {};
-    if (entry.fstype() == img::OVERLAYFS && entry.root() == "/" && names_directories(entry.options(), same_root))
-        return base::fail(
-            base::Error(base::ErrorKind::Unsupported,
-                        fmt::format("mount {}: an overlay whose directories are named by relative paths, or by paths "
-                                    "of the tree's own root",
-                                    entry.mountpoint()))
-                .hint(advice(mount, externals)));
+    if (names_by_relative_paths(entry))
+        return base::fail(base::Error(base::ErrorKind::Unsupported,
+                                      fmt::format("mount {}: an overlay whose directories are named by relative paths",
+                                                  entry.mountpoint()))
+                              .hint(advice(mount, externals)));
     if (entry.root() == "/" && !type_of(entry).empty())
         return {};
     for (const auto &entries : tables)
@@ -275,7 +254,6 @@ Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const
     Externals below = externals; // keys are of mount points of the root's
     below.keys.clear();
     Tables all;
-    const bool same_root = externals.beside || (!tables.empty() && has_same_root(tables.front(), host));
     std::map<uint32_t, const parse::Mount *> mounts; ///< by id
     for (const std::vector<parse::Mount> &table : tables) {
         const Externals &here = all.empty() ? externals : below;
@@ -290,7 +268,7 @@ Result<Tables> describe(std::span<const std::vector<parse::Mount>> tables, const
         for (const img::mnt_entry &entry : entries)
             if (&entries != &all.front() || !is_root(entry) ||
                 externals.beside) // whatever the root task's root is, the caller gives it
-                TRY(check(entry, *mounts.at(entry.mnt_id()), all, externals, same_root));
+                TRY(check(entry, *mounts.at(entry.mnt_id()), all, externals));
     return all;
 }
 
