@@ -113,7 +113,9 @@ Result<void> write_snapshot(FrozenDump &dump) {
                                  .sink = dump.sink(),
                                  .files = nullptr,
                                  .namespaces = dump.namespaces,
-                                 .statistics = dump.memory->statistics};
+                                 .statistics = dump.memory->statistics,
+                                 .progress = dump.request.progress};
+        engine::begin_writing(dump.request.progress, engine::Progress::Tree::Runs);
         TRY(dump.snapshot->write(memory));
         dump.memory->statistics = memory.statistics;
     }
