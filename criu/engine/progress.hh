@@ -10,10 +10,10 @@ struct Progress {
     enum class Tree : uint32_t { Unknown, Runs, Stands };
 
     std::atomic<Tree> tree{Tree::Unknown};
-    std::atomic<uint32_t> round{0};         ///< of copying while the tree runs; 0: none
+    std::atomic<uint32_t> round{0};          ///< of copying while the tree runs; 0: none
     std::atomic<uint64_t> total{0}, done{0}; ///< bytes of memory of this round, as far as they are known
-    std::atomic<uint64_t> written{0};       ///< bytes that the tree wrote during the last round
-    std::atomic<uint64_t> stall_us{0};      ///< how long the tree will stand, as far as can be told; 0: it cannot
+    std::atomic<uint64_t> written{0};        ///< bytes that the tree wrote during the last round
+    std::atomic<uint64_t> stall_us{0};       ///< how long the tree will stand, as far as can be told; 0: it cannot
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "processes share it");
 

@@ -68,6 +68,7 @@ Result<void> Precopy::take_notes(const tree::TaskFacts &task) {
 /// False if the tree cannot be stopped for it.
 Result<bool> Precopy::begin_round(bool guarded, resource::TimedPolls &polls,
                                   std::optional<kernel::FreezerGroup> &group) {
+    group.reset(); // of the round before: it must not end behind the next one's beginning
     auto tree = TRY(stop_tree(request_, guarded, polls, group));
     const uint64_t stopped_at = base::now_us();
     if (!guarded && needs_living_tracer(tree)) {
@@ -128,6 +129,7 @@ Result<void> Precopy::run(bool guarded, resource::TimedPolls &polls, std::option
     if (copies_.empty())
         log_.warn("snapshot: writes to no task can be noted: no memory is copied ahead");
     tasks_.clear();
+    group.reset();
     return {};
 }
 

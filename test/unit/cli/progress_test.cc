@@ -10,10 +10,11 @@ using Tree = engine::Progress::Tree;
 TEST_CASE("a line of progress says what is known", "[cli]") {
     cli::ProgressFigures figures{.tree = Tree::Stands, .total = 1024u << 20, .done = 512u << 20};
     CHECK(cli::progress_line("dump", figures, 850'000'000) == "dump: 512 of 1024 MiB, 850 MB/s; the tree stands");
-    figures = {.tree = Tree::Runs, .round = 2, .total = 5u << 20, .done = 5u << 20, .written = 12u << 20,
-               .stall_us = 63'400};
-    CHECK(cli::progress_line("migrate", figures, 0) ==
-          "migrate: round 2: 5 MiB, 12 MiB written by the tree meanwhile, it will stand for about 63 ms; the tree runs");
+    figures = {
+        .tree = Tree::Runs, .round = 2, .total = 5u << 20, .done = 5u << 20, .written = 12u << 20, .stall_us = 63'400};
+    CHECK(
+        cli::progress_line("migrate", figures, 0) ==
+        "migrate: round 2: 5 MiB, 12 MiB written by the tree meanwhile, it will stand for about 63 ms; the tree runs");
     CHECK(cli::progress_line("restore", {.done = 7u << 20}, 1'000'000) == "restore: 7 MiB, 1 MB/s");
 }
 
