@@ -3,6 +3,7 @@
 #include "base/guarded.hh"
 #include "base/unique_fd.hh"
 #include "criu/cli/foreground.hh"
+#include "criu/cli/progress.hh"
 #include "criu/cli/requests.hh"
 #include "criu/cli/streams.hh"
 #include "criu/engine/check/check.hh"
@@ -27,6 +28,13 @@ std::unexpected<base::Error> not_built(std::string_view name) {
 /// Whoever reads may stop reading: that is no error (fmt::print would throw).
 void say(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+/// Runs a command whose progress is shown, if it is.
+template <class Body> auto watched(const Options &options, engine::Progress *&progress, Body &&body) {
+    const ProgressDisplay display(options);
+    progress = display.watched();
+    return body();
 }
 
 /// Starts what brings memory to the tree that is about to be restored. It gives up when the descriptor returned is
@@ -96,7 +104,7 @@ base::Result<int> run_dump(const Engines &engines, const Options &options, base:
     request.images_dir_fd = folder.fd(options);
     request.stream = folder.stream;
     engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, request.images_dir_fd));
-    const auto outcome = TRY(engines.dump(request, notifier, log));
+    const auto outcome = TRY(watched(options, request.progress, [&] { return engines.dump(request, notifier, log); }));
     if (outcome.script_status == 0 && options.display_stats)
         show(outcome.statistics);
     return outcome.script_status;
@@ -111,7 +119,8 @@ base::Result<int> run_pre_dump(const Engines &engines, const Options &options, b
     request.dump.images_dir_fd = folder.fd(options);
     request.dump.stream = folder.stream;
     engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, request.dump.images_dir_fd));
-    const auto outcome = TRY(engines.pre_dump(request, notifier, log));
+    const auto outcome =
+        TRY(watched(options, request.dump.progress, [&] { return engines.pre_dump(request, notifier, log); }));
     if (options.display_stats)
         show(outcome.statistics);
     return 0;
@@ -178,7 +187,8 @@ base::Result<int> run_restore(const Engines &engines, const Options &given, base
     HeldSignals signals;
     engine::RestoreRequest request = restore_request(options);
     request.supplier = folder.supplier;
-    const auto outcome = TRY(engines.restore(request, notifier, log));
+    const auto outcome =
+        TRY(watched(options, request.progress, [&] { return engines.restore(request, notifier, log); }));
     request.supplier.reset(), folder = {}; // a stream was in memory: the tree has it now
     daemon.reset();
     say(outcome.plan);
@@ -219,7 +229,8 @@ base::Result<int> run_migrate(const Engines &engines, const Options &options, ba
         return 0;
     }
     engine::ScriptNotifier notifier(kernel::Scripts(options.action_scripts, options.images_dir_fd));
-    TRY(engines.migrate(migrate_request(options), notifier, log));
+    engine::MigrateRequest request = migrate_request(options);
+    TRY(watched(options, request.dump.progress, [&] { return engines.migrate(request, notifier, log); }));
     return 0;
 }
 

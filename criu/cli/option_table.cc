@@ -95,6 +95,10 @@ constexpr std::array kOptions{
     OptionRow{.name = "display-stats", .negatable = true, .group = Group::Files, .where = kDump | kRestore,
               .set = flag<&Options::display_stats>,
               .help = "Print counts and times at the end."},
+    OptionRow{.name = "progress", .extension = true, .negatable = true, .group = Group::Files,
+              .where = kDump | kPreDump | kRestore | kMigrate, .set = progress,
+              .help = "Show on standard error how far memory has come: bytes, rate, rounds, what the tree writes "
+                      "meanwhile. Default: where that is a terminal and nothing but warnings is logged there."},
     OptionRow{.name = "pidfile", .arg = kNeeds, .metavar = "FILE", .group = Group::Files,
               .where = kRestore | kService | kPageServer | kLazyPages | kReceive, .set = text<&Options::pidfile>,
               .help = "Write the pid of the restored root process, or of the service or server, to FILE."},

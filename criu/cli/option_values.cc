@@ -136,6 +136,11 @@ Result<void> ghost_limit(Options &options, const Given &given) {
     return {};
 }
 
+Result<void> progress(Options &options, const Given &given) {
+    options.progress = given.on;
+    return {};
+}
+
 Result<void> snapshot(Options &options, const Given &given) {
     using engine::SnapshotMethod;
     constexpr std::array<std::pair<std::string_view, SnapshotMethod>, 4> kWords{{{"auto", SnapshotMethod::Auto},

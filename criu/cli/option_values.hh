@@ -53,6 +53,7 @@ Result<void> network_lock(Options &, const Given &);
 Result<void> image_layout(Options &, const Given &);
 Result<void> pre_dump_mode(Options &, const Given &);
 Result<void> track_method(Options &, const Given &);
+Result<void> progress(Options &, const Given &);
 Result<void> snapshot(Options &, const Given &);
 Result<void> snapshot_memory(Options &, const Given &);
 Result<void> destination(Options &, const Given &);

@@ -86,6 +86,7 @@ struct Options {
     int verbosity = 2;                           ///< base::LogLevel
     bool log_pid = false;
     bool display_stats = false;
+    std::optional<bool> progress; ///< --progress, --no-progress; neither: where it does not disturb
     std::string pidfile;
     std::optional<int> status_fd, close_fd;
     std::vector<std::string> action_scripts;

@@ -29,6 +29,8 @@ class ImageStream;
 
 namespace engine {
 
+struct Progress; // progress.hh
+
 /// How writes to the memory of a tree are noted between two dumps.
 enum class TrackMethod : uint8_t { Auto, WriteProtection, SoftDirty, Off };
 
@@ -72,6 +74,7 @@ struct DumpRequest {
     bool durable = false;                    ///< the images are on the disk before the tree ends
     /// Takes memory as it is read, and the files of images_dir_fd in the end. Null: they stay where they are.
     std::shared_ptr<pages::ImageStream> stream;
+    Progress *progress = nullptr; ///< null: nobody watches
 };
 
 struct PreDumpRequest {
@@ -98,6 +101,7 @@ struct RestoreRequest {
     resource::ProcessorCare processor;         ///< what of cpuinfo.img has to fit, where there is one
     std::string pidfile;                       ///< empty: none
     std::shared_ptr<image::Supplier> supplier; ///< has what images_dir_fd does not hold yet; may be null
+    Progress *progress = nullptr;              ///< null: nobody watches
     std::string process_logs; ///< each process logs into this name with .PID behind it; empty: they share the log
     resource::FileOptions files;
     resource::NamespaceOptions namespaces;

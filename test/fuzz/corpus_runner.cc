@@ -141,7 +141,8 @@ int main(int argc, char **argv) {
     Fence fence;
     int failed = 0;
     for (uint64_t round = 0; round == 0 || time(nullptr) < end; ++round)
-        for (auto targets : {fuzz::parser_targets(), fuzz::image_targets(), fuzz::page_server_targets()})
+        for (auto targets :
+             {fuzz::parser_targets(), fuzz::image_targets(), fuzz::page_server_targets(), fuzz::stream_targets()})
             for (const fuzz::Target &target : targets) {
                 Count count = run_target(target, argv[1], fence, round);
                 if (round == 0)

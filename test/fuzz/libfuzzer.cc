@@ -9,7 +9,8 @@ namespace {
 
 const fuzz::Target &chosen() {
     const char *name = getenv("FUZZ_TARGET");
-    for (auto targets : {fuzz::parser_targets(), fuzz::image_targets(), fuzz::page_server_targets()})
+    for (auto targets :
+         {fuzz::parser_targets(), fuzz::image_targets(), fuzz::page_server_targets(), fuzz::stream_targets()})
         for (const fuzz::Target &target : targets)
             if (name && target.name == name)
                 return target;

@@ -15,5 +15,6 @@ struct Target {
 std::span<const Target> parser_targets();
 std::span<const Target> image_targets();
 std::span<const Target> page_server_targets();
+std::span<const Target> stream_targets();
 
 } // namespace fuzz

@@ -231,7 +231,7 @@ def refused():
             (group / "cgroup.procs").write_text(str(target.pid))
             (group / "pids.max").write_text("3")
             log = dump(folder(work / "images"), target, "--snapshot", "fork", "--manage-cgroups=ignore")
-            assert "no further process fits" in log and not writes(log), log
+            assert "2 further processes do not fit" in log and not writes(log), log
             target.verify()
             log = dump(folder(work / "auto"), target, "--manage-cgroups=ignore")
             assert "snapshot: no" not in log and writes(log), log

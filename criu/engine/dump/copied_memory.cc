@@ -63,17 +63,20 @@ Result<size_t> CopiedMemory::copy_piece(base::Pid pid, uint64_t address, Stretch
 
 // What is written while it is copied may be torn. It does not matter: the kernel notes the write, which came after the
 // notes were taken.
-Result<uint64_t> CopiedMemory::copy(base::Pid pid, const std::vector<PageRun> &runs) {
+Result<uint64_t> CopiedMemory::copy(base::Pid pid, const std::vector<PageRun> &runs, engine::Progress *progress) {
     buffer_.resize(kCopyBuffer);
     std::vector<pages::Extent> wanted, copied;
     for (const PageRun &run : runs)
         if (run.readable)
             pages::append(wanted, run.extent);
-    for (const pages::Extent &extent : pages::subtract(wanted, valid_))
+    const auto missing = pages::subtract(wanted, valid_);
+    engine::expect_bytes(progress, pages::pages_in(missing) * base::kPageSize);
+    for (const pages::Extent &extent : missing)
         for (uint64_t at = extent.start; at < extent.end() && !ended_;) {
             TRY(kernel::check_interrupted());
             const Stretch place = place_for(at, extent.end());
             const size_t got = TRY(copy_piece(pid, at, place));
+            engine::count_bytes(progress, got);
             if (got)
                 pages::append(copied, pages::extent_of(at, at + got));
             at += got ? got : base::kPageSize; // that page is not there any more

@@ -1,5 +1,5 @@
-// Memory of a task that was copied while it ran, in a file without a name: what the tool leaves behind when it is killed
-// is nothing.
+// Memory of a task that was copied while it ran, in a file without a name: what the tool leaves behind when it is
+// killed is nothing.
 #pragma once
 
 #include "criu/engine/dump/memory.hh"
@@ -21,7 +21,7 @@ public:
     void forget(const std::vector<pages::Extent> &known, const std::vector<pages::Extent> &written);
     /// Copies what of `runs` is not valid and may be read by the process itself. Pages that have gone are left out, a
     /// process that has ended has none. Returns how many were copied. Errors: System of the file.
-    Result<uint64_t> copy(base::Pid pid, const std::vector<PageRun> &runs);
+    Result<uint64_t> copy(base::Pid pid, const std::vector<PageRun> &runs, engine::Progress *progress);
 
     /// What is held of `extent`, all of which is, goes to `output`, as MemoryOutput::write(). Its room on the disk is
     /// given back, so that memory does not lie there twice.

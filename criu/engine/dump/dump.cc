@@ -138,7 +138,9 @@ base::Result<engine::DumpOutcome> run(const engine::DumpRequest &request, engine
                   .own_groups = kernel::read_file(AT_FDCWD, "/proc/self/cgroup").value_or(std::string()),
                   .page_server = TRY_CTX(connect_page_server(request), "dump"),
                   .lazy = request.lazy ? TRY_CTX(LazyServer::open(*request.lazy), "dump") : nullptr};
-    const TreeSurvey tree = request.leave_running ? survey_tree(request) : TreeSurvey();
+    using engine::SnapshotMethod;
+    const bool decides = request.snapshot == SnapshotMethod::Auto || request.snapshot == SnapshotMethod::Precopy;
+    const TreeSurvey tree = request.leave_running && decides ? survey_tree(request) : TreeSurvey();
     const SnapshotWay way = choose_snapshot(request, notifier.has_listeners(), tree);
     if (!needs_living_tracer(request.root) && !(way == SnapshotWay::Precopy && tree.needs_guard))
         return TRY_CTX(dump(job, way, false), "dump");

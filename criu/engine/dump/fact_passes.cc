@@ -168,7 +168,9 @@ Result<void> open_surroundings(FrozenDump &dump) {
                                                          .left = dump.job.lazy ? &dump.left : nullptr,
                                                          .snapshot = dump.snapshot.get(),
                                                          .ahead = dump.ahead.memory.get(),
-                                                         .increments = &dump.increments});
+                                                         .increments = &dump.increments,
+                                                         .progress = dump.request.progress});
+    engine::begin_writing(dump.request.progress, engine::Progress::Tree::Stands);
     files.dump_contents = [&](uint64_t id, int fd) {
         return write_file_pages(memory, image::ImageKind::ShmemPagemap, id, fd);
     };

@@ -114,7 +114,9 @@ Result<void> write_snapshot(FrozenDump &dump) {
                                  .files = nullptr,
                                  .namespaces = dump.namespaces,
                                  .tasks = dump.tasks,
-                                 .statistics = dump.memory->statistics};
+                                 .statistics = dump.memory->statistics,
+                                 .progress = dump.request.progress};
+        engine::begin_writing(dump.request.progress, engine::Progress::Tree::Runs);
         TRY(dump.snapshot->write(memory));
         dump.memory->statistics = memory.statistics;
     }

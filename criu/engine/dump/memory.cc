@@ -352,6 +352,8 @@ Result<std::unique_ptr<pages::MemoryOutput>> dump_pagemap(MemoryDumpContext &con
         (run.in_parent ? context.statistics.pages_in_parent
          : run.left    ? context.statistics.pages_lazy
                        : context.statistics.pages_written) += run.extent.pages;
+        if (run.is_stored())
+            engine::expect_bytes(context.progress, run.extent.pages * base::kPageSize);
         if (output->has_file())
             TRY(output->add(entry_of(run)));
     }

@@ -3,6 +3,7 @@
 
 #include "compel/injection.hh"
 #include "criu/engine/dump/files.hh"
+#include "criu/engine/progress.hh"
 #include "criu/image/image_writer.hh"
 #include "criu/image/pagemap.hh"
 #include "criu/pages/scan.hh"
@@ -46,6 +47,7 @@ struct MemoryDumpContext {
     Increments *increments = nullptr; ///< what an incremental dump knows; null for none
     bool agent_may_write = true;      ///< false: the task's memory is charged to another cgroup than ours
     MemoryStatistics statistics;
+    engine::Progress *progress = nullptr;
 };
 
 /// What the task answered about its address space.

@@ -43,7 +43,7 @@ Result<std::unique_ptr<pages::PageSink>> connect_page_server(const engine::DumpR
 }
 
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,
-                        const compel::RemoteMemory &memory) {
+                        const compel::RemoteMemory &memory, engine::Progress *progress) {
     const StoppedMemory source(pid, memory);
     std::vector<std::byte> buffer(kPiece);
     for (const PageRun &run : runs) {
@@ -56,6 +56,7 @@ Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> 
             const auto piece = std::span(buffer).first(std::min<uint64_t>(kPiece, run.extent.end() - at));
             TRY(source.read(at, piece));
             TRY(output.put(piece));
+            engine::count_bytes(progress, piece.size());
             at += piece.size();
         }
     }

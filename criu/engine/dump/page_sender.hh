@@ -20,7 +20,7 @@ private:
 
 /// Sends all runs, each with its pages.
 Result<void> send_pages(pages::MemoryOutput &output, const std::vector<PageRun> &runs, base::Pid pid,
-                        const compel::RemoteMemory &memory);
+                        const compel::RemoteMemory &memory, engine::Progress *progress);
 
 /// Where memory goes that stays here.
 std::unique_ptr<pages::PageSink> images_sink(const engine::DumpRequest &request, image::ImageDirWriter &images);

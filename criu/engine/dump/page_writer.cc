@@ -84,6 +84,7 @@ Result<void> TaskPageWriter::finish() {
     TRY(agent_->collect(batch));
     for (const Call &call : calls_)
         TRY(complete(call, std::max<int64_t>(0, batch.result(call.index))));
+    engine::count_bytes(progress_, bytes_);
     pieces_.clear();
     bytes_ = 0;
     return {};
@@ -116,6 +117,7 @@ Result<void> TaskPageWriter::begin(const std::vector<PageRun> &runs) {
         }
         TRY(submit()); // a call writes to one stretch of the file
         TRY(copy_from_outside(piece));
+        engine::count_bytes(progress_, piece.bytes);
     }
     return submit();
 }
@@ -127,7 +129,8 @@ class FilePages {
 public:
     FilePages(MemoryDumpContext &context, image::ImageKind kind, uint64_t id, pages::MemoryOutput &output, int file,
               pages::PageKind pages)
-        : statistics_(context.statistics), output_(output), file_(file), kind_(pages), buffer_(kBuffer) {
+        : statistics_(context.statistics), progress_(context.progress), output_(output), file_(file), kind_(pages),
+          buffer_(kBuffer) {
         if (context.increments && context.increments->compares_shared() && output.has_parent() != false)
             parent_ = SharedParent::find(context.increments->parent(), kind, id);
     }
@@ -182,6 +185,7 @@ private:
 
     Result<void> write(std::span<const std::byte> bytes) {
         TRY(output_.write(bytes, offset_));
+        engine::count_bytes(progress_, bytes.size());
         offset_ += bytes.size();
         return {};
     }
@@ -190,12 +194,15 @@ private:
         img::pagemap_entry entry = image::present_run(from, (end - from) / base::kPageSize);
         if (in_parent)
             entry.set_flags(image::kPeParent);
+        else
+            engine::expect_bytes(progress_, end - from);
         (in_parent ? statistics_.shmem_pages_in_parent : statistics_.shmem_pages_written) += entry.nr_pages();
         end_ = end;
         return output_.add(entry, kind_);
     }
 
     MemoryStatistics &statistics_;
+    engine::Progress *progress_;
     pages::MemoryOutput &output_;
     int file_;
     pages::PageKind kind_;

@@ -15,8 +15,9 @@ namespace dump {
 class TaskPageWriter {
 public:
     /// `agent` may be null.
-    TaskPageWriter(int fd, compel::Injection *agent, const compel::RemoteMemory &memory)
-        : fd_(fd), agent_(agent), memory_(&memory) {}
+    TaskPageWriter(int fd, compel::Injection *agent, const compel::RemoteMemory &memory,
+                   engine::Progress *progress = nullptr)
+        : fd_(fd), agent_(agent), memory_(&memory), progress_(progress) {}
 
     /// The runs, but those in the parent, one after the other in the file. The task may still be writing the last of
     /// them afterwards.
@@ -39,6 +40,7 @@ private:
     int fd_;
     compel::Injection *agent_;
     const compel::RemoteMemory *memory_;
+    engine::Progress *progress_;
     std::vector<Piece> pieces_; ///< for the next batch, or of the one under way
     uint64_t bytes_ = 0;
     std::optional<compel::Batch> under_way_;

@@ -68,6 +68,7 @@ Result<void> Precopy::take_notes(const tree::TaskFacts &task) {
 /// False if the tree cannot be stopped for it.
 Result<bool> Precopy::begin_round(bool guarded, resource::TimedPolls &polls,
                                   std::optional<kernel::FreezerGroup> &group) {
+    group.reset(); // of the round before: it must not end behind the next one's beginning
     auto tree = TRY(stop_tree(request_, guarded, polls, group));
     const uint64_t stopped_at = base::now_us();
     if (!guarded && needs_living_tracer(tree)) {
@@ -93,15 +94,15 @@ Result<Precopy::Count> Precopy::copy_round() {
     for (Copy &copy : copies_) {
         const auto task =
             std::ranges::find(tasks_, copy.who, [](const tree::TaskFacts &t) { return tracking::identity_of(t); });
-        auto scanner = task == tasks_.end() ? base::fail_sys(ESRCH, "look at a task")
-                                            : pages::PageScanner::open(task->voice);
+        auto scanner =
+            task == tasks_.end() ? base::fail_sys(ESRCH, "look at a task") : pages::PageScanner::open(task->voice);
         if (!scanner)
             continue; // it has ended
         std::vector<resource::MappingClass> classes;
         for (const parse::Vma &vma : task->vmas)
             classes.push_back(class_saved_ahead(vma));
         const PageRuns runs = TRY(scan_pages(*task, classes, *scanner));
-        count.copied += TRY_CTX(copy.memory.copy(task->voice, runs.data), name_of(*task));
+        count.copied += TRY_CTX(copy.memory.copy(task->voice, runs.data, request_.progress), name_of(*task));
         count.written += pages::pages_in(TRY(scanner->written(0, base::kUserEnd)));
     }
     return count;
@@ -115,7 +116,10 @@ Result<void> Precopy::run(bool guarded, resource::TimedPolls &polls, std::option
     for (int round = 1; round <= kMostRounds; round++) {
         if (!TRY(begin_round(guarded, polls, group)))
             break;
+        engine::begin_round(request_.progress);
         const Count count = TRY(copy_round());
+        if (request_.progress)
+            request_.progress->written = count.written * base::kPageSize;
         constexpr uint64_t kPagesOfMiB = (1u << 20) / base::kPageSize;
         log_.info(fmt::format("snapshot: round {}: {} MiB copied while the tree runs, {} MiB written meanwhile", round,
                               count.copied / kPagesOfMiB, count.written / kPagesOfMiB));
@@ -125,6 +129,7 @@ Result<void> Precopy::run(bool guarded, resource::TimedPolls &polls, std::option
     if (copies_.empty())
         log_.warn("snapshot: writes to no task can be noted: no memory is copied ahead");
     tasks_.clear();
+    group.reset();
     return {};
 }
 
@@ -153,6 +158,7 @@ Result<void> PrecopiedTask::write(MemoryDumpContext &context) {
             else
                 TRY(move_file_pages(late_.get(), late, bytes, *output, offset, buffer));
             late += part->in_parent ? 0 : bytes, offset += bytes;
+            engine::count_bytes(context.progress, bytes);
         }
     }
     return output->close();

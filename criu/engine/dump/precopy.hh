@@ -1,5 +1,5 @@
-// Live snapshots without copies of tasks: memory is copied before the stop, while the tree runs and the kernel notes its
-// writes (criu/engine/tracking); in the stop only what was written since is read.
+// Live snapshots without copies of tasks: memory is copied before the stop, while the tree runs and the kernel notes
+// its writes (criu/engine/tracking); in the stop only what was written since is read.
 //
 // Each round begins with a stop of its own, a short one, in which the notes are taken. They could be taken while the
 // tree runs, but for one case: a read(2) with O_DIRECT that is under way writes to pages that the kernel has counted as

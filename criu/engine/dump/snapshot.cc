@@ -105,6 +105,7 @@ Result<void> TaskSnapshot::write(MemoryDumpContext &context) {
             const auto piece = std::span(buffer).first(std::min<uint64_t>(kPiece, run.extent.end() - at));
             TRY(read(at, piece));
             TRY(output->write(piece, offset));
+            engine::count_bytes(context.progress, piece.size());
             at += piece.size(), offset += piece.size();
         }
     }

@@ -90,7 +90,7 @@ uint64_t resident(const tree::TaskFacts &task) {
 std::string obstacle_to_twins(const engine::DumpRequest &request, const std::vector<tree::TaskFacts> &tasks) {
     const std::string meminfo = text_of_proc("/proc/meminfo");
     uint64_t needed = 0, room = bytes_of(meminfo, "MemAvailable:");
-    uint64_t processes = UINT64_MAX;
+    uint64_t processes = UINT64_MAX, more_processes = 1; // the one who makes a copy, and the copies
     for (const tree::TaskFacts &task : tasks) {
         if (task.zombie || task.memory_of.value)
             continue;
@@ -101,10 +101,10 @@ std::string obstacle_to_twins(const engine::DumpRequest &request, const std::vec
         needed += resident(task);
         room = std::min(room, memory_left(task));
         processes = std::min(processes, processes_left(task));
+        more_processes++;
     }
-    constexpr uint64_t kForACopy = 2; // the one who makes it, and itself
-    if (processes < kForACopy)
-        return "no further process fits into its control group (pids.max)";
+    if (processes < more_processes)
+        return fmt::format("{} further processes do not fit into its control group (pids.max)", more_processes);
     // At worst every page is written while the copies are there.
     if (request.snapshot_memory)
         room = std::min(room, *request.snapshot_memory);

@@ -355,8 +355,9 @@ struct TaskInDump::Visit {
     Result<void> begin_pages(TaskDumpContext &context, const PageRuns &runs) {
         base::Stopwatch clock(context.memory.statistics.write_us);
         if (!output->has_file())
-            return send_pages(*output, runs.data, voice, memory);
-        pages.emplace(TRY(output->file()), context.memory.agent_may_write ? &*agent : nullptr, memory);
+            return send_pages(*output, runs.data, voice, memory, context.memory.progress);
+        pages.emplace(TRY(output->file()), context.memory.agent_may_write ? &*agent : nullptr, memory,
+                      context.memory.progress);
         return pages->begin(runs.data);
     }
 

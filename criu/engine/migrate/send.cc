@@ -6,6 +6,7 @@
 #include "criu/engine/migrate/protocol.hh"
 #include "criu/engine/migrate/rounds.hh"
 #include "criu/engine/pre_dump/pre_dump.hh"
+#include "criu/engine/progress.hh"
 #include "criu/engine/tracking/notes.hh"
 #include "criu/kernel/interruption.hh"
 #include "criu/kernel/proc_dir.hh"
@@ -141,6 +142,10 @@ Result<void> copy_rounds(Source &source) {
         TRY(kernel::check_interrupted());
         const RoundFigures round = TRY(source.copy_ahead());
         rounds.add(round);
+        if (engine::Progress *progress = source.request.dump.progress) {
+            progress->written = rounds.count() > 1 ? round.bytes : 0; // what this round sent was written in the last
+            progress->stall_us = rounds.expected_stall_us();
+        }
         source.log.info(fmt::format("migrate: round {}: {} MiB in {} ms, {:.0f} MB/s; the tree stood {:.1f} ms",
                                     rounds.count(), round.bytes >> 20, round.us / 1000,
                                     static_cast<double>(round.bytes) / static_cast<double>(round.us + 1),

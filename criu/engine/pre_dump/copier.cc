@@ -64,6 +64,7 @@ size_t Copier::read_some(uint64_t address, std::span<std::byte> into, bool reada
 Result<void> Copier::flush() {
     TRY(kernel::check_interrupted());
     TRY(kernel::write_at(fd_, std::span(buffer_).first(used_), offset_));
+    engine::count_bytes(progress_, used_);
     offset_ += used_;
     used_ = 0;
     return {};

@@ -13,7 +13,8 @@ using base::Result;
 class Copier {
 public:
     /// Writes to `fd`, from its beginning. `unreadable_too`: also what the process itself may not read.
-    Copier(base::Pid pid, int fd, bool unreadable_too) : pid_(pid), fd_(fd), unreadable_too_(unreadable_too) {}
+    Copier(base::Pid pid, int fd, bool unreadable_too, engine::Progress *progress)
+        : pid_(pid), fd_(fd), unreadable_too_(unreadable_too), progress_(progress) {}
 
     /// Copies what `runs` say is to be written, and returns what was: pages that have gone meanwhile are left out. A
     /// process that has ended has no pages any more. Errors: System of the image's file system.
@@ -27,6 +28,7 @@ private:
     base::Pid pid_;
     int fd_;
     bool unreadable_too_;
+    engine::Progress *progress_;
     bool ended_ = false;
     std::optional<compel::RemoteMemory> memory_; ///< for what the process may not read
     std::vector<std::byte> buffer_;

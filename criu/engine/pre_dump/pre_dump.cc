@@ -63,6 +63,8 @@ Result<void> write_images(const Job &job, Facts &facts, dump::Increments &increm
     dump::MemoryDumpContext context{
         .images = images, .sink = sink, .files = nullptr, .namespaces = namespaces, .tasks = facts.tasks};
     context.increments = &increments;
+    context.progress = job.request.dump.progress;
+    engine::begin_round(context.progress);
     for (Round &round : facts.rounds)
         TRY(round.save(increments, context, job.request.mode));
     TRY(sink.finish());

@@ -71,16 +71,17 @@ Result<void> Round::save_shared(dump::MemoryDumpContext &context) const {
     return {};
 }
 
-Result<void> Round::save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode) {
+Result<void> Round::save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode,
+                                 engine::Progress *progress) {
     if (!runs_.stores_any())
         return {};
-    Copier copier(task_->voice, TRY(output.file()), mode == engine::PreDumpRequest::Mode::Splice);
+    Copier copier(task_->voice, TRY(output.file()), mode == engine::PreDumpRequest::Mode::Splice, progress);
     runs_.data = TRY(copier.copy(runs_.data));
     return {};
 }
 
 /// Piece by piece: what could be copied of each is known only then, and has to be said before.
-Result<void> Round::send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode) {
+Result<void> Round::send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode, engine::Progress *progress) {
     constexpr uint64_t kPieceOfPages = 1024;
     const base::UniqueFd buffer(memfd_create("pages on their way", MFD_CLOEXEC));
     if (!buffer)
@@ -93,7 +94,7 @@ Result<void> Round::send(pages::MemoryOutput &output, engine::PreDumpRequest::Mo
             dump::PageRun piece = run;
             piece.extent = {at, std::min(kPieceOfPages, (end - at) / base::kPageSize)};
             at = piece.extent.end();
-            Copier copier(task_->voice, buffer.get(), mode == engine::PreDumpRequest::Mode::Splice);
+            Copier copier(task_->voice, buffer.get(), mode == engine::PreDumpRequest::Mode::Splice, progress);
             off_t offset = 0;
             for (const dump::PageRun &copied : TRY(copier.copy({piece}))) {
                 TRY(output.add(dump::entry_of(copied)));
@@ -123,7 +124,10 @@ Result<void> Round::save(dump::Increments &increments, dump::MemoryDumpContext &
     }
     base::Stopwatch clock(context.statistics.write_us);
     const auto output = TRY(context.sink.open(image::ImageKind::Pagemap, static_cast<uint64_t>(task_->vpid.value)));
-    TRY(output->has_file() ? save_to_file(*output, mode) : send(*output, mode));
+    for (const dump::PageRun &run : runs_.data)
+        if (run.is_stored())
+            engine::expect_bytes(context.progress, run.extent.pages * base::kPageSize);
+    TRY(output->has_file() ? save_to_file(*output, mode, context.progress) : send(*output, mode, context.progress));
     for (dump::PageRun &run : runs_.data) {
         (run.in_parent ? context.statistics.pages_in_parent : context.statistics.pages_written) += run.extent.pages;
         if (output->has_file())

@@ -21,8 +21,9 @@ public:
 private:
     Round(const tree::TaskFacts &task, pages::PageScanner scanner) : task_(&task), scanner_(std::move(scanner)) {}
     Result<void> save_shared(dump::MemoryDumpContext &context) const;
-    Result<void> save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode);
-    Result<void> send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode);
+    Result<void> save_to_file(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode,
+                              engine::Progress *progress);
+    Result<void> send(pages::MemoryOutput &output, engine::PreDumpRequest::Mode mode, engine::Progress *progress);
     Result<void> scan();
     Result<void> choose(dump::Increments &increments);
 

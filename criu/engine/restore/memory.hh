@@ -1,6 +1,7 @@
 // The memory of a task while it is still our own program: mapped in the arena and filled.
 #pragma once
 
+#include "criu/engine/progress.hh"
 #include "criu/engine/restore/context.hh"
 
 namespace restore {
@@ -8,6 +9,12 @@ namespace restore {
 /// Counters for stats-restore.
 struct MemoryCounters {
     uint64_t compared = 0, skipped_cow = 0, restored = 0;
+    engine::Progress *progress = nullptr;
+
+    void add_restored(uint64_t pages) {
+        restored += pages;
+        engine::count_bytes(progress, pages * base::kPageSize);
+    }
 };
 
 enum class Part : uint8_t {

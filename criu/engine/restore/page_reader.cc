@@ -150,7 +150,7 @@ Result<void> merge(const Fill &fill, std::vector<std::byte> &buffer, MemoryCount
                 counters.skipped_cow++;
             } else {
                 std::memcpy(to, buffer.data() + page, base::kPageSize);
-                counters.restored++;
+                counters.add_restored(1);
             }
         }
         done += chunk;
@@ -168,7 +168,7 @@ public:
     Result<void> add(const Region &region, uint64_t at, const Fill &fill) {
         if (region.inherited && parent_)
             return add_inherited(at, fill);
-        counters_.restored += fill.bytes / base::kPageSize;
+        counters_.add_restored(fill.bytes / base::kPageSize);
         if (region.kind != Region::Kind::Anonymous || region.small_pages)
             return gatherer_.add(fill);
         if (!stretch_.empty() && (&region != region_ || stretch_.back().to + stretch_.back().bytes != fill.to))
@@ -202,7 +202,7 @@ private:
             const bool over = run == parent_->runs.end() || run->start >= end;
             if (const uint64_t from = over ? end : run->start; from > at) {
                 const Fill own = piece(at, from);
-                counters_.restored += own.bytes / base::kPageSize;
+                counters_.add_restored(own.bytes / base::kPageSize);
                 TRY(gatherer_.add(own));
                 at = from;
                 continue;

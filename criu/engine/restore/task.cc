@@ -290,7 +290,7 @@ Result<void> settle_in_namespaces(RestoreContext &context, const Node &node) {
 }
 
 Result<AgentStart> live_on(RestoreContext &context, const Node &node) {
-    MemoryCounters counters;
+    MemoryCounters counters{.progress = context.request.progress};
     const bool task = is_task(context, node), has_memory = task && !node.shares_memory;
     if (task && !context.namespaces.empty())
         TRY(settle_in_namespaces(context, node));
