@@ -158,7 +158,14 @@ Result<Seized> seize_living(Pid pid, Pid tid, uint64_t options) {
 bool is_in_vfork(Pid pid, Pid tid) {
     if (stat_of(pid, tid).state != 'D')
         return false;
-    const long nr = atol(slurp(fmt::format("/proc/{}/task/{}/syscall", pid.value, tid.value)).c_str());
+    const std::string call = slurp(fmt::format("/proc/{}/task/{}/syscall", pid.value, tid.value));
+    const long nr = atol(call.c_str());
+    // The last word is where its code is, which alone tells by which table the number is.
+    const size_t last = call.rfind(' ');
+    constexpr uint64_t kEndOf32 = 1ull << 32;
+    constexpr long kClone32 = 120, kVfork32 = 190;
+    if (last != std::string::npos && strtoull(call.c_str() + last, nullptr, 16) < kEndOf32)
+        return nr == kVfork32 || nr == kClone32 || nr == SYS_clone3;
     return nr == SYS_vfork || nr == SYS_clone || nr == SYS_clone3;
 }
 

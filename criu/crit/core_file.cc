@@ -211,6 +211,8 @@ base::Result<std::optional<CoreTask>> read_task(const ImageDir &dir, const Tree 
 }
 
 base::Result<void> write_core(const ImageDir &dir, const CoreTask &task, const std::string &path) {
+    if (task.threads.front().core.thread_info().gpregs().mode() == img::COMPAT)
+        return base::unsupported("it is a 32-bit program, and core files are written for those of 64 bits only");
     const FileNames names = TRY(FileNames::load(dir));
     std::vector<CoreMapping> files;
     for (const img::vma_entry &vma : task.mm.vmas())

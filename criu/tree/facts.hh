@@ -37,7 +37,8 @@ struct ThreadFacts {
     parse::Status status;
     compel::Registers registers{};
     uint64_t original_syscall = 0; ///< as registers.orig_rax, but what restart_syscall restarts
-    std::vector<user_desc> thread_areas; ///< set_thread_area(2), all that the kernel has; none where the thread uses none
+    std::vector<user_desc>
+        thread_areas; ///< set_thread_area(2), all that the kernel has; none where the thread uses none
     std::vector<std::byte> xstate;
     uint64_t signal_mask = 0;
     std::vector<siginfo_t> pending;

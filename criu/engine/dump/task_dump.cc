@@ -71,10 +71,17 @@ void begin_leader(img::core_entry &core, const tree::TaskFacts &task, const tree
 struct MmQuestions {
     size_t brk, dumpable, thp, mincore;
     uint64_t resident;
+    size_t descriptor_table;
     std::array<size_t, 15> keys;
     static MmQuestions ask(compel::Batch &batch, const tree::TaskFacts &task) {
-        MmQuestions questions{batch.call(SYS_brk, {0}), batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
-                              batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}), 0, batch.out(1)};
+        MmQuestions questions{batch.call(SYS_brk, {0}),
+                              batch.call(SYS_prctl, {PR_GET_DUMPABLE, 0, 0, 0, 0}),
+                              batch.call(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}),
+                              0,
+                              batch.out(1),
+                              0};
+        const uint64_t entry = batch.out(sizeof(uint64_t));
+        questions.descriptor_table = batch.call(SYS_modify_ldt, {0, entry, sizeof(uint64_t)});
         // mlockall(MCL_FUTURE) cannot be asked for, but a fresh mapping tells: it is there at once.
         // A 64-bit call of a 32-bit program would look above its end for room.
         const uint64_t low = task.is_32bit ? MAP_32BIT : 0;
@@ -88,6 +95,12 @@ struct MmQuestions {
         for (size_t key : questions.keys)
             batch.call_with_result(SYS_pkey_free, {0}, 0, key);
         return questions;
+    }
+    /// Segments of its own have no place in the images.
+    Result<void> refuse(const compel::Batch &done) const {
+        if (done.result(descriptor_table) > 0)
+            return base::unsupported("it has segments in a local descriptor table (modify_ldt)");
+        return {};
     }
     MmAnswers answers(const compel::Batch &done) const {
         const int64_t disabled = done.result(thp);
@@ -268,6 +281,7 @@ Result<img::mm_entry> dump_inside(TaskDumpContext &context, const tree::TaskFact
     TRY(agent.run(batch));
     TRY(resource::write_registers(task.threads.front(), leader.core));
     TRY(complete(leader, batch, task.threads.front()));
+    TRY(mm.refuse(batch));
     MmAnswers answers = mm.answers(batch);
     answers.locks_future_on_fault = !answers.locks_future && locks_what_is_new(task);
     answers.policies = TRY(resource::ask_numa_policies(agent, task));

@@ -11,9 +11,12 @@ struct CallOf32 {
     TimeWidth width;
 };
 constexpr std::array kCallsOf32{
-    CallOf32{0, SYS_restart_syscall, TimeWidth::Wide},   CallOf32{162, SYS_nanosleep, TimeWidth::Narrow},
-    CallOf32{168, SYS_poll, TimeWidth::Wide},            CallOf32{240, SYS_futex, TimeWidth::Narrow},
-    CallOf32{267, SYS_clock_nanosleep, TimeWidth::Narrow}, CallOf32{407, SYS_clock_nanosleep, TimeWidth::Wide},
+    CallOf32{0, SYS_restart_syscall, TimeWidth::Wide},
+    CallOf32{162, SYS_nanosleep, TimeWidth::Narrow},
+    CallOf32{168, SYS_poll, TimeWidth::Wide},
+    CallOf32{240, SYS_futex, TimeWidth::Narrow},
+    CallOf32{267, SYS_clock_nanosleep, TimeWidth::Narrow},
+    CallOf32{407, SYS_clock_nanosleep, TimeWidth::Wide},
     CallOf32{422, SYS_futex, TimeWidth::Wide},
 };
 

@@ -17,7 +17,7 @@ struct LimitedCall {
     std::optional<size_t> limit_argument; ///< the argument that has to point to `limit`; nothing: it is in there
     timespec limit{};
     TimeWidth width = TimeWidth::Wide; ///< of the limit where it is pointed to
-    compel::Registers afterwards{}; ///< of the thread once the call is interrupted
+    compel::Registers afterwards{};    ///< of the thread once the call is interrupted
 };
 
 /// Nothing where the image says nothing of a time left. `registers` are those of resource::read_registers().

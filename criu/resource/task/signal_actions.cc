@@ -32,9 +32,9 @@ public:
         if (entry.sigaction() >= kEnd || entry.flags() >= kEnd || entry.restorer() >= kEnd)
             return base::bad_image("core: a signal action of a 32-bit task is above 4 GiB");
         if (!page_)
-            page_ = plan.call(Stage::Actions, "mmap below 4 GiB", SYS_mmap,
-                              {0, base::kPageSize, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, ~uint64_t{0}, 0});
+            page_ = plan.call(
+                Stage::Actions, "mmap below 4 GiB", SYS_mmap,
+                {0, base::kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, ~uint64_t{0}, 0});
         const KernelSigaction32 action{low(entry.sigaction()),
                                        low(entry.flags()),
                                        low(entry.restorer()),

@@ -15,9 +15,9 @@ namespace resource::thread_context {
 namespace {
 
 constexpr size_t kNameSize = 16;
-constexpr uint64_t kRobustHeadSize = 24; // struct robust_list_head; the kernel takes no other
+constexpr uint64_t kRobustHeadSize = 24;   // struct robust_list_head; the kernel takes no other
 constexpr uint64_t kRobustHeadSize32 = 12; // in a 32-bit call, which sets a list beside the other one
-constexpr uint32_t kRseqFirstSize = 32;  // the first registered ABI; also what old kernels take only
+constexpr uint32_t kRseqFirstSize = 32;    // the first registered ABI; also what old kernels take only
 
 struct Stack {
     uint64_t sp;

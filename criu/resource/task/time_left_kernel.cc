@@ -118,7 +118,8 @@ bool is_known(tree::ThreadFacts &thread, const InterruptedWait &wait, const comp
 }
 
 bool is_nameless(const tree::ThreadFacts &thread) {
-    return thread.original_syscall == compel::restart_number(thread.registers) && thread.registers.rax == cut_off_by(kRestartBlock);
+    return thread.original_syscall == compel::restart_number(thread.registers) &&
+           thread.registers.rax == cut_off_by(kRestartBlock);
 }
 
 Result<void> ask_of(const KernelMemory &memory, Address task, const Unknown &unknown) {

@@ -17,6 +17,7 @@ static int count(void *unused) {
         (*counter)++;
         sleep_ms(1);
     }
+    return 0;
 }
 
 static bool is_program_of_64_bits(pid_t pid) {

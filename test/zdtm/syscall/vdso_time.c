@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     int64_t before = by_syscall(CLOCK_MONOTONIC), middle = now_ns(CLOCK_MONOTONIC), after = by_syscall(CLOCK_MONOTONIC);
     check(before <= middle && middle <= after, "vdso and kernel disagree");
     struct timeval time;
-    check(gettimeofday(&time, NULL) == 0 && labs(time.tv_sec - by_syscall(CLOCK_REALTIME) / 1000000000) <= 1,
+    check(gettimeofday(&time, NULL) == 0 && llabs(time.tv_sec - by_syscall(CLOCK_REALTIME) / 1000000000) <= 1,
           "gettimeofday");
     return pass();
 }
