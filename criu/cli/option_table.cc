@@ -15,10 +15,6 @@ constexpr auto kNeeds = Arg::Required;
 constexpr auto kMay = Arg::Optional;
 constexpr auto kLater = Support::Later;
 
-constexpr std::string_view kNamespacesLater = "trees with namespaces of their own";
-constexpr std::string_view kMigrationLater = "incremental dumps and the page server";
-constexpr std::string_view kSocketsLater = "sockets";
-
 // What an option is on the first lines, what it does on the last.
 // clang-format off
 constexpr std::array kOptions{

@@ -39,9 +39,8 @@ public:
 
     FileSchedule in_order() && {
         const auto by_number = [](const FileStep &step) { return step.file->id(); };
-        std::ranges::sort(schedule_.early, {}, [&](const FileStep &step) {
-            return std::pair(step.kind->opening, by_number(step));
-        });
+        std::ranges::sort(schedule_.early, {},
+                          [&](const FileStep &step) { return std::pair(step.kind->opening, by_number(step)); });
         std::ranges::sort(schedule_.late, {}, by_number);
         return std::move(schedule_);
     }
@@ -50,9 +49,9 @@ private:
     Result<FileStep> step_for(uint32_t id, std::optional<uint32_t> carrier) const {
         const auto file = checkpoint_.files.find(id);
         if (file == checkpoint_.files.end())
-            return base::bad_image(carrier ? fmt::format("files.img: file {}, which is inside of file {}, is missing",
-                                                         id, *carrier)
-                                           : fmt::format("files.img: file {} is missing", id));
+            return base::bad_image(
+                carrier ? fmt::format("files.img: file {}, which is inside of file {}, is missing", id, *carrier)
+                        : fmt::format("files.img: file {} is missing", id));
         FileStep step{.file = &file->second, .carrier = carrier};
         step.kind = resource::find_file_kind(step.file->type());
         if (!step.kind)

@@ -41,7 +41,7 @@ struct MountStep {
     bool archived = false;      ///< its contents are in an archive
     bool made_in_place = false; ///< it is made when those before it in `attaching` are in their places: an overlay
                                 ///< whose directories lie in the tree, a part of one
-    uint32_t awaits = 0; ///< number of the pid namespace that has to be there before it can be attached; 0: none
+    uint32_t awaits = 0;        ///< number of the pid namespace that has to be there before it can be attached; 0: none
 };
 
 /// Membership of one mount in groups of propagation.
