@@ -39,6 +39,19 @@ class Pod:
         pid = self.podman.must("inspect", "-f", "{{.State.Pid}}", name).strip()
         return subprocess.run(["nsenter", "-n", "-t", pid, "nft", "list", "tables"], stdout=subprocess.PIPE, text=True, check=True).stdout
 
+    def wait_for_dead(self, name):
+        """Until nobody who has ended keeps a number in the pid namespace of a container."""
+        pid = self.podman.must("inspect", "-f", "{{.State.Pid}}", name).strip()
+        space = os.readlink(f"/proc/{pid}/ns/pid")
+
+        def dead(process):
+            try:
+                with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as stat:
+                    return stat.read().rpartition(")")[2].split()[0] in "ZX" and os.readlink(f"/proc/{process}/ns/pid") == space
+            except OSError:
+                return False
+        wait_for(lambda: not any(dead(process) for process in os.listdir("/proc") if process.isdigit()), "the dead are collected")
+
     def take_down(self, name, *options):
         """Saved to an archive, and removed; one that a checkpoint has ended restarts from there only."""
         archive = self.podman.folder / f"{name}.tar"
@@ -61,6 +74,8 @@ def one_by_one(podman, shared="net,ipc,uts"):
         stopped = number(podman.grows(name))
         archive = pod.take_down(name)
         podman.grows(other)
+        if "pid" in shared.split(","):
+            pod.wait_for_dead(other)
         pod.bring_back(archive)
         check(number(podman.grows(name)) > stopped, f"{name} has begun anew")
         podman.grows(other)

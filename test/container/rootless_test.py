@@ -62,6 +62,7 @@ class Podman:
         for name, path in DYNAMIC.items():
             shutil.copy(path, folder / "rootfs/data" / name)
         subprocess.run(["tar", "-C", folder / "rootfs", "-cf", folder / "rootfs.tar", "."], check=True)
+        self.tool = shutil.copy(CRIU, folder / "criu") # the build may lie in a folder of root's alone
         self.home, self.state = folder / "home", folder / "run"
         (self.home / ".config/containers").mkdir(parents=True)
         (self.home / ".config/containers/containers.conf").write_text(SETTINGS)
@@ -89,7 +90,7 @@ class Podman:
         return Container(self, name, int(self.must("inspect", "-f", "{{.State.Pid}}", name)))
 
     def criu(self, *words):
-        return self.run("unshare", CRIU, *words)
+        return self.run("unshare", self.tool, *words)
 
     def end(self):
         self.run("rm", "-f", "-t", "0", "--all")

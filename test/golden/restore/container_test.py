@@ -40,6 +40,9 @@ class Restored:
         if status and "busybox" in output and "size" in output:
             print(f"skip golden container: another busybox ({output.strip()})")
             return False
+        if status and "that this CPU does not have" in output:
+            print(f"skip golden container: {output.strip().splitlines()[0]}")
+            return False
         check(status == 0, output)
         self.pid = int((self.folder / "pid").read_text())
         return True
