@@ -310,7 +310,8 @@ class Cycle(Hostility, damage.Damage, migration.Migration):
         if self.options.no_crit:
             return
         helper = pathlib.Path(__file__).with_name("decode.py")
-        done = subprocess.run(["/usr/bin/python3", helper, images], capture_output=True, text=True, timeout=self.timeout,
+        # In Python, and slow with ten thousands of mappings: a busy machine must not make that a failure.
+        done = subprocess.run(["/usr/bin/python3", helper, images], capture_output=True, text=True, timeout=self.timeout * 5,
                               check=False)
         if done.returncode:
             raise Failure("images do not decode with Debian's crit:\n" + done.stdout + done.stderr)
