@@ -24,7 +24,7 @@ FIRST_ID = 100000  # of the user namespace, as seen from outside: see lib/contai
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0), "fuse": (10, 229),
            "net/tun": (10, 200)}
 COPIES = ("/bin/true",)
-LIBRARIES = ("/lib/x86_64-linux-gnu/libgcc_s.so.1",)  # that pthread_exit loads
+LIBRARIES = ("/lib/x86_64-linux-gnu/libgcc_s.so.1", "/lib32/libgcc_s.so.1")  # that pthread_exit loads
 
 
 class Host:
@@ -86,7 +86,7 @@ class Container(Host):
         (self.root / "dev/ptmx").symlink_to("pts/ptmx")
         for file in (program, *COPIES):
             self._copy_with_libraries(file)
-        for file in LIBRARIES:
+        for file in filter(os.path.exists, LIBRARIES):
             self._copy(file, file[1:])
         self._copy(program, "program")
         self._copy(self.helper, "init")
