@@ -44,7 +44,11 @@ class Writer:
         """`sightings`: how often one of its threads may have seen a child that is not its own."""
         self.asked += 1
         os.kill(self.pid, signal.SIGUSR1)
-        until(lambda: self.text().count("good") + self.text().count("bad") == self.asked, "the target answers")
+        try:
+            until(lambda: self.text().count("good") + self.text().count("bad") == self.asked, "the target answers")
+        except TimeoutError as why:
+            status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+            raise TimeoutError(f"{why}: {re.findall(r'(?:State|Sig|Shd|Tracer).*', status)}, {self.text()}") from why
         for children, signals in re.findall(r"bad (\d+) children that are not its own, (\d+) signals", self.text()):
             assert int(children) <= sightings and signals == "0", self.text()
 

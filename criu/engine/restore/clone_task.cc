@@ -118,8 +118,8 @@ Result<pid_t> clone_task(const Birth &birth, clone_args args) {
         return clone_by_midwife(birth, args);
     if (args.set_tid_size < birth.wanted.size())
         return clone_by_clerk(birth, args);
-    // A number may be taken for a moment: by somebody who has ended and is not collected yet, where others live in the pid
-    // namespace (nobody looks there before), or by a process that has just begun and ends at once.
+    // A number may be taken for a moment: by somebody who has ended and is not collected yet, where others live in the
+    // pid namespace (nobody looks there before), or by a process that has just begun and ends at once.
     constexpr int kTries = 200, kPauseUs = 10'000;
     for (int tries = 0;; tries++) {
         const long pid = syscall(SYS_clone3, &args, sizeof args);

@@ -178,9 +178,10 @@ Result<void> check_32bit_vdsos(const plan::Checkpoint &checkpoint) {
         const bool contiguous = image.vvar.end == image.vdso.start;
         const bool same_sizes = image.vvar.end - image.vvar.start == ours->data_size &&
                                 image.vdso.end - image.vdso.start == ours->image.size();
-        if (!contiguous || !same_sizes || !(theirs.empty() || TRY(same_functions(theirs, ours->image))))
+        const std::string whose = fmt::format("task {}", task.pid);
+        if (!contiguous || !same_sizes || !(theirs.empty() || TRY_CTX(same_functions(theirs, ours->image), whose)))
             return base::fail(base::Error(base::ErrorKind::Unsupported,
-                                          fmt::format("task {}: its 32-bit vdso is of another kernel", task.pid))
+                                          fmt::format("{}: its 32-bit vdso is of another kernel", whose))
                                   .hint("restore under the kernel of the checkpoint"));
     }
     return {};
@@ -198,14 +199,15 @@ Result<VdsoFit> compare_vdso(const plan::Checkpoint &checkpoint, const std::vect
         if (!image.vdso.end || plan::is_32bit(task))
             continue;
         TRY(check_size(task, image.vdso));
+        const std::string whose = fmt::format("task {}", task.pid);
         std::string theirs = TRY(vdso_bytes(checkpoint, task, image.vdso));
         const bool alike = theirs.empty() || theirs == fit.ours;
-        if (fits_in_place(image, special) && (alike || TRY(same_functions(theirs, fit.ours))))
+        if (fits_in_place(image, special) && (alike || TRY_CTX(same_functions(theirs, fit.ours), whose)))
             continue;
         if (theirs.empty())
             return base::unsupported(fmt::format(
                 "task {}: its vdso differs from this kernel's, and the images do not hold its contents", task.pid));
-        if (!fit.in_place && !TRY(same_functions(theirs, fit.theirs)))
+        if (!fit.in_place && !TRY_CTX(same_functions(theirs, fit.theirs), whose))
             return base::unsupported("its tasks have vdsos of different kernels");
         fit.in_place = false;
         fit.theirs = std::move(theirs);
