@@ -1,5 +1,8 @@
 #include "criu/cli/progress.hh"
 
+#include "criu/cli/option_table.hh"
+
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -22,16 +25,7 @@ ProgressFigures figures_of(const engine::Progress &progress) {
 }
 
 std::string_view name_of_command(Command command) {
-    switch (command) {
-    case Command::PreDump:
-        return "pre-dump";
-    case Command::Restore:
-        return "restore";
-    case Command::Migrate:
-        return "migrate";
-    default:
-        return "dump";
-    }
+    return std::ranges::find(command_table(), command, &CommandRow::command)->name;
 }
 
 /// The cursor stays at the beginning: a message that somebody else writes goes over the line.

@@ -9,10 +9,6 @@
 namespace pages {
 namespace {
 
-bool is_zero(std::span<const std::byte> bytes) {
-    return bytes.empty() || (bytes[0] == std::byte{} && std::memcmp(&bytes[0], &bytes[1], bytes.size() - 1) == 0);
-}
-
 const char *text(std::span<const std::byte> bytes) {
     return reinterpret_cast<const char *>(bytes.data());
 }
@@ -21,6 +17,10 @@ char *text(std::span<std::byte> bytes) {
 }
 
 } // namespace
+
+bool is_zero(std::span<const std::byte> bytes) {
+    return bytes.empty() || (bytes[0] == std::byte{} && std::memcmp(&bytes[0], &bytes[1], bytes.size() - 1) == 0);
+}
 
 struct Packer::State {
     std::vector<char> lz4;

@@ -11,6 +11,9 @@
 namespace pages {
 
 using base::Result;
+
+bool is_zero(std::span<const std::byte> bytes);
+
 /// Compresses many blocks, one after the other; each thread has its own.
 class Packer {
 public:

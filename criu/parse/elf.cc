@@ -236,14 +236,15 @@ std::vector<uint8_t> find_build_id(std::string_view notes) {
     }
 }
 
-template <class Ehdr, class Phdr> std::vector<uint8_t> build_id_of(std::string_view prefix) {
-    auto head = load<Ehdr>(prefix, 0);
-    if (!head || head->e_phentsize != sizeof(Phdr))
+template <class Elf> std::vector<uint8_t> build_id_of(std::string_view prefix) {
+    using Segment = typename Elf::Segment;
+    auto head = load<typename Elf::Head>(prefix, 0);
+    if (!head || head->e_phentsize != sizeof(Segment))
         return {};
-    auto segments = load_table<Phdr>(prefix, head->e_phoff, head->e_phnum);
+    auto segments = load_table<Segment>(prefix, head->e_phoff, head->e_phnum);
     if (!segments)
         return {};
-    for (const Phdr &ph : *segments) {
+    for (const Segment &ph : *segments) {
         if (ph.p_type != PT_NOTE)
             continue;
         auto notes = slice(prefix, ph.p_offset, ph.p_filesz);
@@ -296,9 +297,9 @@ bool is_32bit_elf(std::string_view prefix) {
 
 std::vector<uint8_t> parse_build_id(std::string_view prefix) {
     if (is_native_elf(prefix, ELFCLASS64))
-        return build_id_of<Elf64_Ehdr, Elf64_Phdr>(prefix);
+        return build_id_of<Elf64>(prefix);
     if (is_native_elf(prefix, ELFCLASS32))
-        return build_id_of<Elf32_Ehdr, Elf32_Phdr>(prefix);
+        return build_id_of<Elf32>(prefix);
     return {};
 }
 

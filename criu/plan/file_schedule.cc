@@ -10,6 +10,47 @@ namespace {
 
 using resource::FileKind;
 
+/// Ids of the files that tasks have open, map, run, or are in, and of message queues without a holder.
+std::set<uint32_t> needed_files(const Checkpoint &checkpoint) {
+    std::set<uint32_t> ids;
+    for (const TaskImage &task : checkpoint.tasks) {
+        if (task.dead())
+            continue;
+        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
+            ids.insert(entry.id());
+        for (const ThreadImage &thread : task.threads)
+            if (own_table(thread))
+                for (const img::fdinfo_entry &entry : checkpoint.tables.at(own_table(thread)))
+                    ids.insert(entry.id());
+        for (const img::vma_entry &vma : task.mm.vmas())
+            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
+                ids.insert(static_cast<uint32_t>(vma.shmid()));
+        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
+        for (const uint32_t id : own_directories(task))
+            ids.insert(id);
+    }
+    // Message queues live on without anybody who has them open.
+    for (const auto &[id, file] : checkpoint.files)
+        if (file.reg().extension().has_mqueue())
+            ids.insert(id);
+    return ids;
+}
+
+/// Files that have one number wherever they are open, which no other file has anywhere. They can lie there from the
+/// beginning.
+std::map<uint32_t, int> homes_of(const Checkpoint &checkpoint) {
+    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
+    for (auto &[id, table] : checkpoint.tables)
+        for (const img::fdinfo_entry &entry : table)
+            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
+                owner->second.reset();
+    std::map<uint32_t, int> homes;
+    for (auto &[number, file] : owners)
+        if (file)
+            homes.emplace(*file, static_cast<int>(number));
+    return homes;
+}
+
 class Scheduler {
 public:
     Scheduler(const Checkpoint &checkpoint, resource::KindStates &states)
@@ -53,10 +94,7 @@ private:
                 carrier ? fmt::format("files.img: file {}, which is inside of file {}, is missing", id, *carrier)
                         : fmt::format("files.img: file {} is missing", id));
         FileStep step{.file = &file->second, .carrier = carrier};
-        step.kind = resource::find_file_kind(step.file->type());
-        if (!step.kind)
-            return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", id,
-                                                 img::fd_types_Name(step.file->type())));
+        step.kind = TRY(resource::kind_of_entry(*step.file));
         step.place = resource::place_of(*step.file);
         if (const auto home = homes_.find(id); home != homes_.end())
             step.home = home->second;
@@ -71,44 +109,6 @@ private:
 };
 
 } // namespace
-
-std::set<uint32_t> needed_files(const Checkpoint &checkpoint) {
-    std::set<uint32_t> ids;
-    for (const TaskImage &task : checkpoint.tasks) {
-        if (task.dead())
-            continue;
-        for (const img::fdinfo_entry &entry : checkpoint.tables.at(task.ids.files_id()))
-            ids.insert(entry.id());
-        for (const ThreadImage &thread : task.threads)
-            if (own_table(thread))
-                for (const img::fdinfo_entry &entry : checkpoint.tables.at(own_table(thread)))
-                    ids.insert(entry.id());
-        for (const img::vma_entry &vma : task.mm.vmas())
-            if (vma.status() & (resource::kVmaFilePrivate | resource::kVmaFileShared | resource::kVmaSocket))
-                ids.insert(static_cast<uint32_t>(vma.shmid()));
-        ids.insert({task.mm.exe_file_id(), task.fs.cwd_id(), task.fs.root_id()});
-        for (const uint32_t id : own_directories(task))
-            ids.insert(id);
-    }
-    // Message queues live on without anybody who has them open.
-    for (const auto &[id, file] : checkpoint.files)
-        if (file.reg().extension().has_mqueue())
-            ids.insert(id);
-    return ids;
-}
-
-std::map<uint32_t, int> homes_of(const Checkpoint &checkpoint) {
-    std::map<uint32_t, std::optional<uint32_t>> owners; // number -> file; nothing: several
-    for (auto &[id, table] : checkpoint.tables)
-        for (const img::fdinfo_entry &entry : table)
-            if (auto [owner, fresh] = owners.emplace(entry.fd(), entry.id()); !fresh && owner->second != entry.id())
-                owner->second.reset();
-    std::map<uint32_t, int> homes;
-    for (auto &[number, file] : owners)
-        if (file)
-            homes.emplace(*file, static_cast<int>(number));
-    return homes;
-}
 
 Result<FileSchedule> schedule_files(const Checkpoint &checkpoint, resource::KindStates &states) {
     Scheduler scheduler(checkpoint, states);

@@ -25,12 +25,6 @@ struct FileSchedule {
     std::vector<FileStep> late;  ///< by number
 };
 
-/// Ids of the files that tasks have open, map, run, or are in, and of message queues without a holder.
-std::set<uint32_t> needed_files(const Checkpoint &checkpoint);
-/// Files that have one number wherever they are open, which no other file has anywhere. They can lie there from the
-/// beginning.
-std::map<uint32_t, int> homes_of(const Checkpoint &checkpoint);
-
 /// `states`: what the kinds read of the images for this. Errors: BadImage, Unsupported.
 Result<FileSchedule> schedule_files(const Checkpoint &checkpoint, resource::KindStates &states);
 

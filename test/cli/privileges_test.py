@@ -14,6 +14,10 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "container")]
+from steps import Failure, check  # noqa: E402
+
 CRIU = os.path.abspath(sys.argv[1])
 USER = 54722
 BASE = "checkpoint_restore"
@@ -53,15 +57,6 @@ ROWS = [
     ("a program that may not be dumped", HIDDEN, [], ["dac_override", "sys_ptrace"], "CAP_SYS_PTRACE"),
     ("its files", HIDDEN, [], ["sys_ptrace", "dac_override"], "CAP_DAC_OVERRIDE"),
 ]
-
-
-class Failure(Exception):
-    pass
-
-
-def check(condition, why):
-    if not condition:
-        raise Failure(why)
 
 
 def as_user(capabilities, command):

@@ -1,6 +1,7 @@
 #include "criu/engine/dump/files.hh"
 
 #include "criu/engine/dump/collect.hh"
+#include "criu/engine/dump/refusals.hh"
 #include "criu/kernel/io.hh"
 #include "criu/kernel/mount_of.hh"
 #include "criu/parse/fdinfo.hh"
@@ -179,9 +180,7 @@ void FileTable::look_for_refusals(const tree::TaskFacts &task, const TableOwner 
             const auto known = find_or_dump(*reader, std::move(borrowed.file));
             if (known || known.error().kind() != base::ErrorKind::Unsupported)
                 continue;
-            context_->log.error(fmt::format("dump: {}: fd {}: {}", name_of(task), number, known.error().message()));
-            if (!known.error().hint().empty())
-                context_->log.hint(known.error().hint());
+            log_refusal(context_->log, base::Error(known.error()).ctx(fmt::format("fd {}", number)).ctx(name_of(task)));
         }
     }
 }

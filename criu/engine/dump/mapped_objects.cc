@@ -1,8 +1,9 @@
 #include "criu/engine/dump/mapped_objects.hh"
 
+#include "criu/pages/codec.hh"
+
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -17,10 +18,6 @@ bool is_same_object(const parse::Vma &a, const parse::Vma &b) {
     return a.inode == b.inode && a.dev_major == b.dev_major && a.dev_minor == b.dev_minor;
 }
 
-bool is_zero(std::span<const std::byte> bytes) {
-    return bytes[0] == std::byte{} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
-
 /// What is zero stays a hole.
 Result<void> copy_mapping(const compel::RemoteMemory &memory, const parse::Vma &vma, int to) {
     constexpr uint64_t kPiece = 1 << 20;
@@ -31,7 +28,8 @@ Result<void> copy_mapping(const compel::RemoteMemory &memory, const parse::Vma &
         for (size_t offset = 0; offset < part.size(); offset += base::kPageSize) {
             const auto page = part.subspan(offset, base::kPageSize);
             const auto place = static_cast<off_t>(vma.pgoff + (at - vma.start) + offset);
-            if (!is_zero(page) && pwrite(to, page.data(), page.size(), place) != static_cast<ssize_t>(page.size()))
+            if (!pages::is_zero(page) &&
+                pwrite(to, page.data(), page.size(), place) != static_cast<ssize_t>(page.size()))
                 return base::fail_sys("copy shared memory");
         }
     }

@@ -54,21 +54,12 @@ uint64_t page_cache(const fs::path &folder) {
     return bytes;
 }
 
-uint64_t free_swap() {
-    const std::string text = text_of("/proc/meminfo");
-    constexpr std::string_view kKey = "SwapFree:";
-    const size_t at = text.find(kKey), digits = text.find_first_of("0123456789", at);
-    if (at == std::string::npos || digits == std::string::npos)
-        return 0;
-    return number_in(std::string_view(text).substr(digits)).value_or(0) << 10;
-}
-
 uint64_t room_in_swap(const fs::path &folder, const MemoryController &names, uint64_t memory_usage) {
     const auto most = number_in(text_of(folder / names.swap_limit));
     auto used = number_in(text_of(folder / names.swap_usage));
     if (names.swap_includes_memory && used)
         *used = std::max(*used, memory_usage);
-    return std::min(free_swap(), difference(most, used));
+    return std::min(bytes_of(text_of("/proc/meminfo"), "SwapFree:"), difference(most, used));
 }
 
 /// Room in one group, not minding those above.
@@ -137,6 +128,11 @@ uint64_t least_left(const Place &place, const char *limit, const char *usage) {
 }
 
 } // namespace
+
+uint64_t bytes_of(std::string_view text, std::string_view key) {
+    const size_t at = text.find(key), digits = text.find_first_of("0123456789", at);
+    return at == text.npos || digits == text.npos ? 0 : number_in(text.substr(digits)).value_or(0) << 10;
+}
 
 uint64_t memory_left(const tree::TaskFacts &task) {
     const auto place = memory_place_of(task);

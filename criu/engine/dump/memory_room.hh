@@ -11,6 +11,9 @@ namespace dump {
 
 using base::Result;
 
+/// The bytes that a line "Key:   123 kB" of a file in /proc tells; 0 where there is no such line. Pure.
+uint64_t bytes_of(std::string_view text, std::string_view key);
+
 /// Bytes that the memory cgroup of the task, and those above it, may still take before anything is taken back.
 uint64_t memory_left(const tree::TaskFacts &task);
 

@@ -10,6 +10,12 @@
 
 namespace dump {
 
+inline void log_refusal(base::Log &log, const base::Error &error) {
+    log.error(fmt::format("dump: {}", error.message()));
+    if (!error.hint().empty())
+        log.hint(error.hint());
+}
+
 /// The first refusal is the outcome, all others are logged. Other errors than refusals end the search.
 class Refusals {
 public:
@@ -24,18 +30,12 @@ public:
         if (!first_ || !refused)
             first_ = std::move(error);
         else
-            log(error);
+            log_refusal(log_, error);
         return refused;
     }
     base::Result<void> outcome() const { return first_ ? base::fail(*first_) : base::Result<void>(); }
 
 private:
-    void log(const base::Error &error) {
-        log_.error(fmt::format("dump: {}", error.message()));
-        if (!error.hint().empty())
-            log_.hint(error.hint());
-    }
-
     base::Log &log_;
     std::optional<base::Error> first_;
 };

@@ -6,7 +6,6 @@
 #include "criu/kernel/proc_dir.hh"
 
 #include <algorithm>
-#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sstream>
@@ -15,15 +14,6 @@
 
 namespace dump {
 namespace {
-
-/// The bytes that a line "Key:   123 kB" of a file in /proc tells; 0 where there is no such line.
-uint64_t bytes_of(std::string_view text, std::string_view key) {
-    const size_t at = text.find(key), digits = text.find_first_of("0123456789", at);
-    uint64_t kib = 0;
-    if (at != text.npos && digits != text.npos)
-        std::from_chars(text.data() + digits, text.data() + text.size(), kib);
-    return kib << 10;
-}
 
 std::string text_of_proc(const std::string &path) {
     return kernel::read_file(AT_FDCWD, path.c_str()).value_or(std::string());

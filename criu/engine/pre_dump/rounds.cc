@@ -2,6 +2,7 @@
 
 #include "base/clock.hh"
 #include "criu/engine/dump/agent_visit.hh"
+#include "criu/engine/dump/mapped_objects.hh"
 #include "criu/engine/dump/page_writer.hh"
 #include "criu/engine/pre_dump/copier.hh"
 
@@ -62,7 +63,7 @@ Result<void> Round::save_shared(dump::MemoryDumpContext &context) const {
         const auto kind = resource::classify(vma);
         if (!kind || *kind != MappingClass::SharedAnonymous || !context.shared_done.insert(vma.inode).second)
             continue;
-        const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", task_->voice.value, vma.start, vma.end);
+        const std::string path = dump::map_file(*task_, vma);
         const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
         if (fd)
             TRY(dump::write_file_pages(context, image::ImageKind::ShmemPagemap, vma.inode, fd.get(),

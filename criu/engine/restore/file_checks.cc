@@ -105,9 +105,7 @@ Result<void> check_descriptors(const plan::Checkpoint &checkpoint, const plan::F
 Result<void> check_files(const plan::Checkpoint &checkpoint) {
     const bool here = !has_own(checkpoint, tree::NamespaceKind::Mnt); // others' paths lead elsewhere
     for (auto &[id, file] : checkpoint.files) {
-        if (!resource::find_file_kind(file.type()))
-            return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", id,
-                                                 img::fd_types_Name(file.type())));
+        TRY(resource::kind_of_entry(file));
         if (!here || !file.has_reg() || file.reg().ext())
             continue;
         for (auto [remap, end] = checkpoint.remaps.equal_range(id); remap != end; ++remap)

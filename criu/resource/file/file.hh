@@ -310,6 +310,8 @@ struct FileKind {
 std::span<const FileKind *const> file_kinds();
 /// The kind of an entry; null for types that are not supported.
 const FileKind *find_file_kind(img::fd_types type);
+/// The same, where there has to be one. Errors: Unsupported, naming file and type.
+Result<const FileKind *> kind_of_entry(const img::file_entry &file);
 Place place_of(const img::file_entry &file);
 /// Whether a file can only be opened when all processes and threads exist.
 bool is_late(const img::file_entry &file, const ImageFiles &files, const Remaps &remaps);

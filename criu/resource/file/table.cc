@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 namespace resource {
@@ -39,6 +40,13 @@ const FileKind *find_file_kind(img::fd_types type) {
         if (kind->type == type && (kind->open || kind->open_late))
             return kind;
     return nullptr;
+}
+
+Result<const FileKind *> kind_of_entry(const img::file_entry &file) {
+    if (const FileKind *kind = find_file_kind(file.type()))
+        return kind;
+    return base::unsupported(fmt::format("file {} is of the kind {}, which is not supported yet", file.id(),
+                                         img::fd_types_Name(file.type())));
 }
 
 Place place_of(const img::file_entry &file) {

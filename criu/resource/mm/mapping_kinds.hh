@@ -43,7 +43,6 @@ enum class ObjectId : uint8_t {
 
 struct MappingKind {
     MappingClass is{};
-    const char *name = "";
     uint32_t status = 0; ///< of vma_entry, without kVmaRegular
     /// MAP_* beside those that its flags tell. Without MAP_SHARED and MAP_PRIVATE: as it is mapped.
     uint32_t flags = 0;

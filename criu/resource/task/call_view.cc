@@ -10,6 +10,7 @@ struct CallOf32 {
     uint64_t number, of_64;
     TimeWidth width;
 };
+// Ascending: of two, the one of wide times is the later one.
 constexpr std::array kCallsOf32{
     CallOf32{0, SYS_restart_syscall, TimeWidth::Wide},
     CallOf32{162, SYS_nanosleep, TimeWidth::Narrow},
@@ -31,6 +32,13 @@ CallView view_of(compel::Registers &r, uint64_t number) {
         call.width = known->width;
     }
     return call;
+}
+
+uint64_t number_in_mode(uint64_t number, const compel::Registers &registers) {
+    if (!compel::is_32bit(registers))
+        return number;
+    const auto known = std::ranges::find(kCallsOf32.rbegin(), kCallsOf32.rend(), number, &CallOf32::of_64);
+    return known == kCallsOf32.rend() ? kOtherCall : known->number;
 }
 
 } // namespace resource

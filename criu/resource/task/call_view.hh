@@ -20,4 +20,8 @@ inline constexpr uint64_t kOtherCall = ~uint64_t{0};
 /// `number`: of the call, by the table of the mode that `registers` tell.
 CallView view_of(compel::Registers &registers, uint64_t number);
 
+/// `number`, one of the 64-bit table with a time limit, by the table of the mode. Of two 32-bit calls that differ in
+/// the width of times that which C libraries have used since there is one.
+uint64_t number_in_mode(uint64_t number, const compel::Registers &registers);
+
 } // namespace resource

@@ -98,18 +98,6 @@ Result<uint64_t> number_of_call(const KernelMemory &memory, Address block, compe
     return first >= kNoClock ? SYS_nanosleep : SYS_clock_nanosleep;
 }
 
-/// By the table of the thread's mode. Of two that differ in the width of times that which C libraries have used since
-/// there is one.
-uint64_t number_in_mode(uint64_t number, const compel::Registers &r) {
-    constexpr uint64_t kFutexTime64 = 422, kClockNanosleepTime64 = 407, kPoll = 168, kNanosleep = 162;
-    if (!compel::is_32bit(r))
-        return number;
-    return number == SYS_futex             ? kFutexTime64
-           : number == SYS_clock_nanosleep ? kClockNanosleepTime64
-           : number == SYS_poll            ? kPoll
-                                           : kNanosleep;
-}
-
 /// Finds out what needs no look into the kernel. Returns whether that is all.
 bool is_known(tree::ThreadFacts &thread, const InterruptedWait &wait, const compel::RemoteMemory &memory) {
     if (wait.rest_at)
